@@ -1,0 +1,155 @@
+#!/usr/bin/python3
+"""Read sealed objects with the second reader, or refuse them.
+
+    read_sealed.py SEAL PAYLOAD [keys] [-o OUT]      one sealed object
+    read_sealed.py --tree DIR [keys] [--plain DIR2]  every sealed object under DIR
+
+Keys: --kek FILE (a sealedfs key file) or --key-hex-file FILE (the data key itself), and
+--owner-key PUB.pem for each pinned owner. Exit codes: 0 ok, 1 failure, 2 usage, 3 refused;
+a refusal prints one line that starts with its class, such as `bad-chunk: ...`.
+It must never leave a plaintext file behind that was not verified to its end.
+"""
+
+import argparse
+import io
+import os
+import sys
+
+import sealedformat as sf
+
+SEAL_SUFFIX = ".seal"
+
+
+def find_payload(seal_path):
+    """Where the payload of a seal lies: beside it, named after the file id."""
+    seal = sf.Seal(sf.load_seal_file(seal_path))
+    folder, base = os.path.split(seal_path)
+    return os.path.join(folder, sf.payload_name(base[: -len(SEAL_SUFFIX)], seal.file_id))
+
+
+def read_one(seal_path, payload_path, sink, kek=None, data_key=None, owner_keys=(), name=None):
+    """Reads one sealed object fully into sink; returns its Seal. Raises sf.Refused."""
+    raw = sf.load_seal_file(seal_path)
+    seal, keys = sf.open_seal(raw, kek, data_key, owner_keys, name)
+    payload = open(payload_path, "rb") if payload_path else io.BytesIO()
+    with payload:
+        for plain in sf.read_payload(seal, keys, payload):
+            sink.write(plain)
+    return seal
+
+
+class Comparer:
+    """A sink that compares what it is given with a file."""
+
+    def __init__(self, path):
+        self._stream = open(path, "rb")
+        self.same = True
+
+    def write(self, data):
+        self.same = self.same and self._stream.read(len(data)) == data
+
+    def finish(self):
+        self.same = self.same and not self._stream.read(1)
+        self._stream.close()
+        return self.same
+
+
+class Discard:
+    """A sink that keeps nothing."""
+
+    def write(self, data):
+        pass
+
+
+def verify_tree(root, kek=None, data_key=None, owner_keys=(), plain_root=None):
+    """Reads every sealed object under root.
+
+    Returns a list of (relative name, None or a failure text); the name in each seal must be
+    the object's own. With plain_root, each plaintext must equal the file of that name there.
+    """
+    results = []
+    for folder, folders, files in os.walk(root):
+        folders.sort()
+        for base in sorted(f for f in files if f.endswith(SEAL_SUFFIX)):
+            path = os.path.join(folder, base)
+            relative = os.path.relpath(path, root)[: -len(SEAL_SUFFIX)]
+            sink = Comparer(os.path.join(plain_root, relative)) if plain_root else Discard()
+            failure = None
+            try:
+                name = base[: -len(SEAL_SUFFIX)]
+                read_one(path, find_payload(path), sink, kek, data_key, owner_keys, name)
+            except sf.Refused as refusal:
+                failure = "%s: %s" % (refusal.word, refusal)
+            except OSError as problem:
+                failure = "unreadable: %s" % problem
+            if plain_root and not sink.finish() and failure is None:
+                failure = "differs: not the plaintext in %s" % plain_root
+            results.append((relative, failure))
+    return results
+
+
+def _arguments():
+    parser = argparse.ArgumentParser(description="Read sealed objects with the second reader.")
+    parser.add_argument("seal", nargs="?", help="NAME.seal")
+    parser.add_argument("payload", nargs="?", help="NAME.<file id>.sealed")
+    parser.add_argument("--tree", metavar="DIR", help="read every sealed object under DIR")
+    parser.add_argument("--plain", metavar="DIR", help="with --tree: compare with the files here")
+    key = parser.add_mutually_exclusive_group(required=True)
+    key.add_argument("--kek", metavar="FILE", help="a key file, as sealctl keygen writes it")
+    key.add_argument("--key-hex-file", metavar="FILE", help="the data key, 64 hex digits")
+    parser.add_argument("--owner-key", metavar="PUB.pem", action="append", default=[])
+    parser.add_argument("--name", help="the name under which the object was found")
+    parser.add_argument("-o", metavar="OUT", dest="out", help="write the plaintext here")
+    args = parser.parse_args()
+    if bool(args.tree) == bool(args.seal and args.payload):
+        parser.error("give SEAL and PAYLOAD, or --tree DIR")
+    return args
+
+
+def _read_to_file(args, keys):
+    if not args.out:
+        read_one(args.seal, args.payload, Discard(), name=args.name, **keys)
+        return
+    partial = args.out + ".partial"
+    try:
+        with open(partial, "wb") as sink:
+            read_one(args.seal, args.payload, sink, name=args.name, **keys)
+        os.rename(partial, args.out)
+    except BaseException:
+        if os.path.exists(partial):
+            os.unlink(partial)
+        raise
+
+
+def main():
+    args = _arguments()
+    try:
+        keys = {
+            "kek": sf.load_kek(args.kek) if args.kek else None,
+            "data_key": sf.load_data_key(args.key_hex_file) if args.key_hex_file else None,
+            "owner_keys": [sf.load_owner_key(path) for path in args.owner_key],
+        }
+    except (OSError, ValueError) as problem:
+        print("usage: %s" % problem, file=sys.stderr)
+        return 2
+    try:
+        if not args.tree:
+            _read_to_file(args, keys)
+            return 0
+        results = verify_tree(args.tree, plain_root=args.plain, **keys)
+    except sf.Refused as refusal:
+        print("%s: %s" % (refusal.word, refusal), file=sys.stderr)
+        return 3
+    except OSError as problem:
+        print("failure: %s" % problem, file=sys.stderr)
+        return 1
+    for relative, failure in results:
+        print("%s\t%s" % (relative, failure or "ok"))
+    if not results:
+        print("failure: no sealed object under %s" % args.tree, file=sys.stderr)
+        return 1
+    return 3 if any(failure for _, failure in results) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""Vectors that a reader must read.
+
+Job: every length at which something changes, signed and unsigned, every kind of slot, and
+the names and key choices that a strict reader must still accept.
+"""
+
+import struct
+
+import sealedformat as sf
+import sealwriter as sw
+from make_vectors import (
+    ARN, DATA_KEY, FILE_ID, KEK, KMS_BLOB, NAME, OTHER_KEK, OWNER, STRANGER,
+    draft, fixed, kek_slot, kms_slot, plaintext, stream,
+)  # fmt: skip
+
+LENGTHS = (0, 1, 4095, 4096, 4097, 524287, 524288, 524289, 3 * 524288 + 7)
+PINNED = ["keys/owner.pub.pem"]
+BY_DATA_KEY = {"data_key": "keys/data-key.hex"}
+
+
+def _lengths(registry):
+    for length in LENGTHS:
+        plain = plaintext(length)
+        registry.add("len-%d" % length, "%d bytes, not signed" % length, draft(plain))
+        registry.add(
+            "len-%d-signed" % length, "%d bytes, signed, owner pinned" % length,
+            draft(plain, owner=OWNER), owner_keys=PINNED,
+        )  # fmt: skip
+
+
+def _slots(registry):
+    plain = plaintext(4097)
+
+    def add(ident, what, slots, **more):
+        registry.add("slots-" + ident, what, draft(plain, slots=slots), **more)
+
+    add("kms", "one KMS slot; opened with the data key", [kms_slot()], keys=BY_DATA_KEY)
+    add("kms-longest", "KMS slot with ARN and blob of the greatest lengths",
+        [kms_slot(b"arn:" + b"k" * 508, stream("long blob", 400))], keys=BY_DATA_KEY)
+    add("kms-shortest", "KMS slot with ARN and blob of one byte",
+        [kms_slot(b"k", b"b")], keys=BY_DATA_KEY)
+    add("kms-and-keyfile", "KMS slot first, key file slot second", [kms_slot(), kek_slot()])
+    many = [kms_slot(ARN[:-2] + b"%02d" % n, stream("blob %d" % n, 150 + n)) for n in range(15)]
+    add("16", "sixteen slots, the key file slot last", many + [kek_slot()])
+    for count in (3, 4, 5, 7, 8):
+        add("%d" % count, "%d slots: the tables start at another 4096" % count,
+            many[: count - 1] + [kek_slot()])
+    add("unknown-type", "a slot of unknown type 0x7fff before the key file slot",
+        [sw.slot(0x7FFF, stream("unknown slot", 333)), kek_slot()])
+    add("unknown-type-empty", "a slot of unknown type 4 with no body",
+        [sw.slot(4, b""), kek_slot()])
+    add("unknown-type-full", "a slot of unknown type 65535 with the longest body",
+        [sw.slot(0xFFFF, stream("full slot", 1020)), kek_slot()])
+    add("tpm2", "a type 2 slot, whose body version 1 does not define, then a key file slot",
+        [sw.slot(sf.SLOT_TPM2, stream("tpm slot", 400)), kek_slot()])
+    add("other-keyfile-first", "a slot for another key file, then ours",
+        [kek_slot(kek=OTHER_KEK, nonce="other wrap nonce"), kek_slot()])
+    broken = bytearray(sw.keyfile_body(KEK, DATA_KEY, FILE_ID, fixed("wrap nonce")[:12]))
+    broken[40] ^= 1
+    add("first-broken", "our key file slot twice: the first does not unwrap, the second does",
+        [sw.slot(sf.SLOT_KEYFILE, bytes(broken)), kek_slot()])
+    add("first-other-data-key", "our key file slot twice: the first holds a foreign data key",
+        [kek_slot(data_key=fixed("foreign data key")), kek_slot()])
+
+
+def _names(registry):
+    names = (
+        ("one-byte", b"m"),
+        ("utf8", "modèle-七-🔏.gguf".encode()),
+        ("longest", b"n" * 251 + b".bin"),
+        ("longest-utf8", ("é" * 127 + "x").encode()),
+        ("three-dots", b"..."),
+        ("dot-first", b".model"),
+        ("blanks", b" model with blanks "),
+        ("seal-suffix", b"model.seal"),
+        ("control", b"model\nname\x7f"),
+        ("utf8-edges", "\u07ff\u0800\ud7ff\ue000\uffff\U00010000\U0010ffff".encode()),
+    )
+    for ident, name in names:
+        registry.add("name-" + ident, "a name that must be accepted", draft(b"x", name=name))
+
+
+def _signatures(registry):
+    plain = plaintext(1)
+
+    def add(ident, what, made, pins):
+        registry.add("signature-" + ident, what, made, owner_keys=pins)
+
+    both = ["keys/stranger.pub.pem", "keys/owner.pub.pem"]
+    add("one-of-two-pinned", "two owners pinned, signed by the second",
+        draft(plain, owner=OWNER), both)
+    add("nothing-pinned", "signed, no owner pinned: the signature is not looked at",
+        draft(plain, owner=STRANGER), [])
+    bad = draft(plain, owner=STRANGER)
+    bad.signature_block[40] ^= 1
+    add("bad-nothing-pinned", "a signature that would not verify, no owner pinned", bad, [])
+
+
+def _many_chunks(registry):
+    """Seals of big models without their payloads: tags and hashes are made up."""
+    for count, cut in ((128, 0), (129, 524287), (16384, 0), (16385, 1)):
+        length = count * sf.CHUNK_BYTES - cut
+        made = draft(b"", length=length, count=count)
+        made.tags = bytearray(stream("tags", 16 * count))
+        made.entries = bytearray(stream("entries", 32 * count))
+        made.fix_verity()
+        made.rekey()
+        registry.add(
+            "chunks-%d" % count,
+            "the seal of a model of %d chunks; tags and hashes are made up" % count,
+            made, payload=None,
+        )  # fmt: skip
+
+
+def add_all(registry):
+    _lengths(registry)
+    _slots(registry)
+    _names(registry)
+    _signatures(registry)
+    _many_chunks(registry)

@@ -1,0 +1,222 @@
+"""Vectors that a reader must refuse before it has used any key.
+
+Job: malformed and unsupported objects. Each is otherwise consistent: commitment, slot MAC,
+tables and digests are recomputed over the broken bytes, so that a reader which skips the
+one check that the vector is about would go on and read it.
+"""
+
+import struct
+
+import sealedformat as sf
+import sealwriter as sw
+from make_vectors import ARN, KMS_BLOB, OWNER, draft, kek_slot, kms_slot, plaintext, stream
+
+PLAIN = plaintext(4097)
+
+
+def _head(registry):
+    def add(ident, what, word, **overrides):
+        registry.add("head-" + ident, what, draft(b"x", **overrides), word)
+
+    add("magic", "the magic ends in another letter", "malformed", magic=b"sealedfz")
+    add("magic-case", "the magic in upper case", "malformed", magic=b"SEALEDFS")
+    add("version-0", "version 0", "unsupported", version=0)
+    add("version-2", "version 2", "unsupported", version=2)
+    add("version-high-byte", "version 257", "unsupported", version=257)
+    add("suite-0", "suite 0", "unsupported", suite=0)
+    add("suite-2", "suite 2", "unsupported", suite=2)
+    add("flag-0", "the lowest critical flag", "unsupported", flags=1)
+    add("flag-31", "the highest critical flag", "unsupported", flags=1 << 31)
+
+
+def _lengths(registry):
+    def add(ident, what, plain, **overrides):
+        registry.add("length-" + ident, what, draft(plain, **overrides), "malformed")
+
+    add("count-too-big", "one chunk more than the length needs", PLAIN, count=2)
+    add("count-too-small", "two chunks of plaintext, chunk count 1", plaintext(524289), count=1)
+    add("count-0", "chunk count 0, length 1, no tables", b"", length=1, count=0)
+    add("empty-count-1", "length 0, chunk count 1", b"x", length=0, count=1)
+    add("exact-count-plus-1", "length 524288, chunk count 2", plaintext(524288), count=2)
+    add("count-overflow", "chunk count x 524288 overflows to the length 0", b"",
+        length=0, count=1 << 45)
+    add("count-48-overflow", "chunk count x 48 overflows to a small number", b"",
+        length=1 << 44, count=(1 << 60))
+    add("16-tib-plus-1", "length 16 TiB + 1", b"", length=(1 << 44) + 1, count=(1 << 25) + 1)
+    add("2-64-minus-1", "length 2^64 - 1: rounding up overflows to chunk count 0", b"",
+        length=(1 << 64) - 1, count=0)
+    add("2-63", "length 2^63: negative as a signed number", b"",
+        length=1 << 63, count=1 << 44)
+
+
+def _object_size(registry):
+    made = draft(PLAIN)
+    raw = made.to_bytes()
+
+    def add(ident, what, seal, word="malformed"):
+        registry.add("size-" + ident, what, made, word, seal=seal)
+
+    for cut in (0, 7, 8, 16, 0x40, 0x200, 0x280, 0x2C0, 0x6C0, 4095, 4096, 4096 + 15, 4096 + 16):
+        add("truncated-%d" % cut, "the seal cut to %d bytes" % cut, raw[:cut])
+    add("truncated-by-1", "the last byte of the hash table is missing", raw[:-1])
+    add("trailing-byte", "one byte after the hash table", raw + b"\0")
+    add("trailing-block", "4096 bytes after the hash table", raw + bytes(4096))
+    unpadded = draft(PLAIN)
+    unpadded.padding = b""
+    add("no-padding", "the tables follow the slots at once", unpadded.to_bytes())
+    empty = draft(b"")
+    registry.add("size-empty-model-unpadded", "a seal of an empty model, not padded to 4096",
+                 empty, "malformed", seal=empty.to_bytes()[:0x6C0])
+
+
+def _reserved(registry):
+    made = draft(PLAIN)
+
+    def core(offset):
+        changed = draft(PLAIN)
+        changed.core[offset] = 1
+        changed.fix_mac()
+        return changed
+
+    def add(ident, what, changed):
+        registry.add("reserved-" + ident, what, changed, "malformed")
+
+    add("core-first", "the first reserved byte of the core is 1", core(0x1F1))
+    add("core-last", "the last reserved byte of the core is 1", core(0x1FF))
+    for ident, offset in (("first", 0x62), ("last", 0x7F)):
+        for kind, owner in (("", None), ("-signed", OWNER)):
+            changed = draft(PLAIN, owner=owner)
+            changed.signature_block[offset] = 0x80
+            add("signature-%s%s" % (ident, kind),
+                "the %s reserved byte of the signature block is not zero" % ident, changed)
+    for ident, reserved in (("first", b"\1" + bytes(29)), ("last", bytes(29) + b"\1")):
+        changed = draft(PLAIN)
+        changed.slots_reserved = reserved
+        add("slot-header-" + ident, "the %s reserved byte of the slot header is 1" % ident, changed)
+    size = -(sf.SLOTS_AT + sf.SLOT_BYTES) % 4096
+    for ident, padding in (("first", b"\1" + bytes(size - 1)), ("last", bytes(size - 1) + b"\1")):
+        changed = draft(PLAIN)
+        changed.padding = padding
+        add("padding-" + ident, "the %s byte between slots and tables is 1" % ident, changed)
+    del made
+
+
+def _names(registry):
+    def add(ident, what, name, declared=None):
+        changed = draft(b"x")
+        changed.set_name(name, declared)
+        changed.fix_mac()
+        registry.add("name-bad-" + ident, what, changed, "malformed")
+
+    add("empty", "name of length 0", b"")
+    add("length-256", "name length 256", b"n" * 255, 256)
+    add("length-65535", "name length 65535", b"n" * 255, 65535)
+    add("dot", "the name .", b".")
+    add("dot-dot", "the name ..", b"..")
+    add("slash", "a name with a slash", b"a/b")
+    add("slash-first", "a name that starts with a slash", b"/model")
+    add("nul", "a name with a NUL byte", b"a\0b")
+    add("nul-only", "a name that is one NUL byte", b"\0")
+    add("not-filled", "a byte after the name's end", b"model.gguf", 9)
+    add("latin-1", "a name in Latin-1", "modèle".encode("latin-1"))
+    add("cut-character", "a name that ends inside a character", "modè".encode()[:-1])
+    add("lone-continuation", "a continuation byte alone", b"a\x80b")
+    add("overlong-slash", "a slash in two bytes", b"a\xc0\xafb")
+    add("overlong-3", "a two-byte character in three bytes", b"\xe0\x9f\xbf")
+    add("overlong-4", "a three-byte character in four bytes", b"\xf0\x8f\xbf\xbf")
+    add("surrogate", "a surrogate, U+D800", b"\xed\xa0\x80")
+    add("beyond-unicode", "U+110000", b"\xf4\x90\x80\x80")
+    add("byte-fe", "a byte that UTF-8 never uses", b"a\xfe")
+
+
+def _signature_block(registry):
+    def add(ident, what, word, alg=None, offset=None, owner=None):
+        changed = draft(PLAIN, owner=owner)
+        if alg is not None:
+            struct.pack_into("<H", changed.signature_block, 0, alg)
+        if offset is not None:
+            changed.signature_block[offset] = 1
+        registry.add("signature-field-" + ident, what, changed, word)
+
+    add("alg-2", "signature algorithm 2", "unsupported", alg=2)
+    add("alg-256", "signature algorithm 256", "unsupported", alg=256, owner=OWNER)
+    add("unsigned-signer-id", "not signed, but the signer id is not zero", "malformed", offset=33)
+    add("unsigned-signature", "not signed, but the signature is not zero", "malformed", offset=97)
+    add("alg-0-signed", "a signed seal whose algorithm was set to 0", "malformed", 0, owner=OWNER)
+
+
+def _slot_count(registry):
+    plain = PLAIN
+
+    def add(ident, what, slots, count=None):
+        changed = draft(plain, slots=slots)
+        if count is not None:
+            changed.slot_count = count
+            changed.fix_mac()
+        registry.add("slot-count-" + ident, what, changed, "malformed")
+
+    add("0", "no slot at all", [])
+    add("0-with-slot", "slot count 0, one slot present", [kek_slot()], 0)
+    add("17", "seventeen slots", [kms_slot()] * 16 + [kek_slot()])
+    add("65535", "slot count 65535, one slot present", [kek_slot()], 65535)
+    add("2-of-1", "slot count 2, one slot present: the second has type 0", [kek_slot()], 2)
+    add("1-of-2", "slot count 1, two slots present", [kek_slot(), kms_slot()], 1)
+
+
+def _slot_shape(registry):
+    good = kek_slot()
+
+    def add(ident, what, slot):
+        registry.add("slot-" + ident, what, draft(PLAIN, slots=[slot, good]), "malformed")
+
+    add("type-0", "an all-zero slot", bytes(sf.SLOT_BYTES))
+    add("type-0-body", "type 0 with a body", sw.slot(0, b"body"))
+    add("body-1021", "body length 1021", sw.slot(9, stream("slot", 1020), declared=1021))
+    add("body-65535", "body length 65535", sw.slot(9, stream("slot", 1020), declared=65535))
+    add("fill-first", "the byte after the body is not zero", sw.slot(9, b"body", fill=b"\1"))
+    add("fill-last", "the slot's last byte is not zero", sw.slot(9, b"b", fill=bytes(1018) + b"\1"))
+    keyfile = good[4 : 4 + sf.KEYFILE_BODY_BYTES]
+    add("keyfile-75", "a key file body of 75 bytes", sw.slot(sf.SLOT_KEYFILE, keyfile[:-1]))
+    add("keyfile-77", "a key file body of 77 bytes", sw.slot(sf.SLOT_KEYFILE, keyfile + b"\0"))
+    add("keyfile-0", "a key file body of no bytes", sw.slot(sf.SLOT_KEYFILE, b""))
+    registry.add(
+        "slot-keyfile-fill", "a byte after the body of the only key file slot",
+        draft(PLAIN, slots=[sw.slot(sf.SLOT_KEYFILE, keyfile, fill=b"\1")]), "malformed",
+    )  # fmt: skip
+
+
+def _kms_bodies(registry):
+    def add(ident, what, body):
+        made = draft(PLAIN, slots=[sw.slot(sf.SLOT_KMS, body), kek_slot()])
+        registry.add("slot-kms-" + ident, what, made, "malformed")
+
+    good = sw.kms_body(ARN, KMS_BLOB)
+    for size in (0, 1, 3):
+        add("body-%d" % size, "a KMS body of %d bytes" % size, good[:size])
+    add("arn-overrun", "the ARN's length points beyond the body",
+        struct.pack("<H", 512) + ARN + struct.pack("<H", len(KMS_BLOB)) + KMS_BLOB)
+    add("arn-to-the-end", "the ARN takes the body to its last byte: no blob length",
+        struct.pack("<H", len(ARN)) + ARN)
+    add("arn-half-length", "one byte is left for the blob's length",
+        struct.pack("<H", len(ARN)) + ARN + b"\1")
+    add("arn-0", "an empty ARN", sw.kms_body(b"", KMS_BLOB))
+    add("arn-513", "an ARN of 513 bytes", sw.kms_body(b"a" * 513, KMS_BLOB))
+    add("arn-nul", "an ARN with a NUL byte", sw.kms_body(ARN[:20] + b"\0" + ARN[20:], KMS_BLOB))
+    add("arn-blank", "an ARN with a blank", sw.kms_body(ARN + b" ", KMS_BLOB))
+    add("arn-not-ascii", "an ARN with a byte above 0x7f", sw.kms_body(ARN + b"\xe9", KMS_BLOB))
+    add("blob-0", "an empty blob", sw.kms_body(ARN, b""))
+    add("blob-401", "a blob of 401 bytes", sw.kms_body(ARN, stream("blob", 401)))
+    add("blob-overrun", "the blob's length points beyond the body", good[:-1])
+    add("blob-trailing", "a byte after the blob inside the body", good + b"\0")
+
+
+def add_all(registry):
+    _head(registry)
+    _lengths(registry)
+    _object_size(registry)
+    _reserved(registry)
+    _names(registry)
+    _signature_block(registry)
+    _slot_count(registry)
+    _slot_shape(registry)
+    _kms_bodies(registry)
