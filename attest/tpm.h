@@ -1,0 +1,29 @@
+/*
+ * tpm.h: one connection to a TPM 2.0 through tpm2-tss (ESYS), any TCTI. The only user of tpm2-tss
+ * besides its neighbours nitrotpm.c and pcr.c.
+ *
+ * Connections are opened for one job and closed at once: /dev/tpm0 has a single opener. An open
+ * that finds the device busy is repeated until a deadline. Threads: one thread at a time per
+ * connection. Errors: -ENODEV no TPM there, -EBUSY, -ETIMEDOUT, -EIO with the TPM response code in
+ * the message.
+ */
+#ifndef SEALEDFS_TPM_H
+#define SEALEDFS_TPM_H
+
+#include "crypto/base/error.h"
+
+#include <stdint.h>
+
+struct tpm;
+
+/*
+ * tcti: a tpm2-tss TCTI string ("device:/dev/tpmrm0", "swtpm:host=127.0.0.1,port=2321"); NULL: the
+ * environment's TPM2TOOLS_TCTI / SEALEDFS_TCTI, else /dev/tpmrm0, else /dev/tpm0.
+ */
+int tpm_open(const char *tcti, struct tpm **ret, struct error *err);
+void tpm_close(struct tpm *t);
+
+DEFINE_CLEANUP(struct tpm *, tpm_close)
+#define _cleanup_tpm_ _cleanup_(tpm_closep)
+
+#endif

@@ -1,0 +1,64 @@
+/*
+ * error.h: what went wrong, in words for a person and as a number for a program.
+ *
+ * Every function that can fail returns 0 or a negative errno and, where it knows more,
+ * fills a struct error that its caller owns (often on the stack; NULL is allowed and means
+ * "the number is enough"). The innermost function that knows the object sets it; outer ones
+ * may add context in front with error_prefix(). The first error wins until error_clear().
+ *
+ * Numbers with a fixed meaning in this project:
+ *   EBADMSG       not authentic: tag, signature, commitment, MAC or hash is wrong
+ *   EPROTO        malformed or unsupported input
+ *   EKEYREJECTED  refused by attestation or key policy
+ *   ENOKEY        none of the keys at hand opens this object
+ *   ESTALE        changed on the server while in use
+ *   ETIMEDOUT, EHOSTUNREACH, ECONNREFUSED, ENETUNREACH, ECONNRESET  unreachable
+ *   EREMOTEIO     a server kept failing or answered nonsense (counts as unreachable)
+ *   EINVAL        wrong usage or configuration
+ *
+ * Threads: a struct error belongs to one thread at a time.
+ */
+#ifndef SEALEDFS_BASE_ERROR_H
+#define SEALEDFS_BASE_ERROR_H
+
+#include "crypto/base/cleanup.h"
+
+#define ERROR_MESSAGE_MAX 1024
+#define ERROR_HINT_MAX 512
+
+struct error {
+	int code;			 /* negative errno, 0 when no error is set */
+	char message[ERROR_MESSAGE_MAX]; /* what happened, to which object */
+	char hint[ERROR_HINT_MAX];	 /* what to do about it; may be empty */
+};
+
+/* Exit codes of both programs; frozen. */
+enum exit_code {
+	EXIT_CODE_OK = 0,
+	EXIT_CODE_FAILURE = 1,
+	EXIT_CODE_USAGE = 2,
+	EXIT_CODE_NOT_AUTHENTIC = 3,
+	EXIT_CODE_REFUSED = 4,
+	EXIT_CODE_UNREACHABLE = 5,
+};
+
+/* Sets the error unless one is set already. Returns code (negative errno) for `return
+ * error_set(…)`. */
+int error_set(struct error *err, int code, const char *fmt, ...) _printf_(3, 4);
+
+/* Says what the user should do; kept only if no hint is set. Returns nothing. */
+void error_hint(struct error *err, const char *fmt, ...) _printf_(2, 3);
+
+/* Puts "text: " in front of the message of an error that is set. Returns err->code or, without one,
+ * code. */
+int error_prefix(struct error *err, int code, const char *fmt, ...) _printf_(3, 4);
+
+void error_clear(struct error *err);
+
+/* The text of a set error, else strerror(-code). Points into err or static memory. */
+const char *error_text(const struct error *err, int code);
+
+/* Maps a negative errno to the exit code of the process. 0 maps to EXIT_CODE_OK. */
+enum exit_code error_exit_code(int code);
+
+#endif

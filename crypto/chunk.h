@@ -1,0 +1,42 @@
+/*
+ * chunk.h: one chunk of payload, both ways (AES-256-GCM, crypto/FORMAT.md "Keys").
+ *
+ * A chunk_cipher holds an expanded key schedule: one for each worker thread and file, reused for
+ * every chunk. It is the only door to the bulk cipher; another backend goes behind it.
+ */
+#ifndef SEALEDFS_CHUNK_H
+#define SEALEDFS_CHUNK_H
+
+#include "crypto/seal.h"
+
+struct chunk_cipher;
+
+/* Keys and seal must outlive the cipher. Not for concurrent use. */
+int chunk_cipher_new(const struct seal_keys *keys, uint64_t chunk_count, struct chunk_cipher **ret);
+void chunk_cipher_free(struct chunk_cipher *c);
+
+/*
+ * Decrypts size bytes (1 … SEAL_CHUNK_SIZE) of chunk chunk_index. `plain` must not be used by
+ * anyone until this returned 0; on -EBADMSG it has been wiped. in and out may be the same buffer.
+ */
+int chunk_open(struct chunk_cipher *c, uint64_t chunk_index, const uint8_t *cipher, size_t size,
+	       const uint8_t tag[SEAL_TAG_SIZE], uint8_t *plain);
+int chunk_seal(struct chunk_cipher *c, uint64_t chunk_index, const uint8_t *plain, size_t size,
+	       uint8_t *cipher, uint8_t tag[SEAL_TAG_SIZE]);
+
+/*
+ * Keyed fingerprints: a secret universal hash (GMAC under a random key that never leaves this
+ * process) by which a flat-measured chunk is recognised when it is read again, also against
+ * someone who holds the data key. Thread-safe after creation.
+ */
+#define FINGERPRINT_SIZE 16
+struct fingerprint_key;
+int fingerprint_key_new(struct fingerprint_key **ret);
+void fingerprint_key_free(struct fingerprint_key *k);
+int fingerprint_chunk(const struct fingerprint_key *k, uint64_t chunk_index, const uint8_t *plain,
+		      size_t size, uint8_t out[FINGERPRINT_SIZE]);
+
+DEFINE_CLEANUP(struct chunk_cipher *, chunk_cipher_free)
+DEFINE_CLEANUP(struct fingerprint_key *, fingerprint_key_free)
+
+#endif

@@ -1,0 +1,32 @@
+/*
+ * aws.h: what every AWS call shares: configuration, credentials, signing, retry. One object for
+ * the process; S3 and KMS clients borrow it.
+ *
+ * Sources of configuration, first wins: explicit option, environment, profile files, IMDSv2
+ * (SDK reference guide "Settings reference"). Thread-safe after creation.
+ */
+#ifndef SEALEDFS_AWS_H
+#define SEALEDFS_AWS_H
+
+#include "fs/net/http.h"
+
+struct aws;
+
+/* NULL members: from the environment, profile or IMDS. Strings are copied. */
+struct aws_options {
+	const char *region;
+	const char *profile;
+	const char *s3_endpoint;  /* URL; implies path style unless virtual_host is set */
+	const char *kms_endpoint; /* URL */
+	bool path_style;
+	bool virtual_host;
+	unsigned max_attempts; /* 0: 10 */
+	unsigned deadline_ms;  /* for one operation with all its retries; 0: 120,000 */
+};
+
+int aws_new(const struct aws_options *options, struct aws **ret, struct error *err);
+void aws_free(struct aws *a);
+
+DEFINE_CLEANUP(struct aws *, aws_free)
+
+#endif

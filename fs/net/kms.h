@@ -1,0 +1,34 @@
+/*
+ * kms.h: AWS KMS GenerateDataKey, Encrypt and Decrypt, the latter plain or with a Recipient
+ * (AWS KMS API reference; "Cryptographic attestation support in AWS KMS").
+ *
+ * The encryption context is always {"sealedfs:file-id": "<64 hex>"}, KeyId is always sent.
+ * Errors: -EKEYREJECTED denied by policy or attestation, -EBADMSG wrong key, blob or context,
+ * -EAGAIN throttled beyond the deadline, network errors as http.h; the message carries KMS's own
+ * words and request id. Thread-safe.
+ */
+#ifndef SEALEDFS_KMS_H
+#define SEALEDFS_KMS_H
+
+#include "crypto/base/secret.h"
+#include "fs/net/aws.h"
+
+#define KMS_BLOB_MAX 6144
+#define KMS_ARN_MAX 2048
+
+/* key_id: key id, key ARN, alias/NAME or alias ARN. The endpoint's region follows from an ARN. */
+int kms_generate_data_key(struct aws *aws, const char *key_id, const uint8_t file_id[32],
+			  struct secret **ret_key, uint8_t *ret_blob, size_t *ret_blob_size,
+			  char **ret_arn, struct error *err);
+int kms_encrypt(struct aws *aws, const char *key_id, const uint8_t file_id[32],
+		const struct secret *plain, uint8_t *ret_blob, size_t *ret_blob_size,
+		char **ret_arn, struct error *err);
+/* Without attestation: for owners. */
+int kms_decrypt(struct aws *aws, const char *key_arn, const uint8_t file_id[32],
+		const uint8_t *blob, size_t blob_size, struct secret **ret_key, struct error *err);
+/* With a Recipient: *ret is CiphertextForRecipient (CMS, BER), fresh memory. */
+int kms_decrypt_attested(struct aws *aws, const char *key_arn, const uint8_t file_id[32],
+			 const uint8_t *blob, size_t blob_size, const uint8_t *document,
+			 size_t document_size, uint8_t **ret, size_t *ret_size, struct error *err);
+
+#endif

@@ -1,0 +1,66 @@
+/*
+ * s3.h: the few S3 operations that sealedfs needs (Amazon S3 API reference). Each retries with
+ * back-off and jitter, refreshes credentials once, follows one region redirect, and keeps to its
+ * deadline.
+ *
+ * Errors: -ENOENT no such bucket or key, -EACCES denied, -ESTALE the ETag changed (412), -EEXIST
+ * If-None-Match failed, -EREMOTEIO the server failed or its answer makes no sense, -EKEYREJECTED
+ * credentials refused, network errors as http.h. Messages name bucket, key, code and request id.
+ * Threads: a client may be used by any number of threads.
+ */
+#ifndef SEALEDFS_S3_H
+#define SEALEDFS_S3_H
+
+#include "fs/net/aws.h"
+
+struct s3;
+
+#define S3_ETAG_MAX 128
+
+int s3_new(struct aws *aws, const char *bucket, struct s3 **ret, struct error *err);
+void s3_free(struct s3 *s);
+
+struct s3_object {
+	char *key;
+	uint64_t size;		/* bytes */
+	int64_t mtime_s;	/* LastModified, seconds since 1970 */
+	char etag[S3_ETAG_MAX]; /* with its quotes, opaque */
+};
+struct s3_listing {
+	struct s3_object *objects;
+	size_t count;
+};
+
+/* ListObjectsV2 over all pages, keys in bytewise order. prefix "" lists all. */
+int s3_list(struct s3 *s, const char *prefix, struct s3_listing *ret, struct error *err);
+void s3_listing_clear(struct s3_listing *l);
+
+/*
+ * Exactly size bytes from offset into buf, with If-Match when etag is not NULL. A short object is
+ * -ENODATA.
+ */
+int s3_get_range(struct s3 *s, const char *key, const char *etag, uint64_t offset, size_t size,
+		 uint8_t *buf, struct error *err);
+/* Whole small object, at most max bytes, in fresh memory. */
+int s3_get(struct s3 *s, const char *key, size_t max, uint8_t **ret, size_t *ret_size,
+	   struct s3_object *ret_info, struct error *err);
+int s3_head(struct s3 *s, const char *key, struct s3_object *ret_info, struct error *err);
+void s3_object_clear(struct s3_object *o);
+
+/* if_none_match: create only. ret_etag may be NULL. */
+int s3_put(struct s3 *s, const char *key, const void *data, size_t size, bool if_none_match,
+	   char *ret_etag, struct error *err);
+int s3_delete(struct s3 *s, const char *key, struct error *err);
+
+int s3_multipart_create(struct s3 *s, const char *key, char **ret_upload_id, struct error *err);
+/* part_number 1 … 10000. ret_etag: S3_ETAG_MAX. Thread-safe for different parts. */
+int s3_multipart_part(struct s3 *s, const char *key, const char *upload_id, unsigned part_number,
+		      const void *data, size_t size, char *ret_etag, struct error *err);
+/* etags[i] is part i + 1. Understands a 200 answer that carries an error. */
+int s3_multipart_complete(struct s3 *s, const char *key, const char *upload_id,
+			  const char (*etags)[S3_ETAG_MAX], unsigned part_count, struct error *err);
+int s3_multipart_abort(struct s3 *s, const char *key, const char *upload_id, struct error *err);
+
+DEFINE_CLEANUP(struct s3 *, s3_free)
+
+#endif
