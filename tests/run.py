@@ -1,0 +1,299 @@
+#!/usr/bin/python3
+"""Runs every test suite and counts what they report.
+
+A suite is a function that returns (passed, failed, skipped); the numbers come from the tools' own
+output, never from here. Output of each suite goes to build/check/SUITE.log and is shown when
+something failed. Suites: see SUITES at the end.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BUILD = os.path.join(TOP, "build", "check")
+PLAIN = os.path.join(BUILD, "plain")
+ASAN = os.path.join(BUILD, "asan")
+PYTHON = "/usr/bin/python3"
+JOBS = str(os.cpu_count() or 2)
+
+
+class Result:
+    """What one suite counted."""
+
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+        self.notes = []
+
+    def add(self, passed=0, failed=0, skipped=0, note=None):
+        self.passed += passed
+        self.failed += failed
+        self.skipped += skipped
+        if note:
+            self.notes.append(note)
+
+
+def run(log, *argv, env=None, timeout=1200):
+    """Runs a command with its output in the log; returns (exit code, output)."""
+    log.write("$ %s\n" % " ".join(argv))
+    log.flush()
+    try:
+        done = subprocess.run(argv, cwd=TOP, env={**os.environ, **(env or {})}, text=True,
+                              errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              stdin=subprocess.DEVNULL, timeout=timeout, check=False)
+        code, out = done.returncode, done.stdout
+    except subprocess.TimeoutExpired as late:
+        out = late.stdout or ""
+        out = (out.decode(errors="replace") if isinstance(out, bytes) else out)
+        code, out = 124, out + "\ntimed out after %d s\n" % timeout
+    log.write(out)
+    log.flush()
+    return code, out
+
+
+def one(result, code, name):
+    """Counts a command that passes or fails as a whole."""
+    result.add(passed=code == 0, failed=code != 0, note=None if code == 0 else name)
+
+
+# ---------------------------------------------------------------- building
+
+def configure(log, directory, *options):
+    if os.path.exists(os.path.join(directory, "build.ninja")):
+        return run(log, "meson", "configure", directory, *options)[0]
+    return run(log, "meson", "setup", directory, TOP, *options)[0]
+
+
+def build(result, log, directory, *options):
+    code = configure(log, directory, "-Dwerror=true", *options)
+    if code == 0:
+        code = run(log, "ninja", "-C", directory)[0]
+    one(result, code, "build")
+    return code == 0
+
+
+def suite_build(result, log):
+    """The product, warnings as errors; and that it installs."""
+    if build(result, log, PLAIN):
+        code = run(log, "meson", "install", "-C", PLAIN, "--no-rebuild", "--quiet", "--destdir",
+                   os.path.join(BUILD, "root"))[0]
+        one(result, code, "meson install")
+
+
+def suite_build_asan(result, log):
+    """The same under AddressSanitizer and UndefinedBehaviorSanitizer."""
+    build(result, log, ASAN, "-Db_sanitize=address,undefined", "-Db_lundef=false")
+
+
+# ---------------------------------------------------------------- running
+
+ASAN_ENV = {"ASAN_OPTIONS": "abort_on_error=0:exitcode=99:detect_leaks=1",
+            "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1:exitcode=99"}
+
+
+def count_cmocka(result, name, code, out):
+    """cmocka closes with PASSED/FAILED/SKIPPED totals on standard error."""
+    passed = sum(map(int, re.findall(r"\[  PASSED  \] (\d+) test", out)))
+    failed = len(set(re.findall(r"^\[  FAILED  \] ([a-z_]\w*)", out, re.M)))
+    skipped = sum(map(int, re.findall(r"\[  SKIPPED \] (\d+) test", out)))
+    if passed + failed + skipped == 0:  # a replay program, or a crash before the first test
+        passed, failed = int(code == 0), int(code != 0)
+    elif code != 0 and failed == 0:
+        failed = 1
+    result.add(passed, failed, skipped, note=None if failed == 0 else name)
+
+
+def meson_tests(result, log, directory, env):
+    code, out = run(log, "meson", "introspect", "--tests", directory)
+    if code != 0:
+        one(result, code, "no build in " + directory)
+        return
+    for test in json.loads(out[out.index("["):]):
+        code, out = run(log, *test["cmd"], env={**test.get("env", {}), **env})
+        count_cmocka(result, test["name"], code, out)
+
+
+def suite_unit(result, log):
+    """cmocka tests, format vectors in C, fuzz corpora replayed."""
+    meson_tests(result, log, PLAIN, {})
+
+
+def suite_unit_asan(result, log):
+    """The unit tests with sanitizers."""
+    meson_tests(result, log, ASAN, ASAN_ENV)
+
+
+def unittests(result, log, directory, pattern, env=None):
+    """Python unittest files, one process each."""
+    folder = os.path.join(TOP, "tests", directory)
+    names = sorted(n for n in os.listdir(folder) if re.fullmatch(pattern, n))
+    for name in names:
+        path = os.path.join("tests", directory, name)
+        started = time.monotonic()
+        code, out = run(log, PYTHON, path, "-v", timeout=900, env={
+            "SEALEDFS_BUILD": PLAIN, "PYTHONDONTWRITEBYTECODE": "1", **(env or {})})
+        ran = re.search(r"^Ran (\d+) tests?", out, re.M)
+        if not ran:
+            result.add(failed=1, note=path + " did not run")
+            continue
+        bad = sum(int(n) for k, n in re.findall(r"(failures|errors)=(\d+)", out))
+        skipped = sum(int(n) for n in re.findall(r"skipped=(\d+)", out))
+        if code != 0 and bad == 0:
+            bad = 1
+        result.add(max(0, int(ran[1]) - bad - skipped), bad, skipped,
+                   note=None if bad == 0 else path)
+        for reason in re.findall(r"^(\S+ .*) \.\.\. skipped (.*)$", out, re.M):
+            log.write("skipped: %s: %s\n" % reason)
+        log.write("(%s: %.1f s)\n" % (name, time.monotonic() - started))
+
+
+def suite_oracle(result, log):
+    """The independent reader against vectors and the fsverity tool."""
+    unittests(result, log, "oracle", r"test_.*\.py")
+
+
+def suite_emulators(result, log):
+    """The emulators, checked by other programs than ours."""
+    unittests(result, log, "emu", r"test_.*\.py")
+
+
+def suite_cases(result, log):
+    """The programs: real mounts, TPM, KMS, S3, faults."""
+    unittests(result, log, "cases", r"(?!common)[a-z0-9_]+\.py")
+
+
+def suite_cases_asan(result, log):
+    """Real mounts and sealing again, with the sanitizers' build."""
+    unittests(result, log, "cases", r"(mount|sealctl)\.py",
+              env={"SEALEDFS_BUILD": ASAN, "SEALEDFS_QUICK": "1", **ASAN_ENV})
+
+
+# ---------------------------------------------------------------- reading the source
+
+def tracked(*patterns):
+    out = subprocess.run(["git", "ls-files", "--", *patterns], cwd=TOP, text=True,
+                         stdout=subprocess.PIPE, check=False).stdout.split("\n")
+    return [name for name in out if name and os.path.exists(os.path.join(TOP, name))]
+
+
+def suite_format(result, log):
+    """clang-format, and the limits on file length."""
+    for name in tracked("*.c", "*.h"):
+        code, _ = run(log, "clang-format", "--dry-run", "-Werror", name)
+        one(result, code, name)
+    for name in tracked("*.c", "*.h", "*.py", "*.sh"):
+        with open(os.path.join(TOP, name), encoding="utf-8") as source:
+            lines = sum(1 for _ in source)
+        one(result, int(lines > 600), "%s has %d lines" % (name, lines))
+
+
+def suite_tidy(result, log):
+    """clang-tidy over every C file of the product."""
+    names = tracked("crypto/*.c", "attest/*.c", "fs/*.c", "tools/*.c")
+    procs = []
+    for name in names:
+        while len([p for _, p in procs if p.poll() is None]) >= int(JOBS):
+            time.sleep(0.05)
+        procs.append((name, subprocess.Popen(
+            ["clang-tidy", "--quiet", "-p", PLAIN, name], cwd=TOP, text=True,
+            stdout=open(os.path.join(BUILD, "tidy.%d.log" % len(procs)), "w", encoding="utf-8"),
+            stderr=subprocess.DEVNULL)))
+    for index, (name, proc) in enumerate(procs):
+        code = proc.wait()
+        with open(os.path.join(BUILD, "tidy.%d.log" % index), encoding="utf-8") as out:
+            log.write("$ clang-tidy %s\n%s" % (name, out.read()))
+        one(result, code, name)
+
+
+def suite_cppcheck(result, log):
+    """cppcheck over the product."""
+    code, _ = run(log, "cppcheck", "--quiet", "--std=c11", "--enable=warning,performance,portability",
+                  "--inline-suppr", "--error-exitcode=1", "--suppress=missingIncludeSystem", "-I.",
+                  "-j" + JOBS, "-D_GNU_SOURCE", "crypto", "attest", "fs", "tools")
+    one(result, code, "cppcheck")
+
+
+def suite_shellcheck(result, log):
+    """shellcheck over every shell script."""
+    names = tracked("*.sh", ".ci/run")
+    for name in tracked("tools/*", "tests/*", "systemd/*"):
+        path = os.path.join(TOP, name)
+        with open(path, "rb") as script:
+            if re.match(rb"#!.*\b(ba)?sh\b", script.readline(100)) and name not in names:
+                names.append(name)
+    for name in names:
+        one(result, run(log, "shellcheck", "-x", name)[0], name)
+
+
+def suite_hygiene(result, log):
+    """Small mistakes that a grep finds."""
+    rules = [
+        (r"\b(strcpy|strcat|sprintf|gets|tmpnam|mktemp|alloca) *\(", ["*.c", "*.h"]),
+        (r"\b(system|popen) *\(", ["*.c", "*.h"]),
+        (r"curl/curl\.h", ["crypto/*", "attest/*", "tools/*.c", "fs/source/*", "fs/unlock/*",
+                           "fs/read/*", "fs/view/*", "fs/*.c"]),
+        (r"tss2/", ["crypto/*.[ch]", "fs/*.[ch]", "tools/*.c"]),
+        (r"fuse_lowlevel\.h", ["crypto/*.[ch]", "attest/*.[ch]", "tools/*.c", "fs/net/*",
+                               "fs/source/*", "fs/unlock/*", "fs/read/*", "fs/view/*"]),
+    ]
+    for pattern, where in rules:
+        files = [f for f in tracked(*where) if not f.startswith("fs/net/http")]
+        code, _ = run(log, "grep", "-nE", pattern, "--", *files) if files else (1, "")
+        one(result, int(code == 0), "found: " + pattern)
+
+
+SUITES = [
+    ("build", suite_build),
+    ("unit", suite_unit),
+    ("oracle", suite_oracle),
+    ("emulators", suite_emulators),
+    ("cases", suite_cases),
+    ("build-asan", suite_build_asan),
+    ("unit-asan", suite_unit_asan),
+    ("cases-asan", suite_cases_asan),
+    ("format", suite_format),
+    ("cppcheck", suite_cppcheck),
+    ("tidy", suite_tidy),
+    ("shellcheck", suite_shellcheck),
+    ("hygiene", suite_hygiene),
+]
+
+
+def main():
+    wanted = sys.argv[1:]
+    if wanted == ["--list"]:
+        for name, suite in SUITES:
+            print("%-12s %s" % (name, suite.__doc__.split("\n")[0]))
+        return 0
+    unknown = set(wanted) - {name for name, _ in SUITES}
+    if unknown:
+        print("no such suite: " + ", ".join(sorted(unknown)), file=sys.stderr)
+        return 2
+    os.makedirs(BUILD, exist_ok=True)
+    total = Result()
+    for name, suite in SUITES:
+        if wanted and name not in wanted:
+            continue
+        result, started = Result(), time.monotonic()
+        path = os.path.join(BUILD, name + ".log")
+        with open(path, "w", encoding="utf-8") as log:
+            suite(result, log)
+        total.add(result.passed, result.failed, result.skipped)
+        print("%-12s %4d passed %3d failed %3d skipped  %6.1f s" % (
+            name, result.passed, result.failed, result.skipped, time.monotonic() - started),
+            flush=True)
+        if result.failed:
+            for note in result.notes[:20]:
+                print("    failed: " + note)
+            with open(path, encoding="utf-8") as log:
+                print("    ... the end of %s:" % os.path.relpath(path, TOP))
+                print("".join("    | " + line for line in log.readlines()[-60:]), flush=True)
+    print("%d passed, %d failed, %d skipped" % (total.passed, total.failed, total.skipped))
+    return 0 if total.failed == 0 and total.passed > 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

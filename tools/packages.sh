@@ -1,0 +1,46 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034
+# What a Debian 12 machine must have, by purpose, and how to get it. Sourced by tools/check and
+# tools/demo; the README's build section names the same packages.
+
+packages_build=(
+    gcc libc6-dev meson ninja-build pkg-config
+    libfuse3-dev fuse3 libssl-dev libtss2-dev libcurl4-openssl-dev libcbor-dev
+    libjansson-dev libexpat1-dev libcmocka-dev
+)
+# The emulators, the TPM they stand on, and the client that reads the mount.
+packages_demo=(
+    python3 python3-cbor2 python3-cryptography swtpm swtpm-tools tpm2-tools libtss2-tcti-swtpm0
+    procps curl ca-certificates debian-archive-keyring
+)
+packages_check=(
+    clang-format clang-tidy cppcheck shellcheck fsverity attr git nginx-light openssl
+    util-linux xz-utils
+    radosgw ceph-mon ceph-osd ceph-common python3-boto3
+)
+
+# install_packages NAME…: installs what is missing, quietly, and says so.
+install_packages() {
+    local missing=() name
+    for name in "$@"; do
+        dpkg-query -W -f '${db:Status-Status}\n' "$name" 2>/dev/null | grep -qx installed ||
+            missing+=("$name")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    if [ "$(id -u)" -ne 0 ]; then
+        echo "missing packages: ${missing[*]}; run as root, or install them first" >&2
+        return 1
+    fi
+    echo "installing ${#missing[@]} packages: ${missing[*]}"
+    local log
+    log=$(mktemp)
+    if ! { apt-get -qq update &&
+        DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${missing[@]}"
+    } >"$log" 2>&1 </dev/null; then
+        tail -n 20 "$log" >&2
+        rm -f "$log"
+        echo "could not install packages; is the package mirror reachable?" >&2
+        return 1
+    fi
+    rm -f "$log"
+}
