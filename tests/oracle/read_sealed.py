@@ -11,7 +11,6 @@ It must never leave a plaintext file behind that was not verified to its end.
 """
 
 import argparse
-import io
 import os
 import sys
 
@@ -31,27 +30,25 @@ def read_one(seal_path, payload_path, sink, kek=None, data_key=None, owner_keys=
     """Reads one sealed object fully into sink; returns its Seal. Raises sf.Refused."""
     raw = sf.load_seal_file(seal_path)
     seal, keys = sf.open_seal(raw, kek, data_key, owner_keys, name)
-    payload = open(payload_path, "rb") if payload_path else io.BytesIO()
-    with payload:
+    with open(payload_path, "rb") as payload:
         for plain in sf.read_payload(seal, keys, payload):
             sink.write(plain)
     return seal
 
 
 class Comparer:
-    """A sink that compares what it is given with a file."""
+    """A sink that compares what it is given with a stream."""
 
-    def __init__(self, path):
-        self._stream = open(path, "rb")
-        self.same = True
+    def __init__(self, expected):
+        self._expected = expected
+        self._same = True
 
     def write(self, data):
-        self.same = self.same and self._stream.read(len(data)) == data
+        self._same = self._same and self._expected.read(len(data)) == data
 
     def finish(self):
-        self.same = self.same and not self._stream.read(1)
-        self._stream.close()
-        return self.same
+        """Whether all was the same, and the stream ends here."""
+        return self._same and not self._expected.read(1)
 
 
 class Discard:
@@ -67,25 +64,33 @@ def verify_tree(root, kek=None, data_key=None, owner_keys=(), plain_root=None):
     Returns a list of (relative name, None or a failure text); the name in each seal must be
     the object's own. With plain_root, each plaintext must equal the file of that name there.
     """
+    keys = {"kek": kek, "data_key": data_key, "owner_keys": owner_keys}
     results = []
     for folder, folders, files in os.walk(root):
         folders.sort()
         for base in sorted(f for f in files if f.endswith(SEAL_SUFFIX)):
             path = os.path.join(folder, base)
             relative = os.path.relpath(path, root)[: -len(SEAL_SUFFIX)]
-            sink = Comparer(os.path.join(plain_root, relative)) if plain_root else Discard()
-            failure = None
-            try:
-                name = base[: -len(SEAL_SUFFIX)]
-                read_one(path, find_payload(path), sink, kek, data_key, owner_keys, name)
-            except sf.Refused as refusal:
-                failure = "%s: %s" % (refusal.word, refusal)
-            except OSError as problem:
-                failure = "unreadable: %s" % problem
-            if plain_root and not sink.finish() and failure is None:
-                failure = "differs: not the plaintext in %s" % plain_root
-            results.append((relative, failure))
+            plain = os.path.join(plain_root, relative) if plain_root else None
+            results.append((relative, _failure_of(path, plain, keys)))
     return results
+
+
+def _failure_of(seal_path, plain_path, keys):
+    """None, or why one object of a tree is not as it should be."""
+    name = os.path.basename(seal_path)[: -len(SEAL_SUFFIX)]
+    try:
+        if plain_path is None:
+            read_one(seal_path, find_payload(seal_path), Discard(), name=name, **keys)
+            return None
+        with open(plain_path, "rb") as expected:
+            sink = Comparer(expected)
+            read_one(seal_path, find_payload(seal_path), sink, name=name, **keys)
+            return None if sink.finish() else "differs: not the plaintext %s" % plain_path
+    except sf.Refused as refusal:
+        return "%s: %s" % (refusal.word, refusal)
+    except OSError as problem:
+        return "unreadable: %s" % problem
 
 
 def _arguments():
@@ -148,7 +153,8 @@ def main():
     if not results:
         print("failure: no sealed object under %s" % args.tree, file=sys.stderr)
         return 1
-    return 3 if any(failure for _, failure in results) else 0
+    words = {failure.split(":")[0] for _, failure in results if failure}
+    return 3 if words & set(sf.CLASSES) else 1 if words else 0
 
 
 if __name__ == "__main__":

@@ -338,6 +338,45 @@ def _payload_size(registry):
     add("of-empty-model", "an empty model with a payload of one byte", draft(b""), b"\0")
 
 
+def _order(registry):
+    """Two faults: the check that comes first in the reader order must speak."""
+    plain = plaintext(4097)
+
+    def add(ident, what, made, word, pins=()):
+        registry.add("order-" + ident, what, made, word, owner_keys=list(pins))
+
+    made = draft(plain, version=2)
+    made.core[0x1FF] = 1
+    made.fix_mac()
+    add("version-reserved", "version 2 and a reserved byte set", made, "unsupported")
+    made = draft(plain)
+    made.slots_reserved = bytes(29) + b"\1"
+    add("reserved-unsigned", "a reserved byte set, not signed, owner pinned", made, "malformed",
+        PINNED)
+    made = draft(plain, owner=OWNER)
+    made.signature_block[0] = 2
+    add("algorithm-pinned", "signature algorithm 2, owner pinned", made, "unsupported", PINNED)
+    made = draft(plain, slots=[kms_slot()])
+    add("unsigned-no-recipient", "not signed, owner pinned, no slot for the reader", made,
+        "unsigned", PINNED)
+    made = draft(plain, owner=OWNER)
+    made.signature_block[97] ^= 1
+    made.slots[0] = sw.slot(sf.SLOT_KEYFILE, _flip(made.slots[0][4:80], 75))
+    add("signature-key", "a bad signature and a slot that does not unwrap", made,
+        "bad-signature", PINNED)
+    made = draft(plain)
+    made.core[0xD0] ^= 1
+    made.mac = bytes(32)
+    add("commitment-mac", "a wrong commitment and a wrong slot MAC", made, "wrong-key")
+    made = draft(plain)
+    made.mac = bytes(32)
+    made.tags = bytearray(16)
+    add("mac-tables", "a wrong slot MAC and a wrong tag table", made, "bad-slots")
+    made = draft(plain)
+    made.entries = bytearray(32)
+    add("tables-verity", "a wrong hash table, its hash not fixed", made, "bad-tables")
+
+
 def _extended(registry):
     """Failures that need more than the two objects, or the whole plaintext."""
     registry.add("extended-renamed", "opened under another name than the core's",
@@ -359,4 +398,5 @@ def add_all(registry):
     _tables(registry)
     _chunks(registry)
     _payload_size(registry)
+    _order(registry)
     _extended(registry)

@@ -4,13 +4,11 @@ Job: every length at which something changes, signed and unsigned, every kind of
 the names and key choices that a strict reader must still accept.
 """
 
-import struct
-
 import sealedformat as sf
 import sealwriter as sw
 from make_vectors import (
-    ARN, DATA_KEY, FILE_ID, KEK, KMS_BLOB, NAME, OTHER_KEK, OWNER, STRANGER,
-    draft, fixed, kek_slot, kms_slot, plaintext, stream,
+    ARN, DATA_KEY, FILE_ID, KEK, OTHER_KEK, OWNER, STRANGER, draft,
+    fixed, kek_slot, kms_slot, plaintext, stream,
 )  # fmt: skip
 
 LENGTHS = (0, 1, 4095, 4096, 4097, 524287, 524288, 524289, 3 * 524288 + 7)

@@ -70,8 +70,6 @@ def _object_size(registry):
 
 
 def _reserved(registry):
-    made = draft(PLAIN)
-
     def core(offset):
         changed = draft(PLAIN)
         changed.core[offset] = 1
@@ -98,7 +96,6 @@ def _reserved(registry):
         changed = draft(PLAIN)
         changed.padding = padding
         add("padding-" + ident, "the %s byte between slots and tables is 1" % ident, changed)
-    del made
 
 
 def _names(registry):
@@ -146,10 +143,8 @@ def _signature_block(registry):
 
 
 def _slot_count(registry):
-    plain = PLAIN
-
     def add(ident, what, slots, count=None):
-        changed = draft(plain, slots=slots)
+        changed = draft(PLAIN, slots=slots)
         if count is not None:
             changed.slot_count = count
             changed.fix_mac()
