@@ -1,7 +1,8 @@
 """What the emulators share: fault tables, request logs, and a small HTTP/1.1 server.
 
 Every emulator answers the same control paths, on its own HTTP port:
-  POST /_emu/fault    add a fault: {"op": "...", "kind": "...", "times": 1, "skip": 0, ...}
+  POST /_emu/fault    add a fault: {"op": "...", "kind": "...", "times": 1, "skip": 0, ...};
+                      {"error": "NAME"} is short for {"kind": "error", "error": "NAME"}
   GET /_emu/fault     faults still pending;  DELETE /_emu/fault  forgets them
   GET /_emu/log       what was asked, JSON lines;  DELETE /_emu/log  empties it
 These servers listen on loopback for tests and have no access control on the control paths.
@@ -35,11 +36,13 @@ class FaultTable:
 
     @staticmethod
     def _checked(fault):
+        if isinstance(fault, dict) and "error" in fault:
+            fault = {"kind": "error", **fault}
         if not isinstance(fault, dict) or not isinstance(fault.get("kind"), str):
-            raise ValueError('a fault is an object with at least "kind"')
-        unknown_count = [name for name in ("times", "skip") if not isinstance(fault.get(name, 0), int)]
-        if unknown_count:
-            raise ValueError(f"{unknown_count[0]} is not a number")
+            raise ValueError('a fault is an object with at least "kind" or "error"')
+        for name in ("times", "skip"):
+            if not isinstance(fault.get(name, 0), int):
+                raise ValueError(f"{name} is not a number")
         return {"op": "*", "times": 1, "skip": 0, **fault}
 
     def add(self, fault):
@@ -131,6 +134,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self._answer(413, {}, b"")
             return
         self.body = self.rfile.read(int(length))
+        if len(self.body) != int(length):
+            self.close_connection = True
+            return
         self.header_list = [(name, value) for name, value in self.headers.items()]
         self.raw_path, _, self.raw_query = self.path.partition("?")
         try:

@@ -370,7 +370,7 @@ def make_parser():
     parser.add_argument("--port-file", help="write port, root and control, for a shell to source")
     parser.add_argument("--banks", default=",".join(DEFAULT_BANKS))
     parser.add_argument("--extend", action="append", default=[], metavar="PCR=HEX",
-                        help="extend at every boot with this SHA-384 digest (other banks: its hash)")
+                        help="extend at every boot by this SHA-384 digest (other banks: its hash)")
     parser.add_argument("--mailboxes", type=int, default=4, help="room for indices over 2048 bytes")
     parser.add_argument("--nv-index-max", type=int, default=8192)
     parser.add_argument("--nv-buffer-max", type=int, default=1024)

@@ -78,7 +78,7 @@ class Attester:
         if "keep-request" in effects:
             return None
         if "error" in effects:
-            return error_response(effects["error"].get("name", "InternalError"))
+            return error_response(effects["error"].get("error", "InternalError"))
         if "garbage" in effects:
             return bytes.fromhex(effects["garbage"].get("hex", "ff00ff00"))
         try:

@@ -127,7 +127,7 @@ def _issue(issuer, subject, not_before, not_after, path_length, usage, crl_url=N
 
 
 class TestCa:
-    """The authority in a directory: loads what is there, makes what is missing or nearly expired."""
+    """The authority in a directory: loads what is there, makes what is missing or runs out."""
 
     __test__ = False
 
@@ -177,7 +177,8 @@ class TestCa:
             return None
         if name == "instance" and level.certificate.subject != self._instance_name():
             return None
-        if name == "regional" and f".{self.region}." not in level.certificate.subject.rfc4514_string():
+        subject = level.certificate.subject.rfc4514_string()
+        if name == "regional" and f".{self.region}." not in subject:
             return None
         return level
 
