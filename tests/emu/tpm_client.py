@@ -110,7 +110,7 @@ class TpmClient:
         try:
             self.write(index, encode_request(nonce, public_key, user_data))
             self.vendor(index)
-            return cbor2.CBORDecoder(io.BytesIO(self.read_all(index))).decode()
+            return decode_answer(self.read_all(index))
         finally:
             self.undefine(index)
 
@@ -130,6 +130,11 @@ def password(auth):
 def encode_request(nonce=None, public_key=None, user_data=None):
     fields = {"user_data": user_data, "nonce": nonce, "public_key": public_key}
     return cbor2.dumps({"Attestation": fields})
+
+
+def decode_answer(contents):
+    """The first CBOR item of a mailbox; what follows is padding."""
+    return cbor2.CBORDecoder(io.BytesIO(contents)).decode()
 
 
 def main(argv=None):
