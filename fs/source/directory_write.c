@@ -1,0 +1,260 @@
+/*
+ * Sealed objects in a directory: writing. Job: make an object appear whole or not at all, and stay
+ * after a power cut once committed. The bytes go into a nameless file (O_TMPFILE) where the file
+ * system has them, so that even a killed writer leaves nothing; else into a temporary name that
+ * readers ignore. Then: fsync, rename over the target, fsync of the folder. Must never write into
+ * an existing object in place: readers hold it open.
+ */
+#include "fs/source/directory.h"
+
+#include "crypto/base/encode.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+#define TEMPORARY_SIZE 32 /* ".sealedfs-<16 hex>.part" */
+
+struct directory_writer {
+	struct source_writer writer;
+	const struct directory_source *d;
+	char *name;
+	const char *leaf; /* inside name */
+	int dir_fd, fd;
+	unsigned created; /* folders that did not exist before us */
+	bool committed;
+	char temporary[TEMPORARY_SIZE]; /* empty while the file has no name */
+};
+
+static int random_name(char out[TEMPORARY_SIZE])
+{
+	uint8_t id[8];
+	char hex[2 * sizeof(id) + 1];
+
+	if (getrandom(id, sizeof(id), 0) != (ssize_t)sizeof(id))
+		return -EIO;
+	hex_encode(id, sizeof(id), hex);
+	(void)snprintf(out, TEMPORARY_SIZE, ".sealedfs-%s.part", hex);
+	return 0;
+}
+
+static int open_file(struct directory_writer *w)
+{
+	int r;
+
+	w->fd = openat(w->dir_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
+	/* A name can be given later only through /proc. */
+	if (w->fd >= 0 && access("/proc/self/fd", X_OK) == 0)
+		return 0;
+	closep(&w->fd);
+	r = random_name(w->temporary);
+	if (r < 0)
+		return r;
+	w->fd = openat(w->dir_fd, w->temporary, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_CLOEXEC,
+		       0666);
+	if (w->fd < 0) {
+		r = -errno;
+		w->temporary[0] = '\0';
+		return r;
+	}
+	return 0;
+}
+
+/* Takes folders away again that we made and that stayed empty. */
+static void remove_created(struct directory_writer *w)
+{
+	char *slash;
+
+	while (w->created-- > 0 && (slash = strrchr(w->name, '/'))) {
+		*slash = '\0';
+		if (unlinkat(w->d->root_fd, w->name, AT_REMOVEDIR) < 0)
+			return;
+	}
+}
+
+static void directory_writer_free(struct source_writer *base)
+{
+	struct directory_writer *w = (struct directory_writer *)base;
+
+	if (w->temporary[0])
+		(void)unlinkat(w->dir_fd, w->temporary, 0);
+	closep(&w->fd);
+	closep(&w->dir_fd);
+	if (!w->committed)
+		remove_created(w);
+	free(w->name);
+	free(w);
+}
+
+static int write_fully(int fd, const uint8_t *data, size_t size, uint64_t offset)
+{
+	while (size > 0) {
+		ssize_t n = pwrite(fd, data, size, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		data += n;
+		offset += (uint64_t)n;
+		size -= (size_t)n;
+	}
+	return 0;
+}
+
+static int directory_writer_part(struct source_writer *base, uint64_t part_index, const void *data,
+				 size_t size, struct error *err)
+{
+	struct directory_writer *w = (struct directory_writer *)base;
+	uint64_t offset = part_index * base->part_size;
+	int r = write_fully(w->fd, data, size, offset);
+
+	if (r < 0)
+		return directory_error(w->d, w->name, "write", r, err);
+	/* Start writing back now, so that the fsync at the end is short. */
+	(void)sync_file_range(w->fd, (off_t)offset, (off_t)size, SYNC_FILE_RANGE_WRITE);
+	return 0;
+}
+
+static int give_name(struct directory_writer *w)
+{
+	char from[64], name[TEMPORARY_SIZE];
+	int r;
+
+	r = random_name(name);
+	if (r < 0)
+		return r;
+	(void)snprintf(from, sizeof(from), "/proc/self/fd/%d", w->fd);
+	if (linkat(AT_FDCWD, from, w->dir_fd, name, AT_SYMLINK_FOLLOW) < 0)
+		return -errno;
+	memcpy(w->temporary, name, sizeof(name));
+	return 0;
+}
+
+static int commit(struct directory_writer *w)
+{
+	struct stat st;
+
+	if (fsync(w->fd) < 0)
+		return -errno;
+	/* rename() would replace an empty folder's name only with an error; say which. */
+	if (fstatat(w->dir_fd, w->leaf, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode))
+		return -EISDIR;
+	if (!w->temporary[0]) {
+		int r = give_name(w);
+
+		if (r < 0)
+			return r;
+	}
+	if (renameat(w->dir_fd, w->temporary, w->dir_fd, w->leaf) < 0)
+		return -errno;
+	w->temporary[0] = '\0';
+	w->committed = true;
+	/* Some file systems cannot sync a folder; the object is there all the same. */
+	if (fsync(w->dir_fd) < 0 && errno != EINVAL && errno != EROFS)
+		return -errno;
+	return 0;
+}
+
+static int directory_writer_commit(struct source_writer *base, struct error *err)
+{
+	struct directory_writer *w = (struct directory_writer *)base;
+	int r = commit(w);
+
+	return r < 0 ? directory_error(w->d, w->name, "write", r, err) : 0;
+}
+
+static const struct source_writer_ops directory_writer_ops = {
+	.part = directory_writer_part,
+	.commit = directory_writer_commit,
+	.free = directory_writer_free,
+};
+
+/* A disk that is too small is better known before the work than after it. */
+static int reserve(int fd, uint64_t size)
+{
+	int r;
+
+	if (size == 0)
+		return 0;
+	do
+		r = fallocate(fd, 0, 0, (off_t)size) < 0 ? -errno : 0;
+	while (r == -EINTR);
+	return r == -EOPNOTSUPP || r == -ENOSYS ? 0 : r;
+}
+
+static int writer_start(struct directory_writer *w, const char *name, uint64_t size)
+{
+	int r;
+
+	w->name = strdup(name);
+	if (!w->name)
+		return -ENOMEM;
+	r = directory_open_parent(w->d, w->name, true, &w->created, &w->leaf);
+	if (r < 0)
+		return r;
+	w->dir_fd = r;
+	if (strlen(w->leaf) > NAME_MAX)
+		return -ENAMETOOLONG;
+	if (directory_name_is_temporary(w->leaf))
+		return -EINVAL;
+	r = open_file(w);
+	if (r < 0)
+		return r;
+	return reserve(w->fd, size);
+}
+
+int directory_writer_new(struct source *s, const char *name, uint64_t size, size_t part_size,
+			 struct source_writer **ret, struct error *err)
+{
+	struct directory_writer *w = calloc(1, sizeof(*w));
+	int r;
+
+	if (!w)
+		return -ENOMEM;
+	w->writer.ops = &directory_writer_ops;
+	w->d = (const struct directory_source *)s;
+	w->dir_fd = w->fd = -1;
+	r = writer_start(w, name, size);
+	if (r < 0) {
+		directory_error(w->d, name, "write", r, err);
+		directory_writer_free(&w->writer);
+		return r;
+	}
+	*ret = &w->writer;
+	return 0;
+}
+
+int directory_put(struct source *s, const char *name, const void *data, size_t size,
+		  struct error *err)
+{
+	struct source_writer *w = NULL;
+	int r = directory_writer_new(s, name, size, SEAL_EXTENT_SIZE, &w, err);
+
+	if (r < 0)
+		return r;
+	w->part_size = SEAL_EXTENT_SIZE;
+	if (size > 0)
+		r = directory_writer_part(w, 0, data, size, err);
+	if (r == 0)
+		r = directory_writer_commit(w, err);
+	directory_writer_free(w);
+	return r;
+}
+
+int directory_remove(struct source *s, const char *name, struct error *err)
+{
+	struct directory_source *d = (struct directory_source *)s;
+	const char *leaf;
+	_cleanup_close_ int dir_fd = directory_open_parent(d, name, false, NULL, &leaf);
+
+	if (dir_fd < 0)
+		return directory_error(d, name, "remove", dir_fd, err);
+	if (unlinkat(dir_fd, leaf, 0) < 0)
+		return directory_error(d, name, "remove", -errno, err);
+	return fsync(dir_fd) < 0 && errno != EINVAL && errno != EROFS
+		       ? directory_error(d, name, "remove", -errno, err)
+		       : 0;
+}
