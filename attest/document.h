@@ -13,8 +13,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define DOCUMENT_SIZE_MAX 20480 /* bytes of a whole document */
 #define DOCUMENT_PCRS_MAX 32
 #define DOCUMENT_CERTS_MAX 8
+#define DOCUMENT_MODULE_ID_MAX 255
+#define DOCUMENT_FIELD_MAX 1024 /* bytes of public_key, user_data, nonce */
 
 enum document_kind { DOCUMENT_NITROTPM, DOCUMENT_ENCLAVE };
 
@@ -30,7 +33,7 @@ struct attest_doc {
 	uint64_t timestamp_ms; /* since 1970, UTC */
 	struct {
 		bool present;
-		uint8_t size; /* 32, 48 or 64 */
+		uint8_t size; /* 48 */
 		uint8_t value[64];
 	} pcrs[DOCUMENT_PCRS_MAX];
 	struct bytes_view certificate; /* DER leaf */
@@ -41,7 +44,10 @@ struct attest_doc {
 	struct bytes_view protected_header, payload, signature; /* of the COSE_Sign1 */
 };
 
-/* size: exactly one document, no trailing bytes. -EPROTO, -ENOMEM. */
+/*
+ * size: exactly one document, no trailing bytes. -EPROTO, -ENOMEM. Limits: see above; a PCR value
+ * has 48 bytes, because the only digest that AWS documents is SHA384; a signature has 96.
+ */
 int document_parse(const uint8_t *bytes, size_t size, struct attest_doc **ret, struct error *err);
 void document_free(struct attest_doc *d);
 

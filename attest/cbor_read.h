@@ -1,0 +1,62 @@
+/*
+ * cbor_read.h: CBOR (RFC 8949) item by item, over hostile bytes, without allocation.
+ *
+ * A reader is a cursor: it does not own the bytes, and strings are views into them. Containers may
+ * be definite or indefinite; strings must be definite, since nothing that we read is ever chunked.
+ * Errors: -ENODATA the bytes end inside an item (more may follow), -EPROTO malformed or too deep.
+ */
+#ifndef SEALEDFS_CBOR_READ_H
+#define SEALEDFS_CBOR_READ_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define ITEM_DEPTH_MAX 16 /* nesting that item_skip() follows */
+
+enum item_kind {
+	ITEM_UINT,   /* value */
+	ITEM_NEGINT, /* the number is -1 - value */
+	ITEM_BYTES,  /* data, size */
+	ITEM_TEXT,   /* data, size; not checked to be UTF-8 */
+	ITEM_ARRAY,  /* value: elements, unless indefinite */
+	ITEM_MAP,    /* value: pairs, unless indefinite */
+	ITEM_TAG,    /* value: the tag; the tagged item follows */
+	ITEM_NULL,
+	ITEM_BREAK, /* end of an indefinite container */
+	ITEM_OTHER, /* booleans, floats, undefined */
+};
+
+struct item {
+	enum item_kind kind;
+	uint64_t value;
+	bool indefinite;
+	const uint8_t *data;
+	size_t size;
+};
+
+struct item_reader {
+	const uint8_t *data;
+	size_t size;
+	size_t pos;
+};
+
+static inline struct item_reader item_reader_init(const void *data, size_t size)
+{
+	return (struct item_reader){.data = data, .size = size};
+}
+
+/* The next item head. */
+int item_next(struct item_reader *r, struct item *ret);
+/* As item_next(), but anything of another kind is -EPROTO. */
+int item_expect(struct item_reader *r, enum item_kind kind, struct item *ret);
+/* Passes over one whole item with everything inside it. */
+int item_skip(struct item_reader *r);
+/*
+ * Walks over a container that `open` began: 1 while another element (or key) follows, 0 at its
+ * end, which is taken. *left must start as open->value.
+ */
+int item_more(struct item_reader *r, const struct item *open, uint64_t *left);
+bool item_text_is(const struct item *i, const char *text);
+
+#endif
