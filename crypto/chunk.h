@@ -11,13 +11,16 @@
 
 struct chunk_cipher;
 
-/* Keys and seal must outlive the cipher. Not for concurrent use. */
+/* The keys must outlive the cipher. chunk_count must be the seal's (-EINVAL). Not for concurrent
+ * use: one cipher for each thread. */
 int chunk_cipher_new(const struct seal_keys *keys, uint64_t chunk_count, struct chunk_cipher **ret);
 void chunk_cipher_free(struct chunk_cipher *c);
 
 /*
  * Decrypts size bytes (1 … SEAL_CHUNK_SIZE) of chunk chunk_index. `plain` must not be used by
- * anyone until this returned 0; on -EBADMSG it has been wiped. in and out may be the same buffer.
+ * anyone until this returned 0; on -EBADMSG it has been wiped. cipher and plain may be the same
+ * buffer. -EINVAL, with nothing written: index or size out of range, a short chunk that is not
+ * the last.
  */
 int chunk_open(struct chunk_cipher *c, uint64_t chunk_index, const uint8_t *cipher, size_t size,
 	       const uint8_t tag[SEAL_TAG_SIZE], uint8_t *plain);

@@ -25,8 +25,10 @@ struct digest;
 
 int digest_new(enum digest_alg alg, struct digest **ret);
 int digest_update(struct digest *d, const void *data, size_t size);
-/* Writes digest_size(alg) bytes; the object can then only be freed. */
+/* Writes digest_size(alg) bytes; the object can then only be reset or freed. */
 int digest_final(struct digest *d, uint8_t *out);
+/* Ready for another message; much cheaper than a new object. */
+int digest_reset(struct digest *d);
 void digest_free(struct digest *d);
 /* Bytes; 0 for an unknown algorithm. */
 size_t digest_size(enum digest_alg alg);

@@ -9,9 +9,10 @@
  *                       chunk.h needs
  *
  * Errors: -EPROTO malformed or unsupported, -EBADMSG not authentic (unsigned, unknown signer, bad
- * signature, wrong key, altered slots or tables), -ENOMEM. Each sets its own message in err.
- * `name` in messages is the object's name as the caller knows it. Threads: a struct seal is
- * immutable after parsing; any number of threads may read it.
+ * signature, wrong key, altered slots or tables), -ENOMEM. Each sets its own message in err, in
+ * the form of failure.h, whose seal_failure_of() gives the class back. `name` in messages is the
+ * object's name as the caller knows it; it is printed safely. Threads: a struct seal is immutable
+ * after parsing; any number of threads may read it.
  */
 #ifndef SEALEDFS_SEAL_H
 #define SEALEDFS_SEAL_H
@@ -54,18 +55,25 @@ void seal_free(struct seal *s);
 
 const struct seal_core *seal_core(const struct seal *s);
 unsigned seal_slot_count(const struct seal *s);
-const struct seal_slot *seal_slot(const struct seal *s, unsigned index);
+const struct seal_slot *seal_slot(const struct seal *s, unsigned index); /* NULL: out of range */
 bool seal_has_tables(const struct seal *s);
-const uint8_t *seal_tag(const struct seal *s, uint64_t chunk_index);  /* 16 bytes, in place */
-const uint8_t *seal_hash(const struct seal *s, uint64_t chunk_index); /* 32 bytes, in place */
+/* 16 and 32 bytes, in place; NULL without tables or out of range. */
+const uint8_t *seal_tag(const struct seal *s, uint64_t chunk_index);
+const uint8_t *seal_hash(const struct seal *s, uint64_t chunk_index);
 bool seal_is_signed(const struct seal *s);
 const uint8_t *seal_signer_id(const struct seal *s);
 
-/* Plaintext bytes of chunk i (the last may be short). */
+/* Plaintext bytes of chunk i (the last may be short); 0 out of range. */
 uint32_t seal_chunk_size(const struct seal *s, uint64_t chunk_index);
-/* "NAME.<16 hex>.sealed" beside the seal object `seal_name` ("NAME.seal"); malloc()ed, caller
- * frees. */
+/* "NAME.<16 hex>.sealed" beside the seal object `seal_name` ("NAME.seal", with its directories;
+ * else -EINVAL); malloc()ed, caller frees. */
 int seal_payload_name(const struct seal *s, const char *seal_name, char **ret);
+
+/*
+ * 0 when the last component of seal_object_name is the core's name and ".seal"; else -EBADMSG:
+ * every reader that found the seal under a name must ask.
+ */
+int seal_check_name(const struct seal *s, const char *seal_object_name, struct error *err);
 
 /* 0 when no keys are pinned (set NULL or empty) or the signature is good; else -EBADMSG. */
 int seal_check_owner(const struct seal *s, const struct owner_keys *pinned, struct error *err);

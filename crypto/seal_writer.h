@@ -4,7 +4,7 @@
  * A seal_builder is made before the first byte is sealed (it owns file id and keys), is told each
  * chunk's tag and hash as they become known (any order, any thread), and at the end, given the
  * plaintext's digests and the slots, gives the finished object. It does no I/O.
- * Memory: 48 bytes for each chunk.
+ * Memory: 49 bytes for each chunk, and 48 more for the finished object.
  */
 #ifndef SEALEDFS_SEAL_WRITER_H
 #define SEALEDFS_SEAL_WRITER_H
@@ -15,19 +15,21 @@
 struct seal_builder;
 
 /*
- * A fresh random file id. length may be unknown: then chunk keys are not available until
- * it is (see seal_builder_set_length), because lengths are bound into the key derivation.
+ * Makes a fresh random file id. name: the model's name, one path component (name.h; else -EINVAL).
+ * There are no keys before seal_builder_start(), because lengths are bound into them.
  */
 int seal_builder_new(const char *name, struct seal_builder **ret, struct error *err);
 void seal_builder_free(struct seal_builder *b);
 const uint8_t *seal_builder_file_id(const struct seal_builder *b);
 
-/* Must come before any chunk is sealed. data_key: SEAL_DATA_KEY_SIZE bytes. */
+/* Must come before any chunk is sealed, and only once: a second start, also after a failed one, is
+ * -EINVAL. data_key: SEAL_DATA_KEY_SIZE bytes. */
 int seal_builder_start(struct seal_builder *b, uint64_t length, const struct secret *data_key,
 		       struct error *err);
+/* NULL before the start. Valid as long as the builder. */
 const struct seal_keys *seal_builder_keys(const struct seal_builder *b);
 uint64_t seal_builder_chunk_count(const struct seal_builder *b);
-/* Thread-safe for different chunk indexes. */
+/* Thread-safe for different chunk indexes; all must have returned before seal_builder_finish(). */
 void seal_builder_set_chunk(struct seal_builder *b, uint64_t chunk_index,
 			    const uint8_t tag[SEAL_TAG_SIZE], const uint8_t hash[SEAL_HASH_SIZE]);
 
@@ -38,7 +40,8 @@ struct seal_finish {
 	unsigned slot_count;
 	const struct signing_key *signer; /* NULL: unsigned */
 };
-/* The object in fresh memory; the caller frees. -EINVAL when a chunk was never set. */
+/* The object in fresh memory; the caller frees. -EINVAL when a chunk was never set or a slot is
+ * malformed. */
 int seal_builder_finish(struct seal_builder *b, const struct seal_finish *finish, uint8_t **ret,
 			size_t *ret_size, struct error *err);
 

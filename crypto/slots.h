@@ -20,6 +20,13 @@ struct seal_slot {
 	uint8_t body[SEAL_SLOT_BODY_MAX];
 };
 
+/* NULL when the slot is well-formed (types 1 and 3 with their bodies), else what is wrong. */
+const char *slot_problem(const struct seal_slot *slot);
+/* As slot_problem(), from and to the bytes in a seal. On a problem *ret is not to be used. */
+const char *slot_load(const uint8_t bytes[SEAL_SLOT_SIZE], struct seal_slot *ret);
+/* The slot must be well-formed. */
+void slot_store(const struct seal_slot *slot, uint8_t bytes[SEAL_SLOT_SIZE]);
+
 /* A type 1 slot taken apart. Strings are NUL-terminated copies. */
 struct kms_slot {
 	char arn[SLOT_KMS_ARN_MAX + 1];

@@ -1,0 +1,144 @@
+/*
+ * Chunks of a payload. Job: nonce and additional data by crypto/FORMAT.md section 5, and the
+ * bulk cipher behind one door; keyed fingerprints of plaintext. Trusts the keys, which
+ * seal_unlock() or a seal_builder gave. Must never leave plaintext whose tag failed.
+ */
+#include "crypto/chunk.h"
+
+#include "crypto/aead.h"
+#include "crypto/base/cursor.h"
+#include "crypto/kdf.h"
+#include "crypto/seal_internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define AAD_SIZE 9
+
+struct chunk_cipher {
+	struct aead *aead;
+	const struct seal_keys *keys;
+	uint64_t chunk_count;
+};
+
+struct fingerprint_key {
+	struct secret *key;
+};
+
+int chunk_cipher_new(const struct seal_keys *keys, uint64_t chunk_count, struct chunk_cipher **ret)
+{
+	_cleanup_(chunk_cipher_freep) struct chunk_cipher *c = NULL;
+	int r;
+
+	if (chunk_count != keys->chunk_count)
+		return -EINVAL;
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return -ENOMEM;
+	c->keys = keys;
+	c->chunk_count = chunk_count;
+	r = aead_new(secret_data(keys->derived) + KDF_PAYLOAD_KEY_AT, &c->aead);
+	if (r < 0)
+		return r;
+	*ret = steal_ptr(c);
+	return 0;
+}
+
+void chunk_cipher_free(struct chunk_cipher *c)
+{
+	if (!c)
+		return;
+	aead_free(c->aead);
+	free(c);
+}
+
+/* Only the last chunk may be short, none is empty. */
+static bool shape_ok(const struct chunk_cipher *c, uint64_t chunk_index, size_t size)
+{
+	return chunk_index < c->chunk_count && size > 0 && size <= SEAL_CHUNK_SIZE &&
+	       (size == SEAL_CHUNK_SIZE || chunk_index == c->chunk_count - 1);
+}
+
+static void make_nonce(const struct chunk_cipher *c, uint64_t chunk_index,
+		       uint8_t nonce[AEAD_NONCE_SIZE])
+{
+	const uint8_t *base = secret_data(c->keys->derived) + KDF_BASE_NONCE_AT;
+
+	memset(nonce, 0, AEAD_NONCE_SIZE);
+	put_be64(nonce + 4, chunk_index);
+	for (size_t i = 0; i < AEAD_NONCE_SIZE; i++)
+		nonce[i] ^= base[i];
+}
+
+static void make_aad(const struct chunk_cipher *c, uint64_t chunk_index, uint8_t aad[AAD_SIZE])
+{
+	put_le64(aad, chunk_index);
+	aad[8] = chunk_index == c->chunk_count - 1;
+}
+
+int chunk_open(struct chunk_cipher *c, uint64_t chunk_index, const uint8_t *cipher, size_t size,
+	       const uint8_t tag[SEAL_TAG_SIZE], uint8_t *plain)
+{
+	uint8_t nonce[AEAD_NONCE_SIZE], aad[AAD_SIZE];
+	struct aead_input in = {nonce, aad, AAD_SIZE, cipher, size};
+
+	if (!shape_ok(c, chunk_index, size))
+		return -EINVAL;
+	make_nonce(c, chunk_index, nonce);
+	make_aad(c, chunk_index, aad);
+	return aead_open(c->aead, &in, tag, plain);
+}
+
+int chunk_seal(struct chunk_cipher *c, uint64_t chunk_index, const uint8_t *plain, size_t size,
+	       uint8_t *cipher, uint8_t tag[SEAL_TAG_SIZE])
+{
+	uint8_t nonce[AEAD_NONCE_SIZE], aad[AAD_SIZE];
+	struct aead_input in = {nonce, aad, AAD_SIZE, plain, size};
+
+	if (!shape_ok(c, chunk_index, size))
+		return -EINVAL;
+	make_nonce(c, chunk_index, nonce);
+	make_aad(c, chunk_index, aad);
+	return aead_seal(c->aead, &in, cipher, tag);
+}
+
+int fingerprint_key_new(struct fingerprint_key **ret)
+{
+	_cleanup_(fingerprint_key_freep) struct fingerprint_key *k = calloc(1, sizeof(*k));
+	int r;
+
+	if (!k)
+		return -ENOMEM;
+	r = secret_new_random(AEAD_KEY_SIZE, &k->key);
+	if (r < 0)
+		return r;
+	*ret = steal_ptr(k);
+	return 0;
+}
+
+void fingerprint_key_free(struct fingerprint_key *k)
+{
+	if (!k)
+		return;
+	secret_free(k->key);
+	free(k);
+}
+
+/*
+ * GMAC with the chunk's index as nonce. A nonce comes again when a chunk is read again, which GMAC
+ * allows nobody to see: fingerprints stay in this process, so what is left is a universal hash
+ * under an unknown key.
+ */
+int fingerprint_chunk(const struct fingerprint_key *k, uint64_t chunk_index, const uint8_t *plain,
+		      size_t size, uint8_t out[FINGERPRINT_SIZE])
+{
+	uint8_t nonce[AEAD_NONCE_SIZE] = {0};
+	struct aead_input in = {.nonce = nonce, .aad = plain, .aad_size = size};
+	_cleanup_aead_ struct aead *a = NULL;
+	int r = aead_new(secret_data(k->key), &a);
+
+	if (r < 0)
+		return r;
+	put_be64(nonce + 4, chunk_index);
+	return aead_seal(a, &in, NULL, out);
+}

@@ -1,0 +1,94 @@
+/*
+ * Failure classes. One table says for each class its identifier, words, stage and errno, so that
+ * messages, tests and JSON cannot drift apart. Trusts nothing of the object's name: it is
+ * escaped before it is printed. Must never be given a secret.
+ */
+#include "crypto/failure.h"
+
+#include "crypto/name.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+
+#define DETAIL_MAX 512
+
+static const struct {
+	const char *id;
+	const char *words;
+	const char *stage;
+	int code;
+} classes[SEAL_FAILURE_COUNT] = {
+	[SEAL_FAILURE_NONE] = {"none", "", "", 0},
+	[SEAL_MALFORMED] = {"malformed", "malformed", "parse", -EPROTO},
+	[SEAL_UNSUPPORTED] = {"unsupported", "unsupported", "parse", -EPROTO},
+	[SEAL_WRONG_NAME] = {"wrong-name", "it is stored under another name", "name", -EBADMSG},
+	[SEAL_UNSIGNED] = {"unsigned", "unsigned", "signature", -EBADMSG},
+	[SEAL_UNKNOWN_SIGNER] = {"unknown-signer", "unknown signer", "signature", -EBADMSG},
+	[SEAL_BAD_SIGNATURE] = {"bad-signature", "bad signature", "signature", -EBADMSG},
+	[SEAL_NO_RECIPIENT] = {"no-recipient", "no recipient", "unlock", -ENOKEY},
+	[SEAL_WRONG_KEY] = {"wrong-key", "wrong key", "unlock", -EBADMSG},
+	[SEAL_BAD_SLOTS] = {"bad-slots", "altered slots", "unlock", -EBADMSG},
+	[SEAL_BAD_TABLES] = {"bad-tables", "altered tables", "unlock", -EBADMSG},
+	[SEAL_BAD_VERITY] = {"bad-verity", "verity mismatch", "unlock", -EBADMSG},
+	[SEAL_BAD_PAYLOAD_SIZE] = {"bad-payload-size", "wrong payload size", "payload", -EBADMSG},
+	[SEAL_BAD_CHUNK] = {"bad-chunk", "altered chunk", "chunk", -EBADMSG},
+	[SEAL_BAD_CHUNK_HASH] = {"bad-chunk-hash", "replaced chunk", "chunk", -EBADMSG},
+	[SEAL_BAD_DIGEST] = {"bad-digest", "wrong digest", "whole", -EBADMSG},
+};
+
+static enum seal_failure known(enum seal_failure failure)
+{
+	return (unsigned)failure < SEAL_FAILURE_COUNT ? failure : SEAL_FAILURE_NONE;
+}
+
+int seal_fail(struct error *err, enum seal_failure failure, const char *object, const char *fmt,
+	      ...)
+{
+	char detail[DETAIL_MAX], printable[NAME_PRINTABLE_SIZE];
+	int code = classes[known(failure)].code;
+	va_list ap;
+
+	if (!err)
+		return code;
+	va_start(ap, fmt);
+	(void)vsnprintf(detail, sizeof(detail), fmt, ap);
+	va_end(ap);
+	name_printable(object, printable);
+	return error_set(err, code, "\"%s\": %s: %s", printable, classes[known(failure)].words,
+			 detail);
+}
+
+enum seal_failure seal_failure_of(const struct error *err)
+{
+	/* A printed name holds no quote, so the first quote and colon after it end the name. */
+	for (const char *p = err ? err->message : ""; (p = strstr(p, "\": ")); p++)
+		for (int f = SEAL_FAILURE_NONE + 1; f < SEAL_FAILURE_COUNT; f++) {
+			size_t n = strlen(classes[f].words);
+
+			if (strncmp(p + 3, classes[f].words, n) == 0 && p[3 + n] == ':' &&
+			    err->code == classes[f].code)
+				return (enum seal_failure)f;
+		}
+	return SEAL_FAILURE_NONE;
+}
+
+const char *seal_failure_id(enum seal_failure failure)
+{
+	return classes[known(failure)].id;
+}
+
+const char *seal_failure_words(enum seal_failure failure)
+{
+	return classes[known(failure)].words;
+}
+
+int seal_failure_errno(enum seal_failure failure)
+{
+	return classes[known(failure)].code;
+}
+
+const char *seal_failure_stage(enum seal_failure failure)
+{
+	return classes[known(failure)].stage;
+}

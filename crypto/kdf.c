@@ -1,0 +1,95 @@
+/*
+ * Key derivation over OpenSSL's EVP_KDF and EVP_MAC. Job: from a data key to the keys of one
+ * seal. Trusts OpenSSL. Must never leave derived bytes outside secret memory.
+ */
+#include "crypto/kdf.h"
+
+#include <errno.h>
+#include <openssl/core_names.h>
+#include <openssl/evp.h>
+#include <openssl/kdf.h>
+#include <openssl/params.h>
+#include <string.h>
+
+#define INFO_LABEL "sealedfs v1"
+#define INFO_LABEL_SIZE (sizeof(INFO_LABEL) - 1)
+#define CORE_BOUND_AT 0x08
+#define CORE_BOUND_SIZE 0x38
+
+DEFINE_CLEANUP(EVP_KDF *, EVP_KDF_free)
+DEFINE_CLEANUP(EVP_KDF_CTX *, EVP_KDF_CTX_free)
+DEFINE_CLEANUP(EVP_MAC *, EVP_MAC_free)
+DEFINE_CLEANUP(EVP_MAC_CTX *, EVP_MAC_CTX_free)
+
+/* OSSL_PARAM wants mutable pointers although it only reads these. */
+static OSSL_PARAM octets(const char *key, struct kdf_bytes b)
+{
+	return OSSL_PARAM_construct_octet_string(key, (void *)(uintptr_t)b.data, b.size);
+}
+
+int kdf_hkdf_sha256(struct kdf_bytes ikm, struct kdf_bytes salt, struct kdf_bytes info,
+		    uint8_t *out, size_t out_size)
+{
+	_cleanup_(EVP_KDF_freep) EVP_KDF *kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
+	_cleanup_(EVP_KDF_CTX_freep) EVP_KDF_CTX *ctx = kdf ? EVP_KDF_CTX_new(kdf) : NULL;
+	char md[] = "SHA256";
+	OSSL_PARAM params[] = {
+		OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, md, 0),
+		octets(OSSL_KDF_PARAM_KEY, ikm),
+		octets(OSSL_KDF_PARAM_SALT, salt),
+		octets(OSSL_KDF_PARAM_INFO, info),
+		OSSL_PARAM_construct_end(),
+	};
+
+	if (out_size == 0 || out_size > KDF_HKDF_MAX)
+		return -EINVAL;
+	if (!ctx)
+		return -EIO;
+	return EVP_KDF_derive(ctx, out, out_size, params) == 1 ? 0 : -EIO;
+}
+
+int kdf_hmac_sha256(struct kdf_bytes key, const struct kdf_bytes *parts, size_t part_count,
+		    uint8_t out[SHA256_SIZE])
+{
+	_cleanup_(EVP_MAC_freep) EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+	_cleanup_(EVP_MAC_CTX_freep) EVP_MAC_CTX *ctx = mac ? EVP_MAC_CTX_new(mac) : NULL;
+	char md[] = "SHA256";
+	OSSL_PARAM params[] = {
+		OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, md, 0),
+		OSSL_PARAM_construct_end(),
+	};
+	size_t written = 0;
+
+	if (!ctx || EVP_MAC_init(ctx, key.data, key.size, params) != 1)
+		return -EIO;
+	for (size_t i = 0; i < part_count; i++)
+		if (EVP_MAC_update(ctx, parts[i].data, parts[i].size) != 1)
+			return -EIO;
+	if (EVP_MAC_final(ctx, out, &written, SHA256_SIZE) != 1 || written != SHA256_SIZE)
+		return -EIO;
+	return 0;
+}
+
+int kdf_seal_keys(const struct secret *data_key, const uint8_t core_start[0x40],
+		  struct secret **ret)
+{
+	uint8_t info[INFO_LABEL_SIZE + CORE_BOUND_SIZE];
+	_cleanup_secret_ struct secret *out = NULL;
+	int r;
+
+	if (secret_size(data_key) != SEAL_DATA_KEY_SIZE)
+		return -EINVAL;
+	memcpy(info, INFO_LABEL, INFO_LABEL_SIZE);
+	memcpy(info + INFO_LABEL_SIZE, core_start + CORE_BOUND_AT, CORE_BOUND_SIZE);
+	r = secret_new(KDF_OUTPUT_SIZE, &out);
+	if (r < 0)
+		return r;
+	r = kdf_hkdf_sha256((struct kdf_bytes){secret_data(data_key), SEAL_DATA_KEY_SIZE},
+			    (struct kdf_bytes){core_start + 0x10, SEAL_FILE_ID_SIZE},
+			    (struct kdf_bytes){info, sizeof(info)}, secret_bytes(out),
+			    KDF_OUTPUT_SIZE);
+	if (r < 0)
+		return r;
+	*ret = steal_ptr(out);
+	return 0;
+}

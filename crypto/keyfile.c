@@ -1,0 +1,201 @@
+/*
+ * Key files: a key-encryption key on disk, and the slots it opens. Job: load, generate, wrap and
+ * unwrap. Trusts the file's owner; refuses a file that others can read. Must never let key bytes
+ * out of secret memory, nor keep a data key whose wrap did not verify.
+ */
+#include "crypto/aead.h"
+#include "crypto/base/encode.h"
+#include "crypto/digest.h"
+#include "crypto/key_io.h"
+#include "crypto/name.h"
+#include "crypto/slots.h"
+
+#include <errno.h>
+#include <openssl/rand.h>
+#include <string.h>
+
+#define KEYFILE_PREFIX "sealedfs-kek-v1:"
+#define KEYFILE_PREFIX_SIZE (sizeof(KEYFILE_PREFIX) - 1)
+#define KEYFILE_SIZE (KEYFILE_PREFIX_SIZE + 2 * KEYFILE_KEY_SIZE + 1)
+#define KEY_ID_CONTEXT "sealedfs key-encryption key" /* with its NUL */
+
+/* The body: id, nonce, wrapped key, tag. */
+#define NONCE_AT SLOT_KEYFILE_ID_SIZE
+#define WRAPPED_AT (NONCE_AT + AEAD_NONCE_SIZE)
+#define TAG_AT (WRAPPED_AT + SEAL_DATA_KEY_SIZE)
+#define BODY_SIZE (TAG_AT + AEAD_TAG_SIZE)
+
+struct keyfile {
+	struct secret *kek;
+	uint8_t id[SLOT_KEYFILE_ID_SIZE];
+};
+
+static int make_id(struct keyfile *k)
+{
+	_cleanup_digest_ struct digest *d = NULL;
+	uint8_t whole[SHA256_SIZE];
+	int r = digest_new(DIGEST_SHA256, &d);
+
+	if (r == 0)
+		r = digest_update(d, KEY_ID_CONTEXT, sizeof(KEY_ID_CONTEXT));
+	if (r == 0)
+		r = digest_update(d, secret_data(k->kek), KEYFILE_KEY_SIZE);
+	if (r == 0)
+		r = digest_final(d, whole);
+	if (r == 0)
+		memcpy(k->id, whole, sizeof(k->id));
+	return r;
+}
+
+/* Exactly one encoding, so that one key has one file and one id. */
+static int parse(const struct secret *text, struct secret **ret)
+{
+	const char *p = (const char *)secret_data(text);
+	_cleanup_secret_ struct secret *digits = NULL;
+	_cleanup_secret_ struct secret *kek = NULL;
+	int r;
+
+	if (secret_size(text) != KEYFILE_SIZE || p[KEYFILE_SIZE - 1] != '\n' ||
+	    memcmp(p, KEYFILE_PREFIX, KEYFILE_PREFIX_SIZE) != 0)
+		return -EPROTO;
+	for (size_t i = KEYFILE_PREFIX_SIZE; i < KEYFILE_SIZE - 1; i++)
+		if (p[i] >= 'A' && p[i] <= 'F')
+			return -EPROTO;
+	r = secret_new(2 * KEYFILE_KEY_SIZE + 1, &digits);
+	if (r == 0)
+		r = secret_new(KEYFILE_KEY_SIZE, &kek);
+	if (r < 0)
+		return r;
+	memcpy(secret_bytes(digits), p + KEYFILE_PREFIX_SIZE, 2 * KEYFILE_KEY_SIZE);
+	r = hex_decode((const char *)secret_data(digits), secret_bytes(kek), KEYFILE_KEY_SIZE);
+	if (r < 0)
+		return r;
+	*ret = steal_ptr(kek);
+	return 0;
+}
+
+int keyfile_load(const char *path, struct keyfile **ret, struct error *err)
+{
+	_cleanup_(keyfile_freep) struct keyfile *k = NULL;
+	_cleanup_secret_ struct secret *text = NULL;
+	char printable[NAME_PRINTABLE_SIZE];
+	mode_t mode = 0;
+	int r = key_io_read(path, &text, &mode, err);
+
+	if (r < 0)
+		return r;
+	name_printable(path, printable);
+	if (mode & 077) {
+		error_set(err, -EPERM, "others than its owner can read the key file \"%s\" (%04o)",
+			  printable, (unsigned)mode & 07777);
+		error_hint(err, "run chmod 600 on it; if others may have read it, seal again");
+		return -EPERM;
+	}
+	k = calloc(1, sizeof(*k));
+	if (!k)
+		return error_set(err, -ENOMEM, "no memory for a key file");
+	r = parse(text, &k->kek);
+	if (r == -EPROTO) {
+		error_set(err, r, "\"%s\" is not a sealedfs key file", printable);
+		error_hint(err, "sealctl keygen makes one");
+		return r;
+	}
+	if (r == 0)
+		r = make_id(k);
+	if (r < 0)
+		return error_set(err, r, "cannot load the key file \"%s\"", printable);
+	*ret = steal_ptr(k);
+	return 0;
+}
+
+int keyfile_generate(const char *path, struct error *err)
+{
+	_cleanup_secret_ struct secret *kek = NULL;
+	_cleanup_secret_ struct secret *text = NULL;
+	char *p;
+	int r = secret_new_random(KEYFILE_KEY_SIZE, &kek);
+
+	if (r == 0)
+		r = secret_new(KEYFILE_SIZE + 1, &text);
+	if (r < 0)
+		return error_set(err, r, "cannot make a key");
+	p = (char *)secret_bytes(text);
+	memcpy(p, KEYFILE_PREFIX, KEYFILE_PREFIX_SIZE);
+	hex_encode(secret_data(kek), KEYFILE_KEY_SIZE, p + KEYFILE_PREFIX_SIZE);
+	p[KEYFILE_SIZE - 1] = '\n';
+	return key_io_create(path, p, KEYFILE_SIZE, 0600, err);
+}
+
+void keyfile_free(struct keyfile *k)
+{
+	if (!k)
+		return;
+	secret_free(k->kek);
+	free(k);
+}
+
+const uint8_t *keyfile_id(const struct keyfile *k)
+{
+	return k->id;
+}
+
+int slot_make_keyfile(const struct keyfile *k, const uint8_t file_id[SEAL_FILE_ID_SIZE],
+		      const struct secret *data_key, struct seal_slot *ret)
+{
+	struct seal_slot slot = {.type = SEAL_SLOT_KEYFILE, .body_size = BODY_SIZE};
+	struct aead_input in = {
+		.nonce = slot.body + NONCE_AT,
+		.aad = file_id,
+		.aad_size = SEAL_FILE_ID_SIZE,
+		.text = secret_data(data_key),
+		.text_size = SEAL_DATA_KEY_SIZE,
+	};
+	_cleanup_aead_ struct aead *a = NULL;
+	int r;
+
+	if (secret_size(data_key) != SEAL_DATA_KEY_SIZE)
+		return -EINVAL;
+	memcpy(slot.body, k->id, SLOT_KEYFILE_ID_SIZE);
+	if (RAND_bytes(slot.body + NONCE_AT, AEAD_NONCE_SIZE) != 1)
+		return -EIO;
+	r = aead_new(secret_data(k->kek), &a);
+	if (r == 0)
+		r = aead_seal(a, &in, slot.body + WRAPPED_AT, slot.body + TAG_AT);
+	if (r < 0)
+		return r;
+	*ret = slot;
+	return 0;
+}
+
+int slot_open_keyfile(const struct seal_slot *slot, const struct keyfile *k,
+		      const uint8_t file_id[SEAL_FILE_ID_SIZE], struct secret **ret_data_key)
+{
+	const uint8_t *id = slot_keyfile_id(slot);
+	struct aead_input in = {
+		.nonce = slot->body + NONCE_AT,
+		.aad = file_id,
+		.aad_size = SEAL_FILE_ID_SIZE,
+		.text = slot->body + WRAPPED_AT,
+		.text_size = SEAL_DATA_KEY_SIZE,
+	};
+	_cleanup_secret_ struct secret *key = NULL;
+	_cleanup_aead_ struct aead *a = NULL;
+	int r;
+
+	if (!id || memcmp(id, k->id, SLOT_KEYFILE_ID_SIZE) != 0)
+		return -ENOKEY;
+	r = aead_new(secret_data(k->kek), &a);
+	if (r == 0)
+		r = secret_new(SEAL_DATA_KEY_SIZE, &key);
+	if (r == 0)
+		r = aead_open(a, &in, slot->body + TAG_AT, secret_bytes(key));
+	if (r < 0)
+		return r;
+	*ret_data_key = steal_ptr(key);
+	return 0;
+}
+
+const uint8_t *slot_keyfile_id(const struct seal_slot *slot)
+{
+	return slot->type == SEAL_SLOT_KEYFILE && slot->body_size == BODY_SIZE ? slot->body : NULL;
+}
