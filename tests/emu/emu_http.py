@@ -27,19 +27,21 @@ class FaultTable:
     """Faults in order of arrival. Each says which operation it hits and how often.
 
     "op" names an operation or "*"; "times" is how often it fires (-1: always), "skip" how many
-    matching calls pass unharmed first.
+    matching calls pass unharmed first. A kind that the emulator does not have is refused.
     """
 
-    def __init__(self, initial=()):
+    def __init__(self, kinds, initial=()):
+        self.kinds = frozenset(kinds)
         self._lock = threading.Lock()
         self._faults = [self._checked(fault) for fault in initial]
 
-    @staticmethod
-    def _checked(fault):
+    def _checked(self, fault):
         if isinstance(fault, dict) and "error" in fault:
             fault = {"kind": "error", **fault}
         if not isinstance(fault, dict) or not isinstance(fault.get("kind"), str):
             raise ValueError('a fault is an object with at least "kind" or "error"')
+        if fault["kind"] not in self.kinds:
+            raise ValueError(f"no fault {fault['kind']}; there are {', '.join(sorted(self.kinds))}")
         for name in ("times", "skip"):
             if not isinstance(fault.get(name, 0), int):
                 raise ValueError(f"{name} is not a number")
@@ -209,13 +211,13 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, emulator, host="127.0.0.1", port=0, tls_cert=None, tls_key=None):
+    def __init__(self, emulator, host="127.0.0.1", port=0, tls=None):
         super().__init__((host, port), Handler)
         self.emulator = emulator
         self.thread = None
-        if tls_cert:
+        if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(tls_cert, tls_key)
+            context.load_cert_chain(*tls)
             self.socket = context.wrap_socket(self.socket, server_side=True,
                                               do_handshake_on_connect=False)
 

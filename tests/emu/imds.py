@@ -101,7 +101,7 @@ class ImdsEmulator:
         self.disabled = disabled
         self.container_token = container_token
         self.container_token_file = container_token_file
-        self.faults = emu_http.FaultTable(faults)
+        self.faults = emu_http.FaultTable(FAULT_KINDS, faults)
         self.log = emu_http.RequestLog(log_file)
         self._lock = threading.Lock()
         self._tokens = {}

@@ -27,6 +27,7 @@ import emu_http
 import kms_recipient
 import kms_store
 import sigv4
+import testca
 from kms_store import KmsError
 
 CONTENT_TYPE = "application/x-amz-json-1.1"
@@ -81,7 +82,7 @@ class KmsEmulator:
         self.region = region
         self.error_type = error_type
         self.clock_offset_s = clock_offset_s
-        self.faults = emu_http.FaultTable(faults)
+        self.faults = emu_http.FaultTable(FAULT_KINDS, faults)
         self.log = emu_http.RequestLog(log_file)
         self._lock = threading.Lock()
         self._forms = itertools.cycle(cms_ber.FORMS if ber == "rotate" else [ber])
@@ -333,7 +334,9 @@ def make_parser():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--state", help="directory that survives (default: temporary)")
     parser.add_argument("--credentials", required=True, help="JSON file of valid access keys")
-    parser.add_argument("--root", required=True, help="PEM of the root that documents chain to")
+    anchor = parser.add_mutually_exclusive_group(required=True)
+    anchor.add_argument("--root", help="PEM of the root that documents chain to")
+    anchor.add_argument("--ca", help="directory of the test authority; made when missing")
     parser.add_argument("--config", help='JSON: {"keys": [{"id", "aliases", "policy", "state"}]}')
     parser.add_argument("--key", action="append", default=[], metavar="NAME[:PCR=HEX,...]",
                         help="make a key by alias/NAME or by id, with PCR conditions")
@@ -347,8 +350,7 @@ def make_parser():
     parser.add_argument("--clock-offset", type=float, default=0, metavar="SECONDS")
     parser.add_argument("--fault", action="append", default=[], type=json.loads, metavar="JSON")
     parser.add_argument("--log", help="append the request log to this file")
-    parser.add_argument("--tls-cert", help="serve HTTPS with this PEM certificate")
-    parser.add_argument("--tls-key")
+    parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"), help="serve HTTPS")
     return parser
 
 
@@ -363,8 +365,9 @@ def main(argv=None):
     state = options.state or tempfile.mkdtemp(prefix="kms.")
     try:
         os.makedirs(state, exist_ok=True)
+        root = testca.root_of(options.ca) if options.ca else load_root(options.root)
         emulator = KmsEmulator(state, sigv4.CredentialsFile(options.credentials),
-                               load_root(options.root), options.region, options.ber,
+                               root, options.region, options.ber,
                                options.error_type, options.clock_offset, options.fault,
                                options.log, options.account)
         if options.config:
@@ -374,9 +377,8 @@ def main(argv=None):
                                        entry.get("policy"), entry.get("state"))
         for text in options.key:
             emulator.store.put(**parse_key(text))
-        with emu_http.Server(emulator, options.host, options.port, options.tls_cert,
-                             options.tls_key) as server:
-            scheme = "https" if options.tls_cert else "http"
+        with emu_http.Server(emulator, options.host, options.port, options.tls) as server:
+            scheme = "https" if options.tls else "http"
             emu_http.announce({"port": server.port,
                                "url": f"{scheme}://{options.host}:{server.port}"},
                               options.port_file)

@@ -53,7 +53,7 @@ class NitroTpm:
         self.swtpm = swtpm_child.Swtpm()
         self.lock = threading.Lock()
         self.stopping = threading.Event()
-        self.faults = emu_http.FaultTable(faults)
+        self.faults = emu_http.FaultTable(TRANSPORT_FAULTS + nsm_attest.DOCUMENT_FAULTS, faults)
         self.log = emu_http.RequestLog(log_file)
         self._boot()
         self.mailboxes = nv_mailbox.NvMailboxes(self.swtpm, self.state_dir / "mailboxes.json",

@@ -370,5 +370,46 @@ class TestFaults(KmsTest):
             self.assertNotIn(secret, text)
 
 
+class TestProgram(KmsTest):
+    def run_program(self, *arguments):
+        process = subprocess.Popen(
+            ["/usr/bin/python3", kms.__file__, "--credentials", self.credentials_path, *arguments],
+            stdout=subprocess.PIPE, text=True)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.terminate)
+        words = process.stdout.readline().split()
+        self.assertEqual(words[:1], ["ready"])
+        return dict(word.split("=", 1) for word in words[1:])
+
+    def test_options_and_https(self):
+        cert, key = os.path.join(self.folder, "tls.pem"), os.path.join(self.folder, "tls.key")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1",
+                        "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
+                        "-keyout", key, "-out", cert], check=True, capture_output=True)
+        config = os.path.join(self.folder, "config.json")
+        with open(config, "w", encoding="utf-8") as out:
+            json.dump({"keys": [{"id": "11111111-2222-3333-4444-555555555555",
+                                 "aliases": ["alias/config"], "policy": POLICY}]}, out)
+        values = self.run_program("--ca", os.path.join(self.folder, "ca"), "--tls", cert, key,
+                                  "--config", config, "--key", f"{ALIAS}:4={'ab' * 48}")
+        self.assertTrue(values["url"].startswith("https://"))
+        shown = subprocess.run(["curl", "-sS", "--cacert", cert, values["url"] + "/_emu/keys"],
+                               check=True, capture_output=True).stdout
+        listed = {entry["aliases"][0]: entry for entry in json.loads(shown)}
+        self.assertEqual(listed["alias/config"]["arn"].rsplit("/", 1)[1],
+                         "11111111-2222-3333-4444-555555555555")
+        self.assertEqual(listed["alias/config"]["policy"], POLICY)
+        self.assertEqual(listed[ALIAS]["policy"], {"pcrs": {"4": "ab" * 48}})
+
+    def test_bad_options_end_with_a_message(self):
+        for arguments in (["--root", "/nonexistent"],
+                          ["--ca", os.path.join(self.folder, "ca"), "--key", "alias/x:4=ab"]):
+            done = subprocess.run(
+                ["/usr/bin/python3", kms.__file__, "--credentials", self.credentials_path,
+                 *arguments], capture_output=True, text=True, check=False, timeout=60)
+            self.assertEqual((done.returncode, done.stderr[:5]), (1, "kms: "))
+
+
 if __name__ == "__main__":
     unittest.main()

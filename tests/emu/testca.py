@@ -113,16 +113,18 @@ def _issue(issuer, subject, not_before, not_after, path_length, usage, crl_url=N
                .serial_number(int.from_bytes(b"\x00" + secrets.token_bytes(15), "big") | 1 << 112)
                .not_valid_before(not_before).not_valid_after(not_after)
                .add_extension(x509.BasicConstraints(True, path_length), critical=True))
+    own_id = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    extensions = [(own_id, False), (usage, True)]
     if issuer:
-        builder = builder.add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()),
-            critical=False)
-    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()),
-                                    critical=False)
-    builder = builder.add_extension(usage, critical=True)
+        issuer_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
+        extensions.insert(0, (issuer_id, False))
+    if path_length == 0:
+        extensions.reverse()
     if crl_url:
         point = x509.DistributionPoint([x509.UniformResourceIdentifier(crl_url)], None, None, None)
-        builder = builder.add_extension(x509.CRLDistributionPoints([point]), critical=False)
+        extensions.append((x509.CRLDistributionPoints([point]), False))
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical=critical)
     return Authority(key, builder.sign(issuer_key, hashes.SHA384()))
 
 
@@ -209,7 +211,7 @@ class TestCa:
                       f"/crl/{uuid.uuid4()}.crl")
 
     def _make_instance(self, issuer, now):
-        start = now - datetime.timedelta(minutes=1)
+        start = now - datetime.timedelta(hours=1)
         return _issue(issuer, self._instance_name(), start, start + datetime.timedelta(days=1), 0,
                       key_usage(key_cert_sign=True))
 
@@ -239,6 +241,14 @@ class TestCa:
         """DER certificates in the order of a document: root, regional, zonal, instance."""
         return [to_der(self.levels[name].certificate)
                 for name in ("root", "regional", "zonal", "instance")]
+
+
+def root_of(directory):
+    """The root certificate of an authority, which is made when it does not exist yet."""
+    path = pathlib.Path(directory) / "root.pem"
+    if not path.exists():
+        return TestCa(directory).root
+    return x509.load_pem_x509_certificate(path.read_bytes())
 
 
 def main(argv=None):

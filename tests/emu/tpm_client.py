@@ -2,8 +2,9 @@
 """A raw client of an emulated NitroTPM: the request of the vendor command step by step, no TSS.
 
 For tests: it sends exactly the bytes of the password variant (31-byte vendor command and so on),
-and can leave an index behind as a crashed program would. As a program it prints a document, or
-defines and removes indices; the port is the data port of nitrotpm.py.
+and can leave an index behind as a crashed program would. As a program it prints a document, PCRs in
+the form that `kms.py --key` takes, or defines, lists and removes indices; the port is the data port
+of nitrotpm.py.
 """
 import argparse
 import io
@@ -104,6 +105,14 @@ class TpmClient:
     def extend(self, index, digests):
         return self.run(wire.pcr_extend_command(index, digests))
 
+    def pcrs(self, indices, bank="sha384"):
+        """{index: hex}"""
+        values = {}
+        for index in indices:
+            response = self.run(wire.pcr_read_command(bank, [index]))
+            values[index] = wire.parse_pcr_read(response)[1][0].hex()
+        return values
+
     def request(self, nonce=None, public_key=None, user_data=None, index=DEFAULT_INDEX):
         """The decoded answer: {"Attestation": {"document": ...}} or {"Error": ...}."""
         self.define(index)
@@ -140,12 +149,14 @@ def decode_answer(contents):
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("verb", choices=("attest", "define", "undefine", "list", "request"))
+    parser.add_argument("verb", 
+                        choices=("attest", "define", "undefine", "list", "request", "pcrs"))
     parser.add_argument("--index", type=lambda text: int(text, 0), default=DEFAULT_INDEX)
     parser.add_argument("--size", type=int, default=MAILBOX_BYTES)
     parser.add_argument("--nonce", type=bytes.fromhex)
     parser.add_argument("--public-key", type=argparse.FileType("rb"))
-    parser.add_argument("--output", default="-")
+    parser.add_argument("-o", "--output", default="-")
+    parser.add_argument("--pcr", default="4,7,12", help="for pcrs: which, e.g. 4,7,12")
     options = parser.parse_args(argv)
     with TpmClient(options.port) as client:
         if options.verb == "attest":
@@ -163,6 +174,9 @@ def main(argv=None):
             client.undefine(options.index)
         elif options.verb == "request":
             print(client.request(nonce=options.nonce))
+        elif options.verb == "pcrs":
+            wanted = [int(item) for item in options.pcr.split(",")]
+            print(",".join(f"{index}={value}" for index, value in client.pcrs(wanted).items()))
         else:
             for index in client.capability(wire.CAP_HANDLES, wire.NV_INDEX_FIRST, 256)[1]:
                 print(f"0x{index:08x} {client.read_public(index)[0].size}")
