@@ -279,8 +279,9 @@ def parse_options(arguments):
     parser.add_argument("--port-file", help="write the port here when ready")
     parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"), help="serve https")
     for name, (default, text) in SETTINGS.items():
-        parser.add_argument("--" + name.replace("_", "-"), type=float if name in (
-                                "clock_offset_s", "idle_timeout_s") else int, default=default, help=f"{text}; default {default}")
+        kind = float if name in ("clock_offset_s", "idle_timeout_s") else int
+        parser.add_argument("--" + name.replace("_", "-"), type=kind, default=default,
+                            help=f"{text}; default {default}")
     return parser.parse_args(arguments)
 
 
@@ -295,7 +296,7 @@ def main():
         print(f"s3.py: cannot start: {error}", file=sys.stderr)
         return 1
     with server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         port = server.server_address[1]
         if options.port_file:
             with open(options.port_file + ".new", "w", encoding="ascii") as file:

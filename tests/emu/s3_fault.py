@@ -73,7 +73,10 @@ class Rule:
         if fields.get("when") == "after" and "bytes" in fields:
             raise ValueError("when \"after\" sends no body, so bytes has no meaning")
         self.number, self.kind, self.fields = number, kind, fields
-        self.pattern = re.compile(fields.get("match", ""))
+        try:
+            self.pattern = re.compile(fields.get("match", ""))
+        except re.error as error:
+            raise ValueError(f"match: {error}") from error
         self.skip, self.times = int(fields.get("skip", 0)), int(fields.get("times", 1))
         self.hits = 0
 
@@ -84,8 +87,8 @@ class Rule:
         return self.get("when") == "after"
 
     def describe(self):
-        return {"id": self.number, "hits": self.hits, "skip": self.skip, "times": self.times,
-                **{key: value for key, value in self.fields.items() if key not in ("skip", "times")}}
+        return {**self.fields, "id": self.number, "hits": self.hits, "skip": self.skip,
+                "times": self.times}
 
 
 class Faults:

@@ -58,8 +58,8 @@ class Call:
         return {name.lower(): value for name, value in self.request.headers
                 if is_kept(name.lower())}
 
-    def resource(self):
-        return f"/{self.bucket}/" + urllib.parse.quote(self.key)
+    def location(self):
+        return f"http://{self.request.get('host')}/{self.bucket}/{urllib.parse.quote(self.key)}"
 
 
 class Operations:
@@ -227,7 +227,7 @@ class Operations:
         etag = self.store.complete_upload(call.bucket, call.key, call.query["uploadId"], parts,
                                           call.conditions())
         return Reply(200, body=document(
-            "CompleteMultipartUploadResult", element("Location", call.resource()),
+            "CompleteMultipartUploadResult", element("Location", call.location()),
             element("Bucket", call.bucket), element("Key", call.key.decode()),
             element("ETag", f'"{etag}"')), content_type=XML)
 

@@ -5,7 +5,6 @@ control characters included; with encoding-type=url they are URL-encoded with "+
 """
 
 import base64
-import hashlib
 import hmac
 import json
 import os
@@ -18,6 +17,7 @@ NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
 # Makes every token hold the base64 characters that must be encoded in a query: + / =
 TOKEN_MARK = b"\xfb\xef\xbf\xff"
+TAG_BYTES = 12
 
 
 class Xml(str):
@@ -92,18 +92,21 @@ class Lister:
 
     def _make_token(self, after, is_prefix):
         data = json.dumps([after.hex(), is_prefix]).encode()
-        data = TOKEN_MARK + hmac.digest(self._secret, data, "sha256")[:12] + data
         # A length that is no multiple of three leaves an "=" at the end.
-        return base64.b64encode(data if len(data) % 3 else data + b" ").decode()
+        data += b"" if (len(TOKEN_MARK) + TAG_BYTES + len(data)) % 3 else b" "
+        return base64.b64encode(TOKEN_MARK + self._tag(data) + data).decode()
+
+    def _tag(self, data):
+        return hmac.digest(self._secret, data, "sha256")[:TAG_BYTES]
 
     def _read_token(self, text):
         try:
             data = base64.b64decode(text, validate=True)
-            tag, data = data[4:16], data[16:]
-            for candidate in (data, data[:-1]):
-                if hmac.compare_digest(tag, hmac.digest(self._secret, candidate, "sha256")[:12]):
-                    after, is_prefix = json.loads(candidate)
-                    return bytes.fromhex(after), is_prefix
+            mark, data = data[:len(TOKEN_MARK)], data[len(TOKEN_MARK):]
+            tag, data = data[:TAG_BYTES], data[TAG_BYTES:]
+            if mark == TOKEN_MARK and hmac.compare_digest(tag, self._tag(data)):
+                after, is_prefix = json.loads(data)
+                return bytes.fromhex(after), is_prefix
         except ValueError:
             pass
         raise S3Error("InvalidArgument", "The continuation token provided is incorrect",

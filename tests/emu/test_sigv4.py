@@ -120,8 +120,8 @@ class TestVectors(unittest.TestCase):
                     continue  # refused as it is, see above
                 wrong = {vector.key_id: (vector.key[0] + "x", vector.key[1])}
                 method, path, query, headers, body = vector.request("header-signed-request.txt")
-                for change in ({"method": "DELETE"}, {"path": path + b"x"}, {"query": query + b"&x"},
-                               {"body": body + b"x"}, {"credentials": wrong},
+                for change in ({"method": "DELETE"}, {"path": path + b"x"},
+                               {"query": query + b"&x"}, {"body": body + b"x"}, {"credentials": wrong},
                                {"headers": [(name, value + b"x" if name == "Host" else value)
                                             for name, value in headers]}):
                     request = {"method": method, "path": path, "query": query, "headers": headers,
