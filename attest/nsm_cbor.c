@@ -1,0 +1,141 @@
+/*
+ * NSM messages. Job: one request, one response. Trusts nothing that it decodes: the response comes
+ * out of an NV index that other processes can write. Must never read past the first CBOR item.
+ */
+#include "attest/nsm_cbor.h"
+
+#include "attest/cbor_read.h"
+#include "crypto/base/cursor.h"
+
+#include <errno.h>
+#include <string.h>
+
+struct writer {
+	uint8_t *out;
+	size_t size;
+};
+
+static void write_text(struct writer *w, const char *text)
+{
+	size_t n = strlen(text); /* at most 23: all names are constants of this file */
+
+	w->out[w->size++] = (uint8_t)(0x60 | n);
+	memcpy(w->out + w->size, text, n);
+	w->size += n;
+}
+
+static void write_optional(struct writer *w, const uint8_t *data, size_t size)
+{
+	if (!data) {
+		w->out[w->size++] = 0xf6; /* null */
+		return;
+	}
+	if (size < 24) {
+		w->out[w->size++] = (uint8_t)(0x40 | size);
+	} else if (size <= UINT8_MAX) {
+		w->out[w->size++] = 0x58;
+		w->out[w->size++] = (uint8_t)size;
+	} else {
+		w->out[w->size++] = 0x59;
+		put_be16(w->out + w->size, (uint16_t)size);
+		w->size += 2;
+	}
+	if (size > 0)
+		memcpy(w->out + w->size, data, size);
+	w->size += size;
+}
+
+int nsm_encode_attestation(const struct attest_request *req, uint8_t out[NSM_REQUEST_MAX],
+			   size_t *ret_size, struct error *err)
+{
+	struct writer w = {.out = out};
+
+	if (req->user_data_size > ATTEST_FIELD_MAX || req->nonce_size > ATTEST_FIELD_MAX ||
+	    req->public_key_size > ATTEST_FIELD_MAX)
+		return error_set(err, -E2BIG,
+				 "user data, nonce and public key of an attestation document have "
+				 "at most %d bytes each",
+				 ATTEST_FIELD_MAX);
+	out[w.size++] = 0xa1; /* map of one */
+	write_text(&w, "Attestation");
+	out[w.size++] = 0xa3; /* map of three */
+	write_text(&w, "user_data");
+	write_optional(&w, req->user_data, req->user_data_size);
+	write_text(&w, "nonce");
+	write_optional(&w, req->nonce, req->nonce_size);
+	write_text(&w, "public_key");
+	write_optional(&w, req->public_key, req->public_key_size);
+	*ret_size = w.size;
+	return 0;
+}
+
+int nsm_response_complete(const uint8_t *bytes, size_t size)
+{
+	struct item_reader r = item_reader_init(bytes, size);
+
+	return item_skip(&r);
+}
+
+static int malformed(struct error *err)
+{
+	return error_set(err, -EPROTO, "the TPM's answer is not an attestation response");
+}
+
+static int decode_error(struct item_reader *r, struct error *err)
+{
+	static const struct {
+		const char *name;
+		int code;
+		const char *means;
+	} known[] = {
+		{"InputTooLarge", -E2BIG, "user data, nonce or public key are too large"},
+		{"BufferTooSmall", -EIO, "the mailbox is too small for the document"},
+		{"InvalidArgument", -EIO, "it does not understand the request"},
+		{"InvalidOperation", -EOPNOTSUPP, "it does not make attestation documents"},
+		{"InvalidResponse", -EIO, "it could not make a response"},
+		{"InternalError", -EIO, "an error inside it"},
+	};
+	struct item i;
+
+	if (item_expect(r, ITEM_TEXT, &i) < 0 || i.size > 64)
+		return malformed(err);
+	for (size_t n = 0; n < ARRAY_LEN(known); n++)
+		if (item_text_is(&i, known[n].name))
+			return error_set(err, known[n].code,
+					 "the TPM refused to make an attestation document: %s (%s)",
+					 known[n].means, known[n].name);
+	for (size_t n = 0; n < i.size; n++)
+		if (i.data[n] < 0x20 || i.data[n] >= 0x7f)
+			return malformed(err);
+	return error_set(err, -EIO, "the TPM refused to make an attestation document: %.*s",
+			 (int)i.size, (const char *)i.data);
+}
+
+/* Enters a map that must have exactly one text key, and gives that key. */
+static int enter_single(struct item_reader *r, struct item *map, struct item *key)
+{
+	if (item_expect(r, ITEM_MAP, map) < 0 || (!map->indefinite && map->value != 1))
+		return -EPROTO;
+	return item_expect(r, ITEM_TEXT, key);
+}
+
+int nsm_decode_attestation(const uint8_t *bytes, size_t size, struct bytes_view *ret,
+			   struct error *err)
+{
+	struct item_reader r = item_reader_init(bytes, size);
+	struct item outer, inner, key, document;
+	uint64_t none = 0;
+
+	if (nsm_response_complete(bytes, size) < 0)
+		return malformed(err);
+	if (enter_single(&r, &outer, &key) < 0)
+		return malformed(err);
+	if (item_text_is(&key, "Error"))
+		return decode_error(&r, err);
+	if (!item_text_is(&key, "Attestation") || enter_single(&r, &inner, &key) < 0 ||
+	    !item_text_is(&key, "document") || item_expect(&r, ITEM_BYTES, &document) < 0 ||
+	    item_more(&r, &inner, &none) != 0 || item_more(&r, &outer, &none) != 0)
+		return malformed(err);
+	*ret = (struct bytes_view){.data = document.data, .size = document.size};
+	return 0;
+}

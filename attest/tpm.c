@@ -1,0 +1,196 @@
+/*
+ * A connection to a TPM. Job: find it, open it through whatever TCTI is configured, wait while
+ * another process has it, and say clearly what is wrong otherwise. Trusts tpm2-tss. Must never
+ * leave a connection open between jobs, and never let tpm2-tss write to standard error on its own.
+ */
+#include "attest/tpm_priv.h"
+
+#include "crypto/base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <time.h>
+#include <tss2/tss2_rc.h>
+#include <tss2/tss2_tctildr.h>
+
+#define OPEN_DEADLINE_MS 30000
+#define BUSY_DEADLINE_MS 20000
+#define PAUSE_FIRST_MS 5
+#define PAUSE_MAX_MS 200
+#define DEVICE_PREFIX "device:"
+
+/* tpm2-tss reads this variable at its first message; setting it later would race with getenv(). */
+__attribute__((constructor)) static void silence_tss(void)
+{
+	(void)setenv("TSS2_LOG", "all+NONE", 0);
+}
+
+static void pause_ms(unsigned ms)
+{
+	struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+
+	while (nanosleep(&t, &t) < 0 && errno == EINTR)
+		;
+}
+
+static bool patience_wait(struct tpm_patience *p, unsigned deadline_ms)
+{
+	if (p->waited_ms >= deadline_ms)
+		return false;
+	p->pause_ms = p->pause_ms ? MIN(p->pause_ms * 2, PAUSE_MAX_MS) : PAUSE_FIRST_MS;
+	pause_ms(p->pause_ms);
+	p->waited_ms += p->pause_ms;
+	return true;
+}
+
+bool tpm_again(TSS2_RC rc, struct tpm_patience *p)
+{
+	switch (TPM_RC_BASE(rc)) {
+	case TPM2_RC_RETRY:
+	case TPM2_RC_TESTING:
+	case TPM2_RC_YIELDED:
+		return patience_wait(p, BUSY_DEADLINE_MS);
+	default:
+		return false;
+	}
+}
+
+int tpm_fail(struct error *err, int code, TSS2_RC rc, const char *what)
+{
+	return error_set(err, code, "%s: %s (0x%x)", what, Tss2_RC_Decode(rc), (unsigned)rc);
+}
+
+/* What the kernel says about a device node that tpm2-tss could not open; 0: it can be opened. */
+static int probe_device(const char *path)
+{
+	_cleanup_close_ int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+
+	return fd >= 0 ? 0 : -errno;
+}
+
+static int explain_device(const char *path, int code, struct error *err)
+{
+	switch (code) {
+	case -ENOENT:
+	case -ENXIO:
+	case -ENODEV:
+		return error_set(err, -ENODEV, "no TPM at %s", path);
+	case -EBUSY:
+		error_set(err, -EBUSY, "the TPM at %s stayed busy for %d seconds", path,
+			  OPEN_DEADLINE_MS / 1000);
+		error_hint(err, "another program holds it; use /dev/tpmrm0, which can be shared");
+		return -EBUSY;
+	case -EACCES:
+	case -EPERM:
+		error_set(err, code, "the TPM at %s may not be opened: %s", path, strerror(-code));
+		error_hint(err, "run as root or as a member of the group that owns %s", path);
+		return code;
+	default:
+		return error_set(err, code ? code : -EIO, "the TPM at %s cannot be opened: %s",
+				 path, code ? strerror(-code) : "tpm2-tss refused it");
+	}
+}
+
+static int open_tcti(const char *conf, TSS2_TCTI_CONTEXT **ret, struct error *err)
+{
+	const char *path = NULL;
+	struct tpm_patience p = {0};
+
+	if (strncmp(conf, DEVICE_PREFIX, strlen(DEVICE_PREFIX)) == 0)
+		path = conf + strlen(DEVICE_PREFIX);
+	for (;;) {
+		TSS2_RC rc = Tss2_TctiLdr_Initialize(conf, ret);
+		int e;
+
+		if (rc == TSS2_RC_SUCCESS)
+			return 0;
+		if (!path) {
+			tpm_fail(err, -ENODEV, rc, "cannot reach a TPM");
+			return error_prefix(err, -ENODEV, "TCTI \"%s\"", conf);
+		}
+		e = probe_device(path);
+		if ((e != 0 && e != -EBUSY) || !patience_wait(&p, OPEN_DEADLINE_MS))
+			return explain_device(path, e, err);
+	}
+}
+
+static const char *choose_conf(const char *given)
+{
+	static const char *const variables[] = {"SEALEDFS_TCTI", "TPM2TOOLS_TCTI"};
+
+	if (given && *given)
+		return given;
+	for (size_t n = 0; n < ARRAY_LEN(variables); n++) {
+		const char *value = getenv(variables[n]);
+
+		if (value && *value)
+			return value;
+	}
+	if (access("/dev/tpmrm0", F_OK) == 0)
+		return DEVICE_PREFIX "/dev/tpmrm0";
+	if (access("/dev/tpm0", F_OK) == 0)
+		return DEVICE_PREFIX "/dev/tpm0";
+	return NULL;
+}
+
+static int connect_tpm(struct tpm *t, struct error *err)
+{
+	TSS2_RC rc;
+	int e = open_tcti(t->conf, &t->tcti, err);
+
+	if (e < 0)
+		return e;
+	rc = Esys_Initialize(&t->esys, t->tcti, NULL);
+	if (rc != TSS2_RC_SUCCESS)
+		return tpm_fail(err, -EIO, rc, "cannot talk to the TPM");
+	return 0;
+}
+
+static void disconnect_tpm(struct tpm *t)
+{
+	if (t->esys)
+		Esys_Finalize(&t->esys);
+	if (t->tcti)
+		Tss2_TctiLdr_Finalize(&t->tcti);
+}
+
+int tpm_reopen(struct tpm *t, struct error *err)
+{
+	disconnect_tpm(t);
+	return connect_tpm(t, err);
+}
+
+int tpm_open(const char *tcti, struct tpm **ret, struct error *err)
+{
+	_cleanup_tpm_ struct tpm *t = NULL;
+	const char *conf = choose_conf(tcti);
+	int e;
+
+	if (!conf) {
+		error_set(err, -ENODEV, "this machine has no TPM (no /dev/tpmrm0, no /dev/tpm0)");
+		error_hint(err, "on EC2, register the AMI with TPM support v2.0 and UEFI boot");
+		return -ENODEV;
+	}
+	t = calloc(1, sizeof(*t));
+	if (!t)
+		return error_set(err, -ENOMEM, "out of memory");
+	t->conf = strdup(conf);
+	if (!t->conf)
+		return error_set(err, -ENOMEM, "out of memory");
+	e = connect_tpm(t, err);
+	if (e < 0)
+		return e;
+	log_debug("TPM opened through %s", conf);
+	*ret = steal_ptr(t);
+	return 0;
+}
+
+void tpm_close(struct tpm *t)
+{
+	if (!t)
+		return;
+	disconnect_tpm(t);
+	free(t->conf);
+	free(t);
+}
