@@ -1,0 +1,366 @@
+/*
+ * crypto/seal, crypto/seal_names: hostile lengths without allocation, heads without tables,
+ * accessors, names. (test_vectors.c has the classes; test_round_trip.c breaks every bit.)
+ */
+#include "crypto/base/cursor.h"
+#include "crypto/failure.h"
+#include "crypto/seal.h"
+#include "tests/unit/base/test.h"
+#include "tests/unit/crypto/fixture.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+
+#define LENGTH_AT 0x30
+#define COUNT_AT 0x38
+#define NAME_LENGTH_AT 0xF0
+#define SLOT_COUNT_AT 0x280
+
+/* The linker sends the library's allocations through these (see meson.build). */
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *p, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *p, size_t size);
+
+static size_t largest_allocation;
+
+static size_t noted(size_t size)
+{
+	largest_allocation = MAX(largest_allocation, size);
+	return size;
+}
+
+void *__wrap_malloc(size_t size)
+{
+	return __real_malloc(noted(size));
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+	(void)noted(count * size);
+	return __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *p, size_t size)
+{
+	return __real_realloc(p, noted(size));
+}
+
+static void must_be_malformed(const uint8_t *bytes, size_t size, uint64_t object_size)
+{
+	struct seal *s = NULL;
+	struct error err = {0};
+
+	largest_allocation = 0;
+	assert_int_equal(seal_parse_head("hostile", bytes, size, object_size, &s, &err), -EPROTO);
+	assert_int_equal(seal_failure_of(&err), SEAL_MALFORMED);
+	assert_int_equal(seal_parse("hostile", bytes, size, &s, NULL), -EPROTO);
+	assert_null(s);
+	assert_true(largest_allocation > 0 && largest_allocation < 32768);
+}
+
+static void hostile_lengths_allocate_nothing(void **state)
+{
+	static const uint64_t lengths[] = {
+		SEAL_LENGTH_MAX,	 SEAL_LENGTH_MAX + 1, UINT64_C(1) << 60,
+		UINT64_C(1) << 63,	 UINT64_MAX,	      UINT64_MAX - 524287,
+		UINT64_MAX - 524286,	 UINT64_MAX / 48,     UINT64_MAX / 48 + 1,
+		(UINT64_C(1) << 45) - 1,
+	};
+	_cleanup_fixture_ struct fixture f = {0};
+
+	fixture_make(&(struct fixture_options){.length = 10}, &f);
+	for (size_t i = 0; i < ARRAY_LEN(lengths); i++) {
+		uint64_t counts[] = {0,
+				     1,
+				     UINT64_MAX,
+				     lengths[i] / SEAL_CHUNK_SIZE,
+				     lengths[i] / SEAL_CHUNK_SIZE + 1,
+				     UINT64_C(1) << 45,
+				     UINT64_C(0x0555555555555556)};
+
+		for (size_t j = 0; j < ARRAY_LEN(counts); j++) {
+			put_le64(f.seal + LENGTH_AT, lengths[i]);
+			put_le64(f.seal + COUNT_AT, counts[j]);
+			must_be_malformed(f.seal, f.seal_size, f.seal_size);
+		}
+	}
+}
+
+static void hostile_slot_counts_and_names(void **state)
+{
+	_cleanup_fixture_ struct fixture f = {0};
+
+	fixture_make(&(struct fixture_options){.length = 10}, &f);
+	for (unsigned n = 0; n <= UINT16_MAX; n += n < 32 ? 1 : 251) {
+		if (n == 1)
+			continue;
+		put_le16(f.seal + SLOT_COUNT_AT, (uint16_t)n);
+		must_be_malformed(f.seal, f.seal_size, f.seal_size);
+	}
+	put_le16(f.seal + SLOT_COUNT_AT, 1);
+	for (unsigned n = 0; n <= UINT16_MAX; n += n < 300 ? 1 : 251) {
+		if (n == strlen("model.gguf"))
+			continue;
+		put_le16(f.seal + NAME_LENGTH_AT, (uint16_t)n);
+		must_be_malformed(f.seal, f.seal_size, f.seal_size);
+	}
+}
+
+/* A head that truthfully belongs to a 16 TiB model costs no more than any head. */
+static void the_largest_head_is_cheap(void **state)
+{
+	uint64_t size = seal_object_size(SEAL_LENGTH_MAX, 1);
+	_cleanup_fixture_ struct fixture f = {0};
+	_cleanup_seal_ struct seal *s = NULL;
+
+	fixture_make(&(struct fixture_options){.length = 0}, &f);
+	put_le64(f.seal + LENGTH_AT, SEAL_LENGTH_MAX);
+	put_le64(f.seal + COUNT_AT, SEAL_LENGTH_MAX / SEAL_CHUNK_SIZE);
+	largest_allocation = 0;
+	assert_int_equal(seal_parse_head("m", f.seal, f.seal_size, size, &s, NULL), 0);
+	assert_true(largest_allocation < 32768);
+	assert_false(seal_has_tables(s));
+	assert_null(seal_tag(s, 0));
+	assert_null(seal_hash(s, 0));
+	assert_int_equal(seal_chunk_size(s, (UINT64_C(1) << 25) - 1), SEAL_CHUNK_SIZE);
+	assert_int_equal(seal_chunk_size(s, UINT64_C(1) << 25), 0);
+	must_be_malformed(f.seal, f.seal_size, size - 1);
+	must_be_malformed(f.seal, f.seal_size, size + 1);
+	must_be_malformed(f.seal, f.seal_size, UINT64_MAX);
+}
+
+static void object_sizes(void **state)
+{
+	static const uint64_t tables_at[] = {0,	    4096,  4096,  4096,	 8192,	8192,
+					     8192,  8192,  12288, 12288, 12288, 12288,
+					     16384, 16384, 16384, 16384, 20480};
+
+	for (unsigned s = 1; s <= SEAL_SLOTS_MAX; s++) {
+		assert_int_equal(seal_object_size(0, s), tables_at[s]);
+		assert_int_equal(seal_object_size(1, s), tables_at[s] + 48);
+		assert_int_equal(seal_object_size(SEAL_CHUNK_SIZE, s), tables_at[s] + 48);
+		assert_int_equal(seal_object_size(SEAL_CHUNK_SIZE + 1, s), tables_at[s] + 96);
+	}
+	assert_int_equal(seal_object_size(SEAL_LENGTH_MAX, 16), 1610633216);
+	assert_int_equal(seal_object_size(SEAL_LENGTH_MAX + 1, 1), 0);
+	assert_int_equal(seal_object_size(UINT64_MAX, 1), 0);
+	assert_int_equal(seal_object_size(0, 0), 0);
+	assert_int_equal(seal_object_size(0, 17), 0);
+}
+
+static void heads_need_header_and_slots_only(void **state)
+{
+	_cleanup_fixture_ struct fixture f = {0};
+	size_t need = SEAL_HEADER_SIZE + 5 * SEAL_SLOT_SIZE;
+
+	fixture_make(&(struct fixture_options){.length = 600000, .slots = 5, .sign = true}, &f);
+	for (size_t size = 0; size <= f.seal_size; size++) {
+		_cleanup_seal_ struct seal *s = NULL;
+		/* An exact copy, so that a sanitizer sees a read beyond it. */
+		_cleanup_free_ uint8_t *copy = malloc(size + (size == 0));
+		int r;
+
+		assert_non_null(copy);
+		memcpy(copy, f.seal, size);
+		r = seal_parse_head("m", copy, size, f.seal_size, &s, NULL);
+		assert_int_equal(r, size < need ? -EPROTO : 0);
+		if (r == 0)
+			assert_int_equal(seal_slot_count(s), 5);
+	}
+}
+
+static void a_head_alone_cannot_be_unlocked(void **state)
+{
+	_cleanup_fixture_ struct fixture f = {0};
+	_cleanup_seal_ struct seal *s = NULL;
+	struct seal_keys *keys = NULL;
+
+	fixture_make(&(struct fixture_options){.length = 10}, &f);
+	assert_int_equal(seal_parse_head("m", f.seal, f.seal_size, f.seal_size, &s, NULL), 0);
+	assert_true(seal_key_fits(s, f.data_key));
+	assert_int_equal(seal_unlock(s, f.data_key, &keys, NULL), -EINVAL);
+	assert_null(keys);
+}
+
+static void accessors(void **state)
+{
+	_cleanup_fixture_ struct fixture f = {0};
+	_cleanup_seal_ struct seal *s = NULL;
+	const uint8_t *tables;
+
+	fixture_make(&(struct fixture_options){.length = SEAL_CHUNK_SIZE + 1, .slots = 3}, &f);
+	assert_int_equal(seal_parse("m", f.seal, f.seal_size, &s, NULL), 0);
+	tables = f.seal + 4096;
+	for (unsigned i = 0; i < 2; i++) {
+		assert_memory_equal(seal_tag(s, i), tables + 16 * i, 16);
+		assert_memory_equal(seal_hash(s, i), tables + 32 + 32 * i, 32);
+	}
+	assert_null(seal_tag(s, 2));
+	assert_null(seal_hash(s, UINT64_MAX));
+	assert_int_equal(seal_chunk_size(s, 0), SEAL_CHUNK_SIZE);
+	assert_int_equal(seal_chunk_size(s, 1), 1);
+	assert_int_equal(seal_chunk_size(s, 2), 0);
+	assert_non_null(seal_slot(s, 2));
+	assert_null(seal_slot(s, 3));
+	assert_false(seal_is_signed(s));
+	seal_free(NULL);
+	seal_keys_free(NULL);
+}
+
+static void a_wrong_key_is_called_wrong_and_never_corrupt(void **state)
+{
+	static const size_t sizes[] = {1, 16, 31, 33, 32};
+	_cleanup_fixture_ struct fixture f = {0};
+	_cleanup_seal_ struct seal *s = NULL;
+
+	fixture_make(&(struct fixture_options){.length = 10}, &f);
+	assert_int_equal(seal_parse("m", f.seal, f.seal_size, &s, NULL), 0);
+	for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+		_cleanup_secret_ struct secret *key = NULL;
+		struct seal_keys *keys = NULL;
+		struct error err = {0};
+
+		assert_int_equal(secret_new_random(sizes[i], &key), 0);
+		assert_false(seal_key_fits(s, key));
+		assert_int_equal(seal_unlock(s, key, &keys, &err), -EBADMSG);
+		assert_int_equal(seal_failure_of(&err), SEAL_WRONG_KEY);
+		assert_null(keys);
+	}
+}
+
+static void payload_names(void **state)
+{
+	_cleanup_fixture_ struct fixture f = {0};
+	_cleanup_seal_ struct seal *s = NULL;
+	static const char *const bad[] = {"", "m", "seal", ".sea", "m.sealed", "m.seal/", "m.SEAL"};
+	_cleanup_free_ char *name = NULL, *deep = NULL;
+	char *none = NULL;
+
+	fixture_make(&(struct fixture_options){.length = 1}, &f);
+	memcpy(f.seal + 0x10, "\x01\x23\x45\x67\x89\xAB\xCD\xEF\x00", 9);
+	assert_int_equal(seal_parse("m", f.seal, f.seal_size, &s, NULL), 0);
+	assert_int_equal(seal_payload_name(s, "model.gguf.seal", &name), 0);
+	assert_string_equal(name, "model.gguf.0123456789abcdef.sealed");
+	assert_int_equal(seal_payload_name(s, "a/b.seal/c.seal", &deep), 0);
+	assert_string_equal(deep, "a/b.seal/c.0123456789abcdef.sealed");
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		assert_int_equal(seal_payload_name(s, bad[i], &none), -EINVAL);
+	assert_null(none);
+}
+
+static void names_bind(void **state)
+{
+	static const char *const good[] = {"m.gguf.seal", "a/m.gguf.seal", "/x/y/m.gguf.seal",
+					   "other.gguf/m.gguf.seal"};
+	static const char *const bad[] = {"m.gguf",
+					  "n.gguf.seal",
+					  "m.gguf.seal.seal",
+					  ".seal",
+					  "",
+					  "M.gguf.seal",
+					  "m.gguf/x.seal",
+					  "m.gguf.seal/",
+					  "xm.gguf.seal",
+					  "m.ggu.seal",
+					  "m.gguf.0.sealed",
+					  "m.gguf\n.seal"};
+	_cleanup_fixture_ struct fixture f = {0};
+	_cleanup_seal_ struct seal *s = NULL;
+
+	fixture_make(&(struct fixture_options){.length = 1, .name = "m.gguf"}, &f);
+	assert_int_equal(seal_parse("m", f.seal, f.seal_size, &s, NULL), 0);
+	for (size_t i = 0; i < ARRAY_LEN(good); i++)
+		assert_int_equal(seal_check_name(s, good[i], NULL), 0);
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		struct error err = {0};
+
+		assert_int_equal(seal_check_name(s, bad[i], &err), -EBADMSG);
+		assert_int_equal(seal_failure_of(&err), SEAL_WRONG_NAME);
+		assert_non_null(strstr(err.message, "is stored under another name"));
+	}
+}
+
+static void messages_name_the_object_safely(void **state)
+{
+	_cleanup_fixture_ struct fixture f = {0};
+	struct seal *s = NULL;
+	struct error err = {0};
+
+	fixture_make(&(struct fixture_options){.length = 1}, &f);
+	f.seal[0] = 'S';
+	assert_int_equal(seal_parse("a\n\"b\x1B.seal", f.seal, f.seal_size, &s, &err), -EPROTO);
+	assert_non_null(strstr(err.message, "\"a\\x0a\\x22b\\x1b.seal\": malformed: "));
+}
+
+static void refusals_of_the_head_have_their_words(void **state)
+{
+	static const struct {
+		size_t at;
+		const char *words;
+	} cases[] = {{8, "unsupported version 3"},
+		     {10, "unsupported suite 3"},
+		     {12, "unsupported flag"},
+		     {0x200, "unsupported signature algorithm 2"}};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		_cleanup_fixture_ struct fixture f = {0};
+		struct seal *s = NULL;
+		struct error err = {0};
+
+		fixture_make(&(struct fixture_options){.length = 1}, &f);
+		f.seal[cases[i].at] ^= 2;
+		assert_int_equal(seal_parse("m", f.seal, f.seal_size, &s, &err), -EPROTO);
+		assert_int_equal(seal_failure_of(&err), SEAL_UNSUPPORTED);
+		assert_non_null(strstr(err.message, cases[i].words));
+	}
+}
+
+static void owners(void **state)
+{
+	_cleanup_fixture_ struct fixture unsigned_model = {0}, signed_model = {0};
+	_cleanup_(owner_keys_freep) struct owner_keys *owner = fixture_owner();
+	_cleanup_(owner_keys_freep) struct owner_keys *nobody = NULL;
+	_cleanup_seal_ struct seal *u = NULL;
+	_cleanup_seal_ struct seal *s = NULL;
+	struct error err = {0};
+
+	assert_int_equal(owner_keys_new(&nobody), 0);
+	fixture_make(&(struct fixture_options){.length = 1}, &unsigned_model);
+	fixture_make(&(struct fixture_options){.length = 1, .sign = true}, &signed_model);
+	assert_int_equal(seal_parse("u", unsigned_model.seal, unsigned_model.seal_size, &u, NULL),
+			 0);
+	assert_int_equal(seal_parse("s", signed_model.seal, signed_model.seal_size, &s, NULL), 0);
+	assert_int_equal(seal_check_owner(u, NULL, &err), 0);
+	assert_int_equal(seal_check_owner(u, nobody, &err), 0);
+	assert_int_equal(seal_check_owner(s, nobody, &err), 0);
+	assert_int_equal(seal_check_owner(s, owner, &err), 0);
+	assert_int_equal(seal_check_owner(u, owner, &err), -EBADMSG);
+	assert_int_equal(seal_failure_of(&err), SEAL_UNSIGNED);
+	assert_true(seal_is_signed(s));
+	assert_true(owner_keys_contain(owner, seal_signer_id(s)));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(hostile_lengths_allocate_nothing),
+		cmocka_unit_test(hostile_slot_counts_and_names),
+		cmocka_unit_test(the_largest_head_is_cheap),
+		cmocka_unit_test(object_sizes),
+		cmocka_unit_test(heads_need_header_and_slots_only),
+		cmocka_unit_test(a_head_alone_cannot_be_unlocked),
+		cmocka_unit_test(accessors),
+		cmocka_unit_test(a_wrong_key_is_called_wrong_and_never_corrupt),
+		cmocka_unit_test(payload_names),
+		cmocka_unit_test(names_bind),
+		cmocka_unit_test(messages_name_the_object_safely),
+		cmocka_unit_test(refusals_of_the_head_have_their_words),
+		cmocka_unit_test(owners),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
