@@ -24,8 +24,15 @@ struct aws_options {
 	unsigned deadline_ms;  /* for one operation with all its retries; 0: 120,000 */
 };
 
+/*
+ * Reads the configuration; asks no server. options may be NULL. -EINVAL and -EPROTO name the
+ * variable, profile or file that cannot be understood.
+ */
 int aws_new(const struct aws_options *options, struct aws **ret, struct error *err);
+/* Only when no call is running. */
 void aws_free(struct aws *a);
+/* For shutdown: running and later calls fail with -ECANCELED within a second. */
+void aws_cancel(struct aws *a);
 
 DEFINE_CLEANUP(struct aws *, aws_free)
 

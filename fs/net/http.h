@@ -4,9 +4,10 @@
  * followed, no proxy is used for link-local addresses.
  *
  * Threads: a client may be used by any number of threads; each call takes an idle handle.
- * Errors: -ETIMEDOUT deadline, -EHOSTUNREACH name or route, -ECONNREFUSED, -ECONNRESET,
- * -EKEYREJECTED never, -EPROTO not HTTP, -E2BIG body over the limit, -EIO TLS failure.
- * An HTTP status is not an error here.
+ * Errors: -ETIMEDOUT deadline or stall, -EHOSTUNREACH name or route, -ECONNREFUSED, -ECONNRESET
+ * cut off, -EKEYREJECTED never, -EPROTO not HTTP, -E2BIG body over the limit, -EIO TLS failure,
+ * -ECANCELED after http_client_cancel(). Messages start with host:port. An HTTP status is not an
+ * error here.
  */
 #ifndef SEALEDFS_HTTP_H
 #define SEALEDFS_HTTP_H
@@ -31,21 +32,26 @@ struct http_request {
 	size_t header_count;
 	const void *body; /* may be NULL */
 	size_t body_size;
-	/* Where the response body goes: a caller's buffer, or (sink NULL) fresh memory. */
+	/*
+	 * Where the body of a 2xx response goes: a caller's buffer, or (sink NULL) fresh memory.
+	 * Other bodies go to fresh memory; what exceeds HTTP_ERROR_BODY_MAX of them is dropped.
+	 */
 	uint8_t *sink;
 	size_t body_max;	     /* more than this is -E2BIG; with a sink, its size */
 	unsigned connect_timeout_ms; /* 0: 3,000 */
 	unsigned stall_timeout_ms;   /* less than 1 byte/s for so long: -ETIMEDOUT. 0: 30,000 */
 	unsigned total_timeout_ms;   /* 0: none */
 	bool no_proxy;
-	bool secret_body; /* wipe internal copies of the response */
+	/* Wipe every copy of the response; costs the connection, which is not kept. */
+	bool secret_body;
 };
 
 #define HTTP_RESPONSE_HEADERS_MAX 64
+#define HTTP_ERROR_BODY_MAX 65536
 
 struct http_response {
-	int status;
-	uint8_t *body; /* NUL-terminated beyond body_size; NULL when a sink was given */
+	int status;    /* 0: no answer */
+	uint8_t *body; /* NUL-terminated beyond body_size; NULL when empty or in the sink */
 	size_t body_size;
 	struct {
 		char *name; /* lower case */
@@ -56,7 +62,14 @@ struct http_response {
 };
 
 int http_client_new(struct http_client **ret);
+/* No call may be running. */
 void http_client_free(struct http_client *c);
+/* A file of PEM roots instead of the system's; before the first request. -ENOMEM. */
+int http_client_set_ca_file(struct http_client *c, const char *path);
+/* For shutdown: running calls return -ECANCELED within a second, later ones at once. */
+void http_client_cancel(struct http_client *c);
+/* Sleeps; -ECANCELED as soon as the client is cancelled. */
+int http_client_wait(struct http_client *c, unsigned ms);
 /* Fills *ret; the caller calls http_response_clear() also after an error. */
 int http_perform(struct http_client *c, const struct http_request *req, struct http_response *ret,
 		 struct error *err);

@@ -1,0 +1,91 @@
+/*
+ * The shared AWS object: configuration, HTTP client, credentials. Job: build it without asking any
+ * server, and find the default region late. Trusts the configuration.
+ */
+#include "fs/net/aws.h"
+
+#include "fs/net/call.h"
+#include "fs/net/imds.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+static const char fallback_region[] = "us-east-1";
+
+void aws_free(struct aws *a)
+{
+	if (!a)
+		return;
+	credential_chain_free(a->chain);
+	imds_free(a->imds);
+	http_client_free(a->http);
+	aws_config_clear(&a->config);
+	pthread_mutex_destroy(&a->lock);
+	free(a);
+}
+
+int aws_new(const struct aws_options *options, struct aws **ret, struct error *err)
+{
+	_cleanup_(aws_freep) struct aws *a = calloc(1, sizeof(*a));
+	int r;
+
+	if (!a)
+		return error_set(err, -ENOMEM, "out of memory for the AWS client");
+	pthread_mutex_init(&a->lock, NULL);
+	r = aws_config_load(options, &a->config, err);
+	if (r < 0)
+		return r;
+	r = http_client_new(&a->http);
+	if (r >= 0 && a->config.ca_file && !getenv("AWS_CA_BUNDLE"))
+		r = http_client_set_ca_file(a->http, a->config.ca_file);
+	if (r >= 0)
+		r = imds_new(&a->config, a->http, &a->imds);
+	if (r >= 0)
+		r = credential_chain_new(&a->config, a->http, a->imds, &a->chain);
+	if (r < 0)
+		return error_set(err, r, "cannot set up the AWS client: %s", strerror(-r));
+	if (a->config.region)
+		call_copy_text(a->region, sizeof(a->region), a->config.region);
+	*ret = steal_ptr(a);
+	return 0;
+}
+
+void aws_cancel(struct aws *a)
+{
+	http_client_cancel(a->http);
+}
+
+static bool has_custom_endpoint(const struct aws *aws)
+{
+	for (size_t i = 0; i < AWS_SERVICE_COUNT; i++)
+		if (aws->config.endpoints[i])
+			return true;
+	return false;
+}
+
+int aws_default_region(struct aws *aws, char ret[ENDPOINT_REGION_MAX], struct error *err)
+{
+	_cleanup_free_ char *region = NULL;
+	struct error why = {0};
+	int r;
+
+	pthread_mutex_lock(&aws->lock);
+	memcpy(ret, aws->region, ENDPOINT_REGION_MAX);
+	pthread_mutex_unlock(&aws->lock);
+	if (ret[0])
+		return 0;
+	r = imds_region(aws->imds, &region, &why);
+	/* Servers that are not AWS's care little about the region's name. */
+	if (r < 0 && r != -ECANCELED && has_custom_endpoint(aws))
+		region = strdup(fallback_region);
+	if (!region) {
+		error_hint(err, "set AWS_REGION, or region in ~/.aws/config");
+		return error_set(err, r, "no AWS region is configured; %s", error_text(&why, r));
+	}
+	pthread_mutex_lock(&aws->lock);
+	call_copy_text(aws->region, sizeof(aws->region), region);
+	memcpy(ret, aws->region, ENDPOINT_REGION_MAX);
+	pthread_mutex_unlock(&aws->lock);
+	return 0;
+}

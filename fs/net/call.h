@@ -1,0 +1,79 @@
+/*
+ * call.h: one signed call to an AWS service with everything around it: keys, signature, retries,
+ * back-off, clock, region, deadline. s3.c and kms.c say what to ask and what an answer means; this
+ * says how. Internal to fs/net. Thread-safe.
+ */
+#ifndef SEALEDFS_NET_CALL_H
+#define SEALEDFS_NET_CALL_H
+
+#include "fs/net/config.h"
+#include "fs/net/credentials.h"
+#include "fs/net/http.h"
+#include "fs/net/retry.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define CALL_HEADERS_MAX 8
+
+struct imds;
+
+struct aws {
+	struct aws_config config;
+	struct http_client *http;
+	struct imds *imds;
+	struct credential_chain *chain;
+	atomic_llong clock_offset_s; /* server's time minus ours, once a server complained */
+	pthread_mutex_t lock;
+	char region[ENDPOINT_REGION_MAX]; /* from IMDS or by default; guarded by lock */
+};
+
+/* What a service's error answer says. Untrusted text, cut to size, control characters replaced. */
+struct call_failure {
+	int status;
+	char code[96];
+	char message[384];
+	char request_id[96];
+	char region[ENDPOINT_REGION_MAX]; /* where it should have been asked; "": not said */
+};
+
+struct call {
+	enum aws_service service;
+	const char *what; /* "GET s3://bucket/key": for messages */
+	const char *method;
+	/* The URL up to where path begins, for a region; malloc()ed. */
+	int (*base_url)(void *arg, const char *region, char **ret);
+	const char *path;  /* encoded; begins with '/' or is "" */
+	const char *query; /* encoded, without '?'; NULL: none */
+	struct http_header headers[CALL_HEADERS_MAX];
+	size_t header_count;
+	const void *body;
+	size_t body_size;
+	uint8_t *sink;
+	size_t body_max;
+	bool secret;
+	char region[ENDPOINT_REGION_MAX]; /* to ask; changed by a redirect */
+	/* Fills code, message, region from an answer that is no 2xx. */
+	void (*parse_failure)(const struct http_response *resp, struct call_failure *ret);
+	/*
+	 * Looks at a 2xx answer: 0; or RETRY_* > 0 with *err set, to ask again (and report
+	 * -EREMOTEIO in the end); or a negative errno, final. NULL: any will do.
+	 */
+	int (*check)(void *arg, const struct http_response *resp, struct error *err);
+	/* The errno of a final failure; may add a hint. */
+	int (*map_failure)(void *arg, const struct call_failure *failure, struct error *err);
+	void *arg;
+};
+
+/*
+ * Runs the call; the caller clears *ret also after an error. *ret_attempts (may be NULL) tells how
+ * often it was sent.
+ */
+int call_run(struct aws *aws, struct call *call, struct http_response *ret, unsigned *ret_attempts,
+	     struct error *err);
+/* The region to use where nothing else decides. */
+int aws_default_region(struct aws *aws, char ret[ENDPOINT_REGION_MAX], struct error *err);
+/* Copies text with control characters replaced, cut to size. */
+void call_copy_text(char *dst, size_t size, const char *src);
+
+#endif

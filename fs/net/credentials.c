@@ -1,0 +1,331 @@
+/*
+ * Credentials: the chain of sources and the cache in front of it. Job: always have keys to sign
+ * with, ask a source from one thread at a time, and survive a source that is down. Trusts its
+ * sources. Must never make more than one request wait for a renewal while the keys at hand still
+ * work, and never put a key into a message.
+ */
+#include "fs/net/credentials.h"
+
+#include "crypto/base/log.h"
+#include "fs/net/clock.h"
+#include "fs/net/container.h"
+#include "fs/net/imds.h"
+#include "fs/net/json.h"
+#include "fs/net/profile.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/random.h>
+
+#define RENEW_BEFORE_S (15 * 60)
+#define KEY_ID_MAX 128
+#define SECRET_KEY_TEXT_MAX 256
+#define SESSION_TOKEN_MAX 16384
+/* After a renewal that did not help: botocore waits 10 minutes and some more. Ours is shorter where
+ * nothing was learned, so that a source that comes back is used soon. */
+#define RETRY_AFTER_FAILURE_S 60
+#define RETRY_AFTER_STALE_S 600
+#define RETRY_SPREAD_S 120
+
+struct credential_chain {
+	const struct aws_config *config;
+	struct http_client *http;
+	struct imds *imds;
+	pthread_mutex_t lock;
+	pthread_cond_t renewed;
+	/* Guarded by lock. */
+	struct credentials *current;
+	bool renewing;
+	int64_t renew_at_s;	 /* not before */
+	unsigned generation;	 /* counts renewals, good or bad */
+	struct error last_error; /* of the last renewal */
+};
+
+static bool is_token(const char *s, size_t max)
+{
+	size_t size = strlen(s);
+
+	if (size == 0 || size > max)
+		return false;
+	for (; *s; s++)
+		if (*s <= ' ' || *s > '~')
+			return false;
+	return true;
+}
+
+int credentials_new(const char *access_key_id, const char *secret_key, const char *session_token,
+		    int64_t expires_s, const char *source, struct credentials **ret)
+{
+	_cleanup_(credentials_unrefp) struct credentials *c = NULL;
+	int r;
+
+	if (!is_token(access_key_id, KEY_ID_MAX) || strchr(access_key_id, '/') ||
+	    !is_token(secret_key, SECRET_KEY_TEXT_MAX) ||
+	    (session_token && !is_token(session_token, SESSION_TOKEN_MAX)))
+		return -EINVAL;
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return -ENOMEM;
+	c->references = 1;
+	c->expires_s = expires_s;
+	c->source = source;
+	c->access_key_id = strdup(access_key_id);
+	if (session_token)
+		c->session_token = strdup(session_token);
+	if (!c->access_key_id || (session_token && !c->session_token))
+		return -ENOMEM;
+	r = secret_new_from(secret_key, strlen(secret_key), &c->secret_key);
+	if (r < 0)
+		return r;
+	*ret = steal_ptr(c);
+	return 0;
+}
+
+struct credentials *credentials_ref(struct credentials *c)
+{
+	__atomic_add_fetch(&c->references, 1, __ATOMIC_RELAXED);
+	return c;
+}
+
+void credentials_unref(struct credentials *c)
+{
+	if (!c || __atomic_sub_fetch(&c->references, 1, __ATOMIC_ACQ_REL) > 0)
+		return;
+	if (c->session_token)
+		wipe(c->session_token, strlen(c->session_token));
+	free(c->session_token);
+	free(c->access_key_id);
+	secret_free(c->secret_key);
+	free(c);
+}
+
+int credentials_parse_json(const void *data, size_t size, const char *source,
+			   struct credentials **ret, struct error *err)
+{
+	_cleanup_json_ json_t *object = json_object_parse(data, size);
+	const char *code, *id, *key, *token, *expiration;
+	int64_t expires_s = 0;
+	int r;
+
+	if (!object)
+		return error_set(err, -EPROTO, "the answer is not a JSON object");
+	code = json_text(object, "Code");
+	if (code && strcmp(code, "Success") != 0) {
+		const char *message = json_text(object, "Message");
+
+		return error_set(err, -EKEYREJECTED, "%.100s%s%.300s", code, message ? ": " : "",
+				 message ? message : "");
+	}
+	id = json_text(object, "AccessKeyId");
+	key = json_text(object, "SecretAccessKey");
+	token = json_text(object, "Token");
+	expiration = json_text(object, "Expiration");
+	if (!id || !key || !token || !expiration)
+		return error_set(err, -EPROTO,
+				 "the answer lacks AccessKeyId, SecretAccessKey, Token or "
+				 "Expiration");
+	if (clock_parse_rfc3339(expiration, &expires_s) < 0)
+		return error_set(err, -EPROTO, "malformed Expiration");
+	r = credentials_new(id, key, token, expires_s, source, ret);
+	if (r == -EINVAL)
+		return error_set(err, -EPROTO, "malformed keys");
+	return r < 0 ? error_set(err, r, "out of memory for keys") : 0;
+}
+
+static int from_environment(struct credentials **ret, struct error *err)
+{
+	const char *id = getenv("AWS_ACCESS_KEY_ID"), *key = getenv("AWS_SECRET_ACCESS_KEY");
+	const char *token = getenv("AWS_SESSION_TOKEN");
+	int r;
+
+	if (!id || !id[0])
+		return -ENOENT;
+	if (!key || !key[0])
+		return error_set(err, -EINVAL,
+				 "AWS_ACCESS_KEY_ID is set, but AWS_SECRET_ACCESS_KEY is not");
+	r = credentials_new(id, key, token && token[0] ? token : NULL, 0, "environment", ret);
+	return r < 0 ? error_set(err, r, "the AWS keys in the environment are malformed") : 0;
+}
+
+static int from_profile(const struct aws_config *config, struct credentials **ret,
+			struct error *err)
+{
+	static const char *const others[] = {"role_arn", "sso_session", "sso_start_url",
+					     "credential_process", "web_identity_token_file"};
+	_cleanup_(profile_freep) struct profile *p = NULL;
+	const char *id, *key;
+	int r = profile_load(config->profile, &p, err);
+
+	if (r < 0)
+		return r;
+	id = profile_get(p, "aws_access_key_id");
+	key = profile_get(p, "aws_secret_access_key");
+	if (id && key) {
+		r = credentials_new(id, key, profile_get(p, "aws_session_token"), 0, "profile",
+				    ret);
+		return r < 0 ? error_set(err, r, "the keys of AWS profile %s are malformed",
+					 config->profile)
+			     : 0;
+	}
+	if (id || key)
+		return error_set(err, -EINVAL, "AWS profile %s has only one half of a key pair",
+				 config->profile);
+	for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+		if (!profile_get(p, others[i]))
+			continue;
+		error_hint(err, "aws configure export-credentials --format env gives keys that "
+				"can be set in the environment");
+		return error_set(err, -EINVAL,
+				 "AWS profile %s wants keys by way of %s, which sealedfs does not "
+				 "do",
+				 config->profile, others[i]);
+	}
+	return -ENOENT;
+}
+
+/* Asks each source in order; -ENOENT of one means that the next has its turn. */
+static int ask_sources(const struct credential_chain *chain, struct credentials **ret,
+		       struct error *err)
+{
+	const struct aws_config *config = chain->config;
+	int r = -ENOENT;
+
+	if (!config->profile_explicit)
+		r = from_environment(ret, err);
+	if (r == -ENOENT)
+		r = from_profile(config, ret, err);
+	if (r != -ENOENT)
+		return r;
+	if (container_configured())
+		return container_credentials(chain->http, ret, err);
+	if (chain->imds && !config->imds_disabled) {
+		r = imds_credentials(chain->imds, ret, err);
+		if (r == -ENOENT)
+			r = -EINVAL;
+	}
+	if (r == 0)
+		return 0;
+	error_hint(err,
+		   "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or attach "
+		   "an IAM role to the instance");
+	if (r == -ENOENT)
+		r = -EINVAL;
+	return error_prefix(err, r, "no AWS credentials in the environment or profile %s",
+			    config->profile);
+}
+
+int credential_chain_new(const struct aws_config *config, struct http_client *http,
+			 struct imds *imds, struct credential_chain **ret)
+{
+	struct credential_chain *chain = calloc(1, sizeof(*chain));
+
+	if (!chain)
+		return -ENOMEM;
+	chain->config = config;
+	chain->http = http;
+	chain->imds = imds;
+	pthread_mutex_init(&chain->lock, NULL);
+	pthread_cond_init(&chain->renewed, NULL);
+	*ret = chain;
+	return 0;
+}
+
+void credential_chain_free(struct credential_chain *chain)
+{
+	if (!chain)
+		return;
+	credentials_unref(chain->current);
+	pthread_cond_destroy(&chain->renewed);
+	pthread_mutex_destroy(&chain->lock);
+	free(chain);
+}
+
+static int64_t spread_s(void)
+{
+	uint32_t r = 0;
+
+	if (getrandom(&r, sizeof(r), GRND_NONBLOCK) != (ssize_t)sizeof(r))
+		return RETRY_SPREAD_S;
+	return r % RETRY_SPREAD_S;
+}
+
+/* Called with the lock held; puts what a renewal brought in its place. */
+static void store(struct credential_chain *chain, int r, struct credentials *fresh)
+{
+	int64_t now_s = clock_now_s();
+
+	if (r < 0) {
+		chain->renew_at_s = now_s + RETRY_AFTER_FAILURE_S + spread_s();
+		return;
+	}
+	credentials_unref(chain->current);
+	chain->current = fresh;
+	if (fresh->expires_s == 0)
+		chain->renew_at_s = INT64_MAX;
+	else if (fresh->expires_s <= now_s + RENEW_BEFORE_S)
+		chain->renew_at_s =
+			now_s + (fresh->expires_s <= now_s ? RETRY_AFTER_STALE_S + spread_s()
+							   : RETRY_AFTER_FAILURE_S);
+	else
+		chain->renew_at_s = fresh->expires_s - RENEW_BEFORE_S;
+	log_debug("AWS keys from %s", fresh->source);
+}
+
+/* Called with the lock held, which it gives up while it asks the sources. */
+static void renew(struct credential_chain *chain)
+{
+	struct credentials *fresh = NULL;
+	struct error last = {0};
+	int r;
+
+	chain->renewing = true;
+	pthread_mutex_unlock(&chain->lock);
+	r = ask_sources(chain, &fresh, &last);
+	pthread_mutex_lock(&chain->lock);
+	if (r < 0 && !last.code)
+		last.code = r;
+	chain->last_error = last;
+	chain->renewing = false;
+	chain->generation++;
+	store(chain, r, fresh);
+	pthread_cond_broadcast(&chain->renewed);
+}
+
+static bool same_keys(const struct credentials *a, const struct credentials *b)
+{
+	return strcmp(a->access_key_id, b->access_key_id) == 0 &&
+	       strcmp(a->session_token ? a->session_token : "",
+		      b->session_token ? b->session_token : "") == 0;
+}
+
+int credential_chain_get(struct credential_chain *chain, const struct credentials *rejected,
+			 struct credentials **ret, struct error *err)
+{
+	struct credentials *found = NULL;
+	struct error last = {0};
+
+	pthread_mutex_lock(&chain->lock);
+	if (!chain->current || (rejected && same_keys(rejected, chain->current))) {
+		unsigned generation = chain->generation;
+
+		/* Nothing to sign with: whoever comes first asks, the others wait for it. */
+		if (!chain->renewing)
+			renew(chain);
+		while (chain->generation == generation)
+			pthread_cond_wait(&chain->renewed, &chain->lock);
+	} else if (!chain->renewing && clock_now_s() >= chain->renew_at_s) {
+		renew(chain);
+	}
+	last = chain->last_error;
+	if (chain->current)
+		found = credentials_ref(chain->current);
+	pthread_mutex_unlock(&chain->lock);
+	if (found) {
+		*ret = found;
+		return 0;
+	}
+	if (err && !err->code)
+		*err = last;
+	return last.code;
+}

@@ -1,0 +1,160 @@
+/*
+ * Growing text. Job: build URLs, canonical requests and small JSON bodies without length
+ * arithmetic at the call sites. Trusts its callers' sizes. Must never leave a secret text behind
+ * in freed memory.
+ */
+#include "fs/net/text.h"
+
+#include "crypto/base/secret.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+#define TEXT_CAPACITY_MIN 128
+
+static bool text_reserve(struct text *t, size_t extra)
+{
+	size_t capacity = t->capacity ? t->capacity : TEXT_CAPACITY_MIN;
+	char *bigger;
+
+	if (t->failed)
+		return false;
+	if (extra >= SIZE_MAX / 4 - t->size) {
+		t->failed = true;
+		return false;
+	}
+	while (capacity <= t->size + extra)
+		capacity *= 2;
+	if (capacity == t->capacity)
+		return true;
+	/* Not realloc(): it would leave the old bytes behind unwiped. */
+	bigger = malloc(capacity);
+	if (!bigger) {
+		t->failed = true;
+		return false;
+	}
+	if (t->data) {
+		memcpy(bigger, t->data, t->size + 1);
+		if (t->secret)
+			wipe(t->data, t->size);
+		free(t->data);
+	}
+	t->data = bigger;
+	t->capacity = capacity;
+	return true;
+}
+
+void text_append_n(struct text *t, const void *data, size_t size)
+{
+	if (!text_reserve(t, size))
+		return;
+	if (size > 0)
+		memcpy(t->data + t->size, data, size);
+	t->size += size;
+	t->data[t->size] = '\0';
+}
+
+void text_append(struct text *t, const char *s)
+{
+	text_append_n(t, s, strlen(s));
+}
+
+void text_printf(struct text *t, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(NULL, 0, fmt, ap);
+	va_end(ap);
+	if (n < 0 || !text_reserve(t, (size_t)n)) {
+		t->failed = true;
+		return;
+	}
+	va_start(ap, fmt);
+	(void)vsnprintf(t->data + t->size, t->capacity - t->size, fmt, ap);
+	va_end(ap);
+	t->size += (size_t)n;
+}
+
+static bool is_unreserved(unsigned char c)
+{
+	return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+	       c == '-' || c == '_' || c == '.' || c == '~';
+}
+
+void text_append_uri(struct text *t, const void *data, size_t size, bool keep_slash)
+{
+	static const char digits[] = "0123456789ABCDEF";
+	const unsigned char *p = data;
+
+	if (size > SIZE_MAX / 8 || !text_reserve(t, 3 * size)) {
+		t->failed = true;
+		return;
+	}
+	for (size_t i = 0; i < size; i++) {
+		if (is_unreserved(p[i]) || (keep_slash && p[i] == '/')) {
+			t->data[t->size++] = (char)p[i];
+			continue;
+		}
+		t->data[t->size++] = '%';
+		t->data[t->size++] = digits[p[i] >> 4];
+		t->data[t->size++] = digits[p[i] & 15];
+	}
+	t->data[t->size] = '\0';
+}
+
+void text_clear(struct text *t)
+{
+	if (t->secret && t->data)
+		wipe(t->data, t->size);
+	free(t->data);
+	*t = (struct text){.secret = t->secret};
+}
+
+char *text_steal(struct text *t)
+{
+	char *s;
+
+	text_append_n(t, "", 0);
+	if (t->failed) {
+		text_clear(t);
+		return NULL;
+	}
+	s = t->data;
+	*t = (struct text){.secret = t->secret};
+	return s;
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+ssize_t uri_decode(char *s, bool plus)
+{
+	char *out = s;
+
+	for (const char *p = s; *p; p++) {
+		int high, low;
+
+		if (*p != '%') {
+			*out++ = plus && *p == '+' ? ' ' : *p;
+			continue;
+		}
+		high = hex_digit(p[1]);
+		low = high < 0 ? -1 : hex_digit(p[2]);
+		if (low < 0)
+			return -1;
+		*out++ = (char)(high << 4 | low);
+		p += 2;
+	}
+	*out = '\0';
+	return out - s;
+}
