@@ -317,11 +317,13 @@ static int parse_option_list(struct config *c, const char *text, struct error *e
 static int check_consistency(const struct config *c, struct error *err)
 {
 	if (c->allow_other && c->allow_root)
-		return error_set(err, -EINVAL, "options allow_other and allow_root exclude each other");
+		return error_set(err, -EINVAL,
+				 "options allow_other and allow_root exclude each other");
 	if (c->attest == CONFIG_ATTEST_NONE && c->keyfiles.count == 0) {
 		error_hint(err, "add key-file=FILE, or leave attest=none out");
-		return error_set(err, -EINVAL,
-				 "option attest=none without a key-file: nothing could be unlocked");
+		return error_set(
+			err, -EINVAL,
+			"option attest=none without a key-file: nothing could be unlocked");
 	}
 	return 0;
 }
@@ -329,9 +331,12 @@ static int check_consistency(const struct config *c, struct error *err)
 static int parse_flags(struct config *c, int argc, char **argv, struct error *err)
 {
 	static const struct option longs[] = {
-		{"tcti", required_argument, NULL, 'T'}, {"foreground", no_argument, NULL, 'f'},
-		{"debug", no_argument, NULL, 'd'},	{"verbose", no_argument, NULL, 'v'},
-		{"version", no_argument, NULL, 'V'},	{"help", no_argument, NULL, 'h'},
+		{"tcti", required_argument, NULL, 'T'},
+		{"foreground", no_argument, NULL, 'f'},
+		{"debug", no_argument, NULL, 'd'},
+		{"verbose", no_argument, NULL, 'v'},
+		{"version", no_argument, NULL, 'V'},
+		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
 	int opt, r = 0;

@@ -53,7 +53,7 @@ struct config {
 	gid_t gid;
 	mode_t mode; /* permission bits of files; directories add x where there is r */
 	bool allow_other, allow_root;
-	char *fsname, *subtype; /* NULL: the source, "sealedfs" */
+	char *fsname, *subtype;	   /* NULL: the source, "sealedfs" */
 	struct config_list kernel; /* options for the kernel's mount: noexec, noatime, … */
 };
 

@@ -5,7 +5,7 @@
  */
 #include "fs/read/buffers.h"
 
-#include "fs/read/clock.h"
+#include "fs/read/monotonic.h"
 
 #include <errno.h>
 #include <string.h>
@@ -20,7 +20,7 @@ struct buffer_private {
 	const void *owner; /* NULL: not in the table */
 	unsigned pins;
 	size_t served;
-	struct buffer_private *chain; /* of the hash bucket */
+	struct buffer_private *chain;	    /* of the hash bucket */
 	struct buffer_private *prev, *next; /* of the idle list; only without pins */
 	pthread_cond_t loaded;
 	int code;
@@ -65,14 +65,14 @@ int buffer_cache_new(size_t count, size_t buffer_size, struct buffer_cache **ret
 	}
 	(void)madvise(c->memory, count * buffer_size, MADV_DONTDUMP);
 	pthread_mutex_init(&c->lock, NULL);
-	clock_cond_init(&c->room);
+	monotonic_cond_init(&c->room);
 	c->idle.prev = c->idle.next = &c->idle;
 	for (size_t i = 0; i < count; i++) {
 		struct buffer_private *b = &c->buffers[i];
 
 		b->self.data = c->memory + i * buffer_size;
 		b->self.private = b;
-		clock_cond_init(&b->loaded);
+		monotonic_cond_init(&b->loaded);
 		b->prev = c->idle.prev;
 		b->next = &c->idle;
 		b->prev->next = b->next->prev = b;
@@ -116,7 +116,7 @@ int buffer_cache_reserve(struct buffer_cache *c, size_t n, uint64_t deadline_ms)
 
 	pthread_mutex_lock(&c->lock);
 	while (!c->stopped && r == 0 && c->reserved + n > c->count)
-		r = deadline_ms ? clock_cond_wait(&c->room, &c->lock, deadline_ms) : -EAGAIN;
+		r = deadline_ms ? monotonic_cond_wait(&c->room, &c->lock, deadline_ms) : -EAGAIN;
 	if (c->stopped)
 		r = -ECANCELED;
 	else if (c->reserved + n <= c->count) {
@@ -252,7 +252,7 @@ int buffer_cache_wait(struct buffer_cache *c, struct buffer *buf, uint64_t deadl
 
 	pthread_mutex_lock(&c->lock);
 	while (b->state == BUFFER_LOADING && !c->stopped && r == 0)
-		r = clock_cond_wait(&b->loaded, &c->lock, deadline_ms);
+		r = monotonic_cond_wait(&b->loaded, &c->lock, deadline_ms);
 	if (b->state == BUFFER_READY) {
 		r = 0;
 	} else if (b->state == BUFFER_FAILED) {

@@ -37,7 +37,7 @@ size_t buffer_cache_count(const struct buffer_cache *c);
 /* Makes every wait, now and later, end with -ECANCELED. */
 void buffer_cache_stop(struct buffer_cache *c);
 
-/* Waits for room until deadline_ms (of clock_now_ms()); 0: does not wait, -EAGAIN. -ETIMEDOUT,
+/* Waits for room until deadline_ms (of monotonic_ms()); 0: does not wait, -EAGAIN. -ETIMEDOUT,
  * -ECANCELED. n must not be above the count. */
 int buffer_cache_reserve(struct buffer_cache *c, size_t n, uint64_t deadline_ms);
 void buffer_cache_unreserve(struct buffer_cache *c, size_t n);

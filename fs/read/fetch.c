@@ -6,8 +6,8 @@
  */
 #include "fs/read/fetch.h"
 
-#include "fs/read/clock.h"
 #include "fs/read/file.h"
+#include "fs/read/monotonic.h"
 #include "fs/read/stream.h"
 
 #include <errno.h>
@@ -137,7 +137,7 @@ bool fetch_note(struct fetch *t, struct read_file *f, uint64_t first_chunk, uint
 	if (!f->by_extents)
 		return false;
 	pthread_mutex_lock(&t->lock);
-	extents = stream_note(&t->streams, f, first_chunk, last_chunk, clock_now_ms(),
+	extents = stream_note(&t->streams, f, first_chunk, last_chunk, monotonic_ms(),
 			      (unsigned)buffer_cache_count(t->extents));
 	pthread_mutex_unlock(&t->lock);
 	for (unsigned i = 1; i < extents; i++)
@@ -166,7 +166,7 @@ static int take_extent(struct fetch *t, struct read_file *f, uint64_t extent, bo
 		r = read_extent(f, b, err);
 		buffer_cache_loaded(t->extents, b, r, err);
 	} else {
-		r = buffer_cache_wait(t->extents, b, clock_now_ms() + READ_WAIT_MS, err);
+		r = buffer_cache_wait(t->extents, b, monotonic_ms() + READ_WAIT_MS, err);
 	}
 	if (r < 0) {
 		drop_extent(t, b, 0);

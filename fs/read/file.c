@@ -5,11 +5,11 @@
 #include "fs/read/file.h"
 
 #include "fs/read/budget.h"
-#include "fs/read/clock.h"
+#include "fs/read/monotonic.h"
 
 #include <errno.h>
-#include <string.h>
 #include <sched.h>
+#include <string.h>
 
 static unsigned cpu_count(void)
 {
@@ -92,7 +92,8 @@ int read_file_new(struct read_engine *e, const struct read_file_options *o, stru
 	pthread_mutex_init(&f->lock, NULL);
 	pthread_cond_init(&f->jobs_done, NULL);
 	if (!seal_has_tables(f->seal))
-		return error_set(err, -EINVAL, "%s: the seal was read without its tables", o->label);
+		return error_set(err, -EINVAL, "%s: the seal was read without its tables",
+				 o->label);
 	if (copy_strings(f, o) < 0)
 		return -ENOMEM;
 	*ret = steal_ptr(f);

@@ -6,7 +6,7 @@
 #include "fs/read/file.h"
 
 #include "crypto/digest.h"
-#include "fs/read/clock.h"
+#include "fs/read/monotonic.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -162,20 +162,19 @@ static void *run_hasher(void *arg)
 static int start_workers(struct pass *p)
 {
 	struct read_engine *e = p->file->engine;
+	unsigned started = 0;
 	int r = 0;
 
-	for (unsigned i = 0; i < e->worker_count && r == 0; i++) {
-		pthread_mutex_lock(&p->lock);
-		p->workers++;
-		pthread_mutex_unlock(&p->lock);
+	/* Held throughout: a worker that ends at once must not see the count too early. */
+	pthread_mutex_lock(&p->lock);
+	while (started < e->worker_count && r == 0) {
 		r = pool_submit(e->workers, run_worker, p);
-		if (r < 0) {
-			pthread_mutex_lock(&p->lock);
-			p->workers--;
-			pthread_mutex_unlock(&p->lock);
-		}
+		if (r == 0)
+			started++;
 	}
-	return p->workers > 0 ? 0 : r;
+	p->workers = started;
+	pthread_mutex_unlock(&p->lock);
+	return started > 0 ? 0 : r;
 }
 
 static void finish_pass(struct pass *p)
@@ -247,7 +246,7 @@ int read_file_hash(struct read_file *f, uint8_t sha256[SHA256_SIZE], uint8_t sha
 			(struct hasher){&p, p.hasher_count, DIGEST_SHA384, sha384, 0};
 		p.hasher_count++;
 	}
-	r = buffer_cache_reserve(chunks, p.ring_size, clock_now_ms() + READ_WAIT_MS);
+	r = buffer_cache_reserve(chunks, p.ring_size, monotonic_ms() + READ_WAIT_MS);
 	if (r < 0)
 		return r;
 	pthread_mutex_init(&p.lock, NULL);

@@ -5,7 +5,7 @@
  */
 #include "fs/read/file.h"
 
-#include "fs/read/clock.h"
+#include "fs/read/monotonic.h"
 
 #include <errno.h>
 
@@ -100,8 +100,11 @@ int read_file_read(struct read_file *f, uint64_t offset, size_t size, struct rea
 		   struct error *err)
 {
 	struct request q = {.file = f, .cache = f->engine->chunks};
-	int r = read_file_poisoned(f, err);
+	struct error ignored = {0};
+	int r;
 
+	err = err ? err : &ignored;
+	r = read_file_poisoned(f, err);
 	*ret = (struct read_result){.file = f};
 	if (r < 0)
 		return r;
@@ -112,7 +115,7 @@ int read_file_read(struct read_file *f, uint64_t offset, size_t size, struct rea
 	size = (size_t)MIN((uint64_t)size, f->length - offset);
 	q.first = offset / SEAL_CHUNK_SIZE;
 	q.count = (size_t)((offset + size - 1) / SEAL_CHUNK_SIZE - q.first + 1);
-	q.deadline_ms = clock_now_ms() + READ_WAIT_MS;
+	q.deadline_ms = monotonic_ms() + READ_WAIT_MS;
 	r = buffer_cache_reserve(q.cache, q.count, q.deadline_ms);
 	if (r < 0)
 		return r;

@@ -1,12 +1,12 @@
 /*
  * Monotonic time. Job: deadlines that a change of the wall clock cannot stretch or cut.
  */
-#include "fs/read/clock.h"
+#include "fs/read/monotonic.h"
 
 #include <errno.h>
 #include <time.h>
 
-uint64_t clock_now_ms(void)
+uint64_t monotonic_ms(void)
 {
 	struct timespec t;
 
@@ -14,7 +14,7 @@ uint64_t clock_now_ms(void)
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-void clock_cond_init(pthread_cond_t *cond)
+void monotonic_cond_init(pthread_cond_t *cond)
 {
 	pthread_condattr_t attr;
 
@@ -24,7 +24,7 @@ void clock_cond_init(pthread_cond_t *cond)
 	pthread_condattr_destroy(&attr);
 }
 
-int clock_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t deadline_ms)
+int monotonic_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t deadline_ms)
 {
 	struct timespec t = {
 		.tv_sec = (time_t)(deadline_ms / 1000),
