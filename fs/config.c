@@ -6,6 +6,8 @@
  */
 #include "fs/config.h"
 
+#include "crypto/base/log.h"
+
 #include <errno.h>
 #include <getopt.h>
 #include <stddef.h>
@@ -430,6 +432,13 @@ void config_clear(struct config *c)
 	free(c->fsname);
 	free(c->subtype);
 	*c = (struct config){0};
+}
+
+int config_log_level(const struct config *c)
+{
+	if (c->debug)
+		return LOG_DEBUG;
+	return c->verbose ? LOG_INFO : LOG_NOTICE;
 }
 
 mode_t config_directory_mode(const struct config *c)

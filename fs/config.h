@@ -63,6 +63,8 @@ void config_clear(struct config *c);
 /* The text of --help. */
 void config_print_help(FILE *to);
 
+/* LOG_NOTICE, or more with -v or -d. */
+int config_log_level(const struct config *c);
 /* Permission bits of directories for a file mode. */
 mode_t config_directory_mode(const struct config *c);
 
