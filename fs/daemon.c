@@ -59,8 +59,8 @@ static int open_means(struct daemon *d, struct error *err)
 		r = attest_provider_new("nitrotpm", c->tcti, &d->provider, err);
 	if (r < 0)
 		return r;
-	/* Never KMS without attestation: a daemon that asked so would work until the key's policy is
-	 * made strict, and nobody would notice that it never was. */
+	/* Never KMS without attestation: a daemon that asked so would work until the key's policy
+	 * is made strict, and nobody would notice that it never was. */
 	if (attested) {
 		unlock.aws = d->aws;
 		unlock.provider = d->provider;
@@ -94,11 +94,12 @@ static int open_view(struct daemon *d, struct error *err)
 		.unlock = d->unlock,
 		.measure = c->measure,
 		.pcr = c->pcr,
-		.measure_options = {
-			.log_path = c->event_log,
-			.tcti = c->tcti,
-			.allow_foreign = c->allow_foreign_extend,
-		},
+		.measure_options =
+			{
+				.log_path = c->event_log,
+				.tcti = c->tcti,
+				.allow_foreign = c->allow_foreign_extend,
+			},
 	};
 	int r = view_open(&view, &d->view, err);
 
@@ -185,8 +186,8 @@ int daemon_run(struct daemon *d, struct launch *launch, struct error *err)
 		return r;
 	let_go(d);
 	if (!mount_stop(d->mount))
-		/* Readers hold files open. They have had their errors; the kernel wipes and frees the
-		 * keys' pages with the process. */
+		/* Readers hold files open. They have had their errors; the kernel wipes and frees
+		 * the keys' pages with the process. */
 		_exit((int)error_exit_code(r));
 	return r;
 }

@@ -12,6 +12,7 @@
 #include "fs/unlock_model.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 
 #define OPENERS 8
 /* The same complaint about the same model is logged again after so long. */

@@ -87,10 +87,14 @@ static int add_named(char **options, const char *name, const char *value)
 /* One escaped -o list. */
 static int make_options(const struct config *c, char **ret)
 {
+	/* A relative path would mean nothing in /proc/mounts. */
+	_cleanup_free_ char *absolute =
+		source_spec_is_s3(c->source) ? NULL : realpath(c->source, NULL);
+	const char *source = absolute ? absolute : c->source;
 	int r = fuse_opt_add_opt(ret, "ro,nosuid,nodev,default_permissions");
 
 	if (r == 0)
-		r = add_named(ret, "fsname", c->fsname ? c->fsname : c->source);
+		r = add_named(ret, "fsname", c->fsname ? c->fsname : source);
 	if (r == 0)
 		r = add_named(ret, "subtype", c->subtype ? c->subtype : "sealedfs");
 	if (r == 0 && c->allow_other)
@@ -109,8 +113,8 @@ static int make_session(struct mount *m, const struct config *config, struct ops
 	_cleanup_free_ char *options = NULL;
 	int r = make_options(config, &options);
 
-	if (r == 0 && (fuse_opt_add_arg(&args, "sealedfs") < 0 || fuse_opt_add_arg(&args, "-o") < 0 ||
-		       fuse_opt_add_arg(&args, options) < 0 ||
+	if (r == 0 && (fuse_opt_add_arg(&args, "sealedfs") < 0 ||
+		       fuse_opt_add_arg(&args, "-o") < 0 || fuse_opt_add_arg(&args, options) < 0 ||
 		       (config->debug && fuse_opt_add_arg(&args, "-d") < 0)))
 		r = -ENOMEM;
 	if (r == 0) {
@@ -239,9 +243,13 @@ bool mount_wait(struct mount *m)
 /* Without root only the set-uid helper may unmount. */
 static void detach(struct mount *m)
 {
-	char *argv[] = {(char *)(uintptr_t) "fusermount3", (char *)(uintptr_t) "-u",
-			(char *)(uintptr_t) "-q", (char *)(uintptr_t) "-z",
-			(char *)(uintptr_t) "--", m->path, NULL};
+	char *argv[] = {(char *)(uintptr_t) "fusermount3",
+			(char *)(uintptr_t) "-u",
+			(char *)(uintptr_t) "-q",
+			(char *)(uintptr_t) "-z",
+			(char *)(uintptr_t) "--",
+			m->path,
+			NULL};
 	pid_t pid;
 
 	if (umount2(m->path, MNT_DETACH | UMOUNT_NOFOLLOW) == 0 || errno != EPERM)

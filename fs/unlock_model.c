@@ -126,8 +126,9 @@ static int check_digests(struct opening *s, const struct model_digests *stated, 
 	if (memcmp(found.sha256, stated->sha256, sizeof(found.sha256)) == 0 &&
 	    memcmp(found.sha384, stated->sha384, sizeof(found.sha384)) == 0)
 		return 0;
-	return seal_fail(err, SEAL_BAD_DIGEST, s->label,
-			 "the plaintext does not have the SHA-256 and SHA-384 that the seal states");
+	return seal_fail(
+		err, SEAL_BAD_DIGEST, s->label,
+		"the plaintext does not have the SHA-256 and SHA-384 that the seal states");
 }
 
 static int measure(struct opening *s, struct error *err)
