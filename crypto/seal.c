@@ -178,29 +178,31 @@ static int parse_slots(struct seal *s, struct cursor *c, struct error *err)
 	return 0;
 }
 
-/* Room for the most slots, later cut to what there are: a bound before anything is read. NULL: out
- * of memory. */
-static struct seal *seal_new(const char *name)
+/* Room for the most slots, later cut to what there are: a bound before anything is read. */
+static int seal_new(const char *name, struct seal **ret)
 {
 	_cleanup_seal_ struct seal *s =
 		calloc(1, sizeof(*s) + SEAL_SLOTS_MAX * sizeof(struct seal_slot));
 
 	if (!s)
-		return NULL;
+		return -ENOMEM;
 	s->name = strdup(name);
-	return s->name ? steal_ptr(s) : NULL;
+	if (!s->name)
+		return -ENOMEM;
+	*ret = steal_ptr(s);
+	return 0;
 }
 
 int seal_parse_head(const char *name, const uint8_t *bytes, size_t size, uint64_t object_size,
 		    struct seal **ret, struct error *err)
 {
-	_cleanup_seal_ struct seal *s = seal_new(name);
+	_cleanup_seal_ struct seal *s = NULL;
 	struct cursor c = cursor_init(bytes, size);
 	struct seal *cut;
-	int r;
+	int r = seal_new(name, &s);
 
-	if (!s)
-		return error_set(err, -ENOMEM, "no memory for a seal");
+	if (r < 0)
+		return error_set(err, r, "no memory for a seal");
 	if (object_size < SEAL_SIZE_MIN)
 		return malformed(s, err, "it has %" PRIu64 " bytes, a seal at least %d (truncated)",
 				 object_size, SEAL_SIZE_MIN);
@@ -230,7 +232,7 @@ int seal_parse(const char *name, const uint8_t *bytes, size_t size, struct seal 
 	size_t at, tables_size;
 	int r = seal_parse_head(name, bytes, size, size, &s, err);
 
-	if (!s)
+	if (r < 0)
 		return r;
 	at = (size_t)seal_tables_at(s->slot_count);
 	tables_size = size - at;
