@@ -61,8 +61,10 @@ int seal_fail(struct error *err, enum seal_failure failure, const char *object, 
 
 enum seal_failure seal_failure_of(const struct error *err)
 {
+	if (!err)
+		return SEAL_FAILURE_NONE;
 	/* A printed name holds no quote, so the first quote and colon after it end the name. */
-	for (const char *p = err ? err->message : ""; (p = strstr(p, "\": ")); p++)
+	for (const char *p = err->message; (p = strstr(p, "\": ")); p++)
 		for (int f = SEAL_FAILURE_NONE + 1; f < SEAL_FAILURE_COUNT; f++) {
 			size_t n = strlen(classes[f].words);
 

@@ -21,10 +21,13 @@ DEFINE_CLEANUP(EVP_KDF_CTX *, EVP_KDF_CTX_free)
 DEFINE_CLEANUP(EVP_MAC *, EVP_MAC_free)
 DEFINE_CLEANUP(EVP_MAC_CTX *, EVP_MAC_CTX_free)
 
-/* OSSL_PARAM wants mutable pointers although it only reads these. */
+/* OSSL_PARAM wants mutable pointers although a KDF only reads through these. */
 static OSSL_PARAM octets(const char *key, struct kdf_bytes b)
 {
-	return OSSL_PARAM_construct_octet_string(key, (void *)(uintptr_t)b.data, b.size);
+	void *data;
+
+	memcpy(&data, &b.data, sizeof(data));
+	return OSSL_PARAM_construct_octet_string(key, data, b.size);
 }
 
 int kdf_hkdf_sha256(struct kdf_bytes ikm, struct kdf_bytes salt, struct kdf_bytes info,

@@ -16,7 +16,8 @@
 
 #define KEYFILE_PREFIX "sealedfs-kek-v1:"
 #define KEYFILE_PREFIX_SIZE (sizeof(KEYFILE_PREFIX) - 1)
-#define KEYFILE_SIZE (KEYFILE_PREFIX_SIZE + 2 * KEYFILE_KEY_SIZE + 1)
+#define KEYFILE_DIGITS ((size_t)2 * KEYFILE_KEY_SIZE)
+#define KEYFILE_SIZE (KEYFILE_PREFIX_SIZE + KEYFILE_DIGITS + 1)
 #define KEY_ID_CONTEXT "sealedfs key-encryption key" /* with its NUL */
 
 /* The body: id, nonce, wrapped key, tag. */
@@ -61,12 +62,12 @@ static int parse(const struct secret *text, struct secret **ret)
 	for (size_t i = KEYFILE_PREFIX_SIZE; i < KEYFILE_SIZE - 1; i++)
 		if (p[i] >= 'A' && p[i] <= 'F')
 			return -EPROTO;
-	r = secret_new(2 * KEYFILE_KEY_SIZE + 1, &digits);
+	r = secret_new(KEYFILE_DIGITS + 1, &digits);
 	if (r == 0)
 		r = secret_new(KEYFILE_KEY_SIZE, &kek);
 	if (r < 0)
 		return r;
-	memcpy(secret_bytes(digits), p + KEYFILE_PREFIX_SIZE, 2 * KEYFILE_KEY_SIZE);
+	memcpy(secret_bytes(digits), p + KEYFILE_PREFIX_SIZE, KEYFILE_DIGITS);
 	r = hex_decode((const char *)secret_data(digits), secret_bytes(kek), KEYFILE_KEY_SIZE);
 	if (r < 0)
 		return r;

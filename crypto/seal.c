@@ -178,31 +178,29 @@ static int parse_slots(struct seal *s, struct cursor *c, struct error *err)
 	return 0;
 }
 
-/* Room for the most slots, later cut to what there are: a bound before anything is read. */
-static int seal_new(const char *name, struct seal **ret)
+/* Room for the most slots, later cut to what there are: a bound before anything is read. NULL: out
+ * of memory. */
+static struct seal *seal_new(const char *name)
 {
 	_cleanup_seal_ struct seal *s =
 		calloc(1, sizeof(*s) + SEAL_SLOTS_MAX * sizeof(struct seal_slot));
 
 	if (!s)
-		return -ENOMEM;
+		return NULL;
 	s->name = strdup(name);
-	if (!s->name)
-		return -ENOMEM;
-	*ret = steal_ptr(s);
-	return 0;
+	return s->name ? steal_ptr(s) : NULL;
 }
 
 int seal_parse_head(const char *name, const uint8_t *bytes, size_t size, uint64_t object_size,
 		    struct seal **ret, struct error *err)
 {
-	_cleanup_seal_ struct seal *s = NULL;
+	_cleanup_seal_ struct seal *s = seal_new(name);
 	struct cursor c = cursor_init(bytes, size);
 	struct seal *cut;
-	int r = seal_new(name, &s);
+	int r;
 
-	if (r < 0)
-		return error_set(err, r, "no memory for a seal");
+	if (!s)
+		return error_set(err, -ENOMEM, "no memory for a seal");
 	if (object_size < SEAL_SIZE_MIN)
 		return malformed(s, err, "it has %" PRIu64 " bytes, a seal at least %d (truncated)",
 				 object_size, SEAL_SIZE_MIN);
@@ -232,7 +230,7 @@ int seal_parse(const char *name, const uint8_t *bytes, size_t size, struct seal 
 	size_t at, tables_size;
 	int r = seal_parse_head(name, bytes, size, size, &s, err);
 
-	if (r < 0)
+	if (!s)
 		return r;
 	at = (size_t)seal_tables_at(s->slot_count);
 	tables_size = size - at;

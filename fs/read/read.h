@@ -42,6 +42,8 @@ struct read_file_options {
 
 int read_engine_new(const struct read_engine_options *options, struct read_engine **ret);
 void read_engine_free(struct read_engine *e);
+/* Makes every read, now and later, end soon with -ECANCELED: before a shutdown. */
+void read_engine_stop(struct read_engine *e);
 
 int read_file_new(struct read_engine *e, const struct read_file_options *options,
 		  struct read_file **ret, struct error *err);
@@ -71,6 +73,8 @@ struct read_result {
 int read_file_read(struct read_file *f, uint64_t offset, size_t size, struct read_result *ret,
 		   struct error *err);
 void read_result_clear(struct read_result *r);
+/* 0 while healthy, else the error that poisoned the file. */
+int read_file_poisoned(struct read_file *f, struct error *err);
 
 DEFINE_CLEANUP(struct read_engine *, read_engine_free)
 DEFINE_CLEANUP(struct read_file *, read_file_free)

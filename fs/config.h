@@ -1,0 +1,71 @@
+/*
+ * config.h: the command line of sealedfs, taken apart and checked. Immutable after
+ * config_parse().
+ *
+ * Options come from -o lists as mount(8) writes them: commas separate, "\," is a comma inside a
+ * value and "\\" a backslash. Unknown options are refused: a mistyped "owner-kay" must not mount
+ * without its check.
+ */
+#ifndef SEALEDFS_CONFIG_H
+#define SEALEDFS_CONFIG_H
+
+#include "attest/pcr.h"
+#include "crypto/base/error.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#define CONFIG_MEMORY_DEFAULT ((size_t)256 << 20)
+#define CONFIG_MEMORY_MIN ((size_t)32 << 20)
+#define CONFIG_MEMORY_MAX ((size_t)64 << 30)
+
+enum config_action { CONFIG_MOUNT, CONFIG_HELP, CONFIG_VERSION };
+enum config_attest { CONFIG_ATTEST_NITROTPM, CONFIG_ATTEST_NONE };
+
+struct config_list {
+	char **items;
+	size_t count;
+};
+
+struct config {
+	enum config_action action;
+	char *source;	  /* directory or s3://bucket/prefix, as given */
+	char *mountpoint; /* as given */
+	bool foreground;
+	bool debug;   /* also shows libfuse's own trace */
+	bool verbose; /* log level: info */
+
+	struct config_list owner_keys; /* PEM files */
+	struct config_list keyfiles;
+	enum measure_mode measure;
+	unsigned pcr;
+	bool allow_foreign_extend;
+	char *event_log; /* NULL: the default of attest/pcr.h */
+	bool unlock_at_mount;
+	enum config_attest attest;
+	char *tcti; /* NULL: environment, then the device nodes */
+
+	char *region, *profile, *s3_endpoint, *kms_endpoint; /* NULL: see aws.h */
+	bool path_style;
+	size_t memory_bytes;
+
+	uid_t uid;
+	gid_t gid;
+	mode_t mode; /* permission bits of files; directories add x where there is r */
+	bool allow_other, allow_root;
+	char *fsname, *subtype;	   /* NULL: the source, "sealedfs" */
+	struct config_list kernel; /* options for the kernel's mount: noexec, noatime, … */
+};
+
+/* Fills *c; the caller calls config_clear() also after an error. -EINVAL with message and hint. */
+int config_parse(struct config *c, int argc, char **argv, struct error *err);
+void config_clear(struct config *c);
+/* The text of --help. */
+void config_print_help(FILE *to);
+
+/* LOG_NOTICE, or more with -v or -d. */
+int config_log_level(const struct config *c);
+/* Permission bits of directories for a file mode. */
+mode_t config_directory_mode(const struct config *c);
+
+#endif

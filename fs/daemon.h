@@ -1,0 +1,23 @@
+/*
+ * daemon.h: everything a mount consists of, put together and taken apart in the right order.
+ */
+#ifndef SEALEDFS_DAEMON_H
+#define SEALEDFS_DAEMON_H
+
+#include "fs/config.h"
+#include "fs/launch.h"
+
+struct daemon;
+
+/* Opens source, keys and view and, with unlock=mount, every model. No FUSE yet. */
+int daemon_prepare(const struct config *config, struct daemon **ret, struct error *err);
+/*
+ * Mounts, reports ready to the launch, serves until unmounted or told to end. 0, or the error that
+ * kept it from getting ready. May end the process itself when readers hold on.
+ */
+int daemon_run(struct daemon *d, struct launch *launch, struct error *err);
+void daemon_free(struct daemon *d);
+
+DEFINE_CLEANUP(struct daemon *, daemon_free)
+
+#endif

@@ -1,0 +1,62 @@
+/*
+ * sealedfs, the daemon. Job: command line, log, background, exit code. Everything else is in
+ * daemon.h. An error is printed here, once.
+ */
+#include "crypto/base/log.h"
+#include "crypto/base/secret.h"
+#include "fs/config.h"
+#include "fs/daemon.h"
+
+#include <fuse_lowlevel.h>
+#include <signal.h>
+
+static enum exit_code fail(const struct error *err, int code)
+{
+	log_error_object(LOG_ERR, err, code, NULL);
+	return error_exit_code(code);
+}
+
+static enum exit_code run(const struct config *config, struct launch *launch)
+{
+	_cleanup_(daemon_freep) struct daemon *d = NULL;
+	struct error err = {0};
+	int r = daemon_prepare(config, &d, &err);
+
+	if (r == 0)
+		r = daemon_run(d, launch, &err);
+	return r < 0 ? fail(&err, r) : EXIT_CODE_OK;
+}
+
+int main(int argc, char **argv)
+{
+	_cleanup_(config_clear) struct config config = {0};
+	struct launch launch = {.report_fd = -1};
+	struct error err = {0};
+	enum exit_code code;
+	int r;
+
+	log_setup("sealedfs", LOG_NOTICE, false);
+	r = process_protect_secrets();
+	if (r < 0)
+		return fail(&err, error_set(&err, r, "cannot keep keys out of core files"));
+	r = config_parse(&config, argc, argv, &err);
+	if (r < 0)
+		return fail(&err, r);
+	if (config.action == CONFIG_HELP) {
+		config_print_help(stdout);
+		return EXIT_CODE_OK;
+	}
+	if (config.action == CONFIG_VERSION) {
+		printf("sealedfs %s (libfuse %s)\n", SEALEDFS_VERSION, fuse_pkgversion());
+		return EXIT_CODE_OK;
+	}
+	log_setup("sealedfs", config_log_level(&config), false);
+	(void)signal(SIGPIPE, SIG_IGN);
+	r = launch_start(&launch, config.foreground, &err);
+	if (r < 0)
+		return fail(&err, r);
+	code = run(&config, &launch);
+	if (code != EXIT_CODE_OK)
+		launch_failed(&launch, code);
+	return code;
+}

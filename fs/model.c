@@ -1,0 +1,279 @@
+/*
+ * Opened models. Job: single flight of opens, their log lines, and what becomes of files whose
+ * reads fail. Trusts unlock_model() to return only what may be read. No lock is held while a
+ * model is unlocked or a caller is told.
+ */
+#include "fs/model.h"
+
+#include "crypto/base/log.h"
+#include "fs/breaker.h"
+#include "fs/read/monotonic.h"
+#include "fs/read/pool.h"
+#include "fs/unlock_model.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+
+#define OPENERS 8
+/* The same complaint about the same model is logged again after so long. */
+#define LOG_AGAIN_MS 60000
+#define LOG_AGAIN_READ_MS 10000
+
+struct model_waiter {
+	struct model_waiter *next;
+	model_opened *opened;
+	void *arg;
+};
+
+enum model_state { MODEL_CLOSED, MODEL_OPENING, MODEL_OPEN };
+
+struct model {
+	struct models *set;
+	const struct view_node *node;
+	struct breaker breaker;
+
+	pthread_mutex_t lock; /* guards what follows */
+	pthread_cond_t opened;
+	enum model_state state;
+	struct model_waiter *waiters;
+	struct read_file *file; /* set once, with MODEL_OPEN; then readable without the lock */
+	int logged_code;	/* of the last failure that was logged */
+	uint64_t logged_ms;
+	bool poison_logged;
+};
+
+struct models {
+	struct models_options options;
+	struct pool *openers;
+	atomic_bool stopping;
+	size_t count;
+	struct model items[];
+};
+
+int models_new(const struct models_options *options, struct models **ret)
+{
+	size_t count = options->view->file_count;
+	struct models *m = calloc(1, sizeof(*m) + count * sizeof(m->items[0]));
+
+	if (!m)
+		return -ENOMEM;
+	m->options = *options;
+	m->count = count;
+	if (pool_new(OPENERS, &m->openers) < 0) {
+		free(m);
+		return -ENOMEM;
+	}
+	for (size_t i = 0; i < count; i++) {
+		m->items[i].set = m;
+		m->items[i].node = options->view->files[i];
+		breaker_init(&m->items[i].breaker);
+		pthread_mutex_init(&m->items[i].lock, NULL);
+		pthread_cond_init(&m->items[i].opened, NULL);
+	}
+	*ret = m;
+	return 0;
+}
+
+void models_stop(struct models *m)
+{
+	atomic_store(&m->stopping, true);
+}
+
+void models_free(struct models *m)
+{
+	if (!m)
+		return;
+	models_stop(m);
+	pool_free(m->openers);
+	for (size_t i = 0; i < m->count; i++) {
+		read_file_free(m->items[i].file);
+		pthread_cond_destroy(&m->items[i].opened);
+		pthread_mutex_destroy(&m->items[i].lock);
+		breaker_done(&m->items[i].breaker);
+	}
+	free(m);
+}
+
+struct model *models_get(struct models *m, const struct view_node *file)
+{
+	return &m->items[file->file_index];
+}
+
+const struct view_node *model_node(const struct model *m)
+{
+	return m->node;
+}
+
+struct read_file *model_file(struct model *m)
+{
+	return m->file;
+}
+
+/* What open(2) says. The log has the rest. */
+static int open_errno(int code)
+{
+	switch (code) {
+	case 0:
+	case -ENOMEM:
+	case -ETIMEDOUT:
+	case -ESTALE:
+	case -EBADMSG:
+		return code;
+	case -EPROTO:
+		return -EBADMSG;
+	case -EKEYREJECTED:
+	case -ENOKEY:
+	case -EACCES:
+	case -EPERM:
+		return -EACCES;
+	case -ECANCELED:
+		return -EINTR;
+	default:
+		return -EIO;
+	}
+}
+
+static bool may_log(struct model *m, int code, uint64_t again_ms)
+{
+	uint64_t now = monotonic_ms();
+	bool may;
+
+	pthread_mutex_lock(&m->lock);
+	may = m->logged_code != code || now - m->logged_ms >= again_ms;
+	if (may) {
+		m->logged_code = code;
+		m->logged_ms = now;
+	}
+	pthread_mutex_unlock(&m->lock);
+	return may && !atomic_load(&m->set->stopping);
+}
+
+/* Unlocks; the model is MODEL_OPENING and this is the one thread to change that. */
+static int do_open(struct model *m, struct error *err, struct model_waiter **ret_waiters)
+{
+	struct read_file *file = NULL;
+	int r = -ECANCELED;
+
+	if (!atomic_load(&m->set->stopping))
+		r = unlock_model(&m->set->options, m->node, &file, err);
+	pthread_mutex_lock(&m->lock);
+	m->file = file;
+	m->state = r == 0 ? MODEL_OPEN : MODEL_CLOSED;
+	*ret_waiters = steal_ptr(m->waiters);
+	pthread_cond_broadcast(&m->opened);
+	pthread_mutex_unlock(&m->lock);
+	return r;
+}
+
+static void tell_waiters(struct model *m, struct model_waiter *w, int code)
+{
+	while (w) {
+		struct model_waiter *next = w->next;
+
+		w->opened(w->arg, m, code);
+		free(w);
+		w = next;
+	}
+}
+
+static void run_open(void *arg)
+{
+	struct model *m = arg;
+	struct model_waiter *waiters = NULL;
+	struct error err = {0};
+	int r = do_open(m, &err, &waiters);
+
+	if (r < 0 && may_log(m, r, LOG_AGAIN_MS))
+		log_error_object(LOG_ERR, &err, r, m->node->path);
+	tell_waiters(m, waiters, open_errno(r));
+}
+
+int model_open_now(struct model *m, struct error *err)
+{
+	struct model_waiter *waiters = NULL;
+
+	pthread_mutex_lock(&m->lock);
+	m->state = MODEL_OPENING;
+	pthread_mutex_unlock(&m->lock);
+	return do_open(m, err, &waiters);
+}
+
+/* Queues the caller, and starts the work if nobody does it. Under the lock. */
+static int join_opening(struct model *m, struct model_waiter *w)
+{
+	if (m->state == MODEL_CLOSED) {
+		int r = pool_submit(m->set->openers, run_open, m);
+
+		if (r < 0)
+			return r;
+		m->state = MODEL_OPENING;
+	}
+	w->next = m->waiters;
+	m->waiters = w;
+	return 0;
+}
+
+void model_open(struct model *m, model_opened *opened, void *arg)
+{
+	struct model_waiter *w = calloc(1, sizeof(*w));
+	int r = w ? 0 : -ENOMEM;
+	bool open;
+
+	pthread_mutex_lock(&m->lock);
+	open = m->state == MODEL_OPEN;
+	if (r == 0 && !open) {
+		*w = (struct model_waiter){NULL, opened, arg};
+		r = join_opening(m, w);
+		if (r == 0)
+			w = NULL; /* the queue's */
+	}
+	pthread_mutex_unlock(&m->lock);
+	free(w);
+	if (open)
+		/* Its size may be cut in the kernel by now: see breaker.h. */
+		r = read_file_poisoned(m->file, NULL);
+	if (open || r < 0)
+		opened(arg, m, open_errno(r));
+}
+
+bool model_open_cancel(struct model *m, const void *arg)
+{
+	struct model_waiter **p, *found;
+
+	pthread_mutex_lock(&m->lock);
+	for (p = &m->waiters; *p && (*p)->arg != arg;)
+		p = &(*p)->next;
+	found = *p;
+	if (found)
+		*p = found->next;
+	pthread_mutex_unlock(&m->lock);
+	free(found);
+	return found != NULL;
+}
+
+bool model_read_failed(struct model *m, uint64_t offset, int code, const struct error *err)
+{
+	if (code == -EBADMSG || code == -ESTALE) {
+		bool first;
+
+		pthread_mutex_lock(&m->lock);
+		first = !m->poison_logged;
+		m->poison_logged = true;
+		pthread_mutex_unlock(&m->lock);
+		if (first)
+			log_error_object(LOG_ERR, err, code, m->node->path);
+	} else if (may_log(m, code, LOG_AGAIN_READ_MS)) {
+		log_error_object(LOG_ERR, err, code, m->node->path);
+	}
+	return breaker_error(&m->breaker, offset, monotonic_ms());
+}
+
+bool model_is_cut(struct model *m, uint64_t offset)
+{
+	return breaker_is_cut(&m->breaker, offset);
+}
+
+bool model_uncut(struct model *m)
+{
+	return read_file_poisoned(m->file, NULL) == 0 && breaker_reset(&m->breaker);
+}

@@ -1,0 +1,66 @@
+/*
+ * model.h: the files of the mount that can be opened. A model is unlocked once, on its first open
+ * (or at mount), and stays so until unmount; however many open it at the same time, one does the
+ * work and the others wait without taking a thread.
+ *
+ * No reader gets a struct read_file before everything has passed: the whole seal again, owner's
+ * signature, name, key, tables, payload size, in the flat modes the digests of the whole
+ * plaintext, and the measurement in the PCR. A failed open is logged here, once, with what to do;
+ * the next open tries anew. Threads: any.
+ */
+#ifndef SEALEDFS_MODEL_H
+#define SEALEDFS_MODEL_H
+
+#include "attest/pcr.h"
+#include "fs/read/read.h"
+#include "fs/unlock/unlock.h"
+#include "fs/view/view.h"
+
+struct model;
+struct models;
+
+/* Everything is borrowed and must outlive the models. */
+struct models_options {
+	struct source *source;
+	const struct view *view;
+	const struct owner_keys *owners; /* may be empty */
+	struct unlock *unlock;
+	struct read_engine *engine;
+	enum measure_mode measure;
+	unsigned pcr;
+	struct measure_options measure_options;
+};
+
+int models_new(const struct models_options *options, struct models **ret);
+/* No read may be under way; opens that wait are ended first. */
+void models_free(struct models *m);
+struct model *models_get(struct models *m, const struct view_node *file);
+/* Makes opens, waiting and new ones, and log lines of reads end: before a shutdown. */
+void models_stop(struct models *m);
+
+/* Opens in the caller's thread, logs nothing: for unlock=mount. */
+int model_open_now(struct model *m, struct error *err);
+
+/* How an open ended: 0 or the negative errno for whoever opened. Called once, from any thread,
+ * perhaps before model_open() has returned. */
+typedef void model_opened(void *arg, struct model *m, int code);
+void model_open(struct model *m, model_opened *opened, void *arg);
+/* True: the waiting open with this arg was taken out, opened() will not be called. */
+bool model_open_cancel(struct model *m, const void *arg);
+
+/* The plaintext, once an open has succeeded. */
+struct read_file *model_file(struct model *m);
+const struct view_node *model_node(const struct model *m);
+
+/*
+ * A read of an open model failed at offset. Logs it (a poisoned file once, other errors now and
+ * then). True: answer with end of file, see breaker.h.
+ */
+bool model_read_failed(struct model *m, uint64_t offset, int code, const struct error *err);
+bool model_is_cut(struct model *m, uint64_t offset);
+/* Undoes a cut of a file that is not poisoned; true: the kernel must forget the size it has. */
+bool model_uncut(struct model *m);
+
+DEFINE_CLEANUP(struct models *, models_free)
+
+#endif

@@ -1,0 +1,246 @@
+/*
+ * FUSE callbacks that read: names, attributes, directories, data. Job: translate, nothing else.
+ * Trusts the kernel for inode numbers and file handles. The mount is immutable, so the kernel may
+ * keep everything as long as it likes; keep_cache and never direct_io, or each open by anybody
+ * would throw away the pages that a running model has mapped.
+ */
+#include "fs/ops.h"
+
+#include "fs/ops_parts.h"
+
+#include <errno.h>
+#include <sys/statvfs.h>
+
+#define TIMEOUT_S 86400.0
+#define BLOCK_SIZE 4096
+#define SECTOR_SIZE 512 /* the unit of st_blocks */
+#define NAME_LENGTH_MAX 255
+#define BACKGROUND_MAX 64
+
+struct ops_context *ops_context(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+const struct view_node *ops_node(fuse_req_t req, fuse_ino_t ino)
+{
+	return view_by_ino(ops_context(req)->view, ino);
+}
+
+static void fill_stat(const struct ops_context *c, const struct view_node *n, struct stat *st)
+{
+	*st = (struct stat){
+		.st_ino = n->ino,
+		.st_uid = c->config->uid,
+		.st_gid = c->config->gid,
+		.st_blksize = BLOCK_SIZE,
+		.st_size = (off_t)n->size,
+		.st_blocks = (blkcnt_t)((n->size + BLOCK_SIZE - 1) / BLOCK_SIZE *
+					(BLOCK_SIZE / SECTOR_SIZE)),
+		.st_mtim = {n->mtime_ns / 1000000000, n->mtime_ns % 1000000000},
+	};
+	st->st_atim = st->st_ctim = st->st_mtim;
+	if (n->kind == VIEW_FILE) {
+		st->st_mode = S_IFREG | c->config->mode;
+		st->st_nlink = 1;
+	} else {
+		st->st_mode = S_IFDIR | config_directory_mode(c->config);
+		st->st_nlink = 2 + n->subdirectory_count;
+	}
+}
+
+static void fill_entry(const struct ops_context *c, const struct view_node *n,
+		       struct fuse_entry_param *e)
+{
+	*e = (struct fuse_entry_param){.attr_timeout = TIMEOUT_S, .entry_timeout = TIMEOUT_S};
+	if (!n)
+		return; /* inode 0: remember that there is nothing */
+	e->ino = n->ino;
+	fill_stat(c, n, &e->attr);
+}
+
+static void ops_init(void *userdata, struct fuse_conn_info *conn)
+{
+	conn->want &= ~(unsigned)(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_SPLICE_READ |
+				  FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
+	conn->want |= conn->capable &
+		      (FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS |
+		       FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO);
+#ifdef FUSE_CAP_EXPLICIT_INVAL_DATA
+	conn->want |= conn->capable & FUSE_CAP_EXPLICIT_INVAL_DATA;
+#endif
+	conn->max_background = BACKGROUND_MAX;
+	conn->congestion_threshold = BACKGROUND_MAX * 3 / 4;
+	conn->time_gran = 1;
+}
+
+static void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	const struct view_node *dir = ops_node(req, parent);
+	struct fuse_entry_param e;
+
+	if (!dir || dir->kind != VIEW_DIRECTORY) {
+		fuse_reply_err(req, dir ? ENOTDIR : ENOENT);
+		return;
+	}
+	fill_entry(ops_context(req), view_lookup(dir, name), &e);
+	fuse_reply_entry(req, &e);
+}
+
+/* Nothing is counted: nodes live as long as the mount. */
+static void ops_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
+{
+	fuse_reply_none(req);
+}
+
+static void ops_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+{
+	fuse_reply_none(req);
+}
+
+static void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	const struct view_node *n = ops_node(req, ino);
+	struct stat st;
+
+	if (!n) {
+		fuse_reply_err(req, ENOENT);
+		return;
+	}
+	fill_stat(ops_context(req), n, &st);
+	fuse_reply_attr(req, &st, TIMEOUT_S);
+}
+
+static void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	const struct view_node *n = ops_node(req, ino);
+
+	if (!n || n->kind != VIEW_DIRECTORY) {
+		fuse_reply_err(req, n ? ENOTDIR : ENOENT);
+		return;
+	}
+	fi->fh = 0;
+	fi->keep_cache = 1;
+	fi->cache_readdir = 1;
+	fuse_reply_open(req, fi);
+}
+
+/* Position 0 is ".", 1 is "..", then the children. */
+static const struct view_node *entry_at(const struct view_node *dir, uint64_t position,
+					const char **ret_name)
+{
+	if (position < 2) {
+		*ret_name = position == 0 ? "." : "..";
+		return position == 0 ? dir : dir->parent;
+	}
+	if (position - 2 >= dir->child_count)
+		return NULL;
+	*ret_name = dir->children[position - 2]->name;
+	return dir->children[position - 2];
+}
+
+static size_t add_entry(fuse_req_t req, char *buf, size_t room, const struct view_node *n,
+			const char *name, uint64_t next, bool plus)
+{
+	struct fuse_entry_param e;
+
+	fill_entry(ops_context(req), n, &e);
+	if (!plus)
+		return fuse_add_direntry(req, buf, room, name, &e.attr, (off_t)next);
+	/* "." and ".." are not looked up, and so must not be. */
+	if (next <= 2)
+		e.ino = 0;
+	return fuse_add_direntry_plus(req, buf, room, name, &e, (off_t)next);
+}
+
+static void reply_directory(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, bool plus)
+{
+	const struct view_node *dir = ops_node(req, ino), *n;
+	_cleanup_free_ char *buf = malloc(size);
+	uint64_t position = (uint64_t)offset;
+	const char *name = NULL;
+	size_t used = 0;
+
+	if (!dir || !buf) {
+		fuse_reply_err(req, dir ? ENOMEM : ENOENT);
+		return;
+	}
+	while ((n = entry_at(dir, position, &name))) {
+		size_t need = add_entry(req, buf + used, size - used, n, name, ++position, plus);
+
+		if (need > size - used)
+			break;
+		used += need;
+	}
+	fuse_reply_buf(req, buf, used);
+}
+
+static void ops_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+			struct fuse_file_info *fi)
+{
+	reply_directory(req, ino, size, offset, false);
+}
+
+static void ops_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+			    struct fuse_file_info *fi)
+{
+	reply_directory(req, ino, size, offset, true);
+}
+
+static void ops_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	fuse_reply_err(req, 0);
+}
+
+static void ops_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	const struct view *v = ops_context(req)->view;
+	struct statvfs st = {
+		.f_bsize = BLOCK_SIZE,
+		.f_frsize = BLOCK_SIZE,
+		.f_blocks = v->total_size / BLOCK_SIZE + (v->total_size % BLOCK_SIZE != 0),
+		.f_files = v->node_count,
+		.f_namemax = NAME_LENGTH_MAX,
+		.f_flag = ST_RDONLY,
+	};
+
+	fuse_reply_statfs(req, &st);
+}
+
+/* Permissions are the kernel's to check (default_permissions); this one comes without it. */
+static void ops_access(fuse_req_t req, fuse_ino_t ino, int mask)
+{
+	fuse_reply_err(req, (mask & W_OK) ? EROFS : 0);
+}
+
+const struct fuse_lowlevel_ops sealedfs_ops = {
+	.init = ops_init,
+	.lookup = ops_lookup,
+	.forget = ops_forget,
+	.forget_multi = ops_forget_multi,
+	.getattr = ops_getattr,
+	.access = ops_access,
+	.statfs = ops_statfs,
+	.opendir = ops_opendir,
+	.readdir = ops_readdir,
+	.readdirplus = ops_readdirplus,
+	.releasedir = ops_releasedir,
+	.open = ops_open,
+	.read = ops_read,
+	.release = ops_release,
+	.getxattr = ops_getxattr,
+	.listxattr = ops_listxattr,
+	.setattr = ops_setattr,
+	.mknod = ops_mknod,
+	.mkdir = ops_mkdir,
+	.unlink = ops_unlink,
+	.rmdir = ops_rmdir,
+	.symlink = ops_symlink,
+	.rename = ops_rename,
+	.link = ops_link,
+	.write = ops_write,
+	.create = ops_create,
+	.setxattr = ops_setxattr,
+	.removexattr = ops_removexattr,
+	.fallocate = ops_fallocate,
+};

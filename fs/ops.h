@@ -1,0 +1,25 @@
+/*
+ * ops.h: the FUSE low-level callbacks: from requests of the kernel to view, models and reads, and
+ * back. Every callback answers each request exactly once. Writing is always EROFS.
+ */
+#ifndef SEALEDFS_OPS_H
+#define SEALEDFS_OPS_H
+
+#include "fs/config.h"
+#include "fs/model.h"
+
+#include <fuse_lowlevel.h>
+#include <stdatomic.h>
+
+/* The session's user data. Everything but `leaving` is immutable once the loop runs. */
+struct ops_context {
+	const struct config *config;
+	const struct view *view;
+	struct models *models;
+	struct fuse_session *session; /* for notifications */
+	atomic_bool leaving;	      /* unmounting: reads fail from now on */
+};
+
+extern const struct fuse_lowlevel_ops sealedfs_ops;
+
+#endif

@@ -1,0 +1,100 @@
+/*
+ * FUSE callbacks of open files. Job: hand opens to model.h, which answers them when the model is
+ * unlocked without holding a thread, and reads to read.h; turn failures into errnos, and into end
+ * of file where an error would keep the kernel asking for ever. Must never answer with bytes that
+ * read.h did not release.
+ */
+#include "fs/ops_parts.h"
+#include "fs/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+/*
+ * An open that a signal interrupts. Only a dying process is let go: Go's runtime and others send
+ * themselves signals all the time, and an open that fails with EINTR would surprise them.
+ */
+static void open_interrupted(fuse_req_t req, void *data)
+{
+	struct model *m = data;
+
+	if (process_is_dying(fuse_req_ctx(req)->pid) && model_open_cancel(m, req))
+		fuse_reply_err(req, EINTR);
+}
+
+static void open_ended(void *arg, struct model *m, int code)
+{
+	fuse_req_t req = arg;
+	struct fuse_file_info fi = {.fh = (uintptr_t)m, .keep_cache = 1};
+
+	if (code < 0) {
+		fuse_reply_err(req, -code);
+		return;
+	}
+	/* A cut has left the kernel with a size that is too small. */
+	if (model_uncut(m))
+		(void)fuse_lowlevel_notify_inval_inode(ops_context(req)->session,
+						       model_node(m)->ino, -1, 0);
+	/* -ENOENT here: interrupted meanwhile. Nothing was counted, so nothing is to be undone. */
+	(void)fuse_reply_open(req, &fi);
+}
+
+void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	const struct view_node *n = ops_node(req, ino);
+	struct model *m;
+
+	if (!n || n->kind != VIEW_FILE) {
+		fuse_reply_err(req, n ? EISDIR : ENOENT);
+		return;
+	}
+	if ((fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & O_TRUNC)) {
+		fuse_reply_err(req, EROFS);
+		return;
+	}
+	m = models_get(ops_context(req)->models, n);
+	fuse_req_interrupt_func(req, open_interrupted, m);
+	model_open(m, open_ended, req);
+}
+
+void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	fuse_reply_err(req, 0);
+}
+
+static void reply_pieces(fuse_req_t req, const struct read_result *result)
+{
+	struct iovec iov[READ_PIECES_MAX];
+
+	for (size_t i = 0; i < result->count; i++)
+		iov[i] = (struct iovec){(void *)(uintptr_t)result->pieces[i].data,
+					result->pieces[i].size};
+	fuse_reply_iov(req, iov, (int)result->count);
+}
+
+void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	struct model *m = (struct model *)(uintptr_t)fi->fh;
+	struct read_result result = {0};
+	struct error err = {0};
+	int r = -ECANCELED;
+
+	if (offset < 0) {
+		fuse_reply_err(req, EINVAL);
+		return;
+	}
+	if (model_is_cut(m, (uint64_t)offset)) {
+		fuse_reply_buf(req, NULL, 0);
+		return;
+	}
+	if (!atomic_load(&ops_context(req)->leaving))
+		r = read_file_read(model_file(m), (uint64_t)offset, size, &result, &err);
+	if (r == 0) {
+		reply_pieces(req, &result);
+		read_result_clear(&result);
+	} else if (model_read_failed(m, (uint64_t)offset, r, &err)) {
+		fuse_reply_buf(req, NULL, 0);
+	} else {
+		fuse_reply_err(req, r == -ENOMEM ? ENOMEM : EIO);
+	}
+}

@@ -1,0 +1,41 @@
+/*
+ * fetch.h: ciphertext for the read engine. A directory is read chunk by chunk. From S3 a
+ * sequential reader gets whole extents (one ranged GET of 8 MiB = 16 chunks), the next ones
+ * fetched ahead by a pool of threads; others get single chunks.
+ *
+ * Extents lie in buffers of their own until their chunks have been taken. Threads: any.
+ */
+#ifndef SEALEDFS_FETCH_H
+#define SEALEDFS_FETCH_H
+
+#include "fs/read/buffers.h"
+
+struct fetch;
+struct read_file;
+
+/* extents: buffers of SEAL_EXTENT_SIZE, at least 2. */
+int fetch_new(size_t extents, struct fetch **ret);
+void fetch_free(struct fetch *t);
+void fetch_stop(struct fetch *t);
+
+/* Notes what a reader wants and starts fetching ahead of it. True: take whole extents. */
+bool fetch_note(struct fetch *t, struct read_file *f, uint64_t first_chunk, uint64_t last_chunk);
+
+struct fetched {
+	const uint8_t *data;   /* the ciphertext of the chunk */
+	struct buffer *extent; /* where it lies; NULL: it was read into the caller's buffer */
+};
+/*
+ * Ciphertext of one chunk: from an extent that is there or on its way (or that this call fetches
+ * when whole_extent), else read into buf. fresh: always from the origin into buf.
+ */
+int fetch_chunk(struct fetch *t, struct read_file *f, uint64_t index, bool whole_extent, bool fresh,
+		uint8_t *buf, struct fetched *ret, struct error *err);
+void fetched_done(struct fetch *t, struct fetched *c, size_t size);
+
+/* No fetch of f is under way any more when this returns, and none of its bytes are kept. */
+void fetch_forget(struct fetch *t, struct read_file *f);
+
+DEFINE_CLEANUP(struct fetch *, fetch_free)
+
+#endif

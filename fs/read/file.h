@@ -1,0 +1,63 @@
+/*
+ * file.h: the inside of struct read_engine and struct read_file, for fs/read only.
+ */
+#ifndef SEALEDFS_READ_FILE_H
+#define SEALEDFS_READ_FILE_H
+
+#include "fs/read/buffers.h"
+#include "fs/read/fetch.h"
+#include "fs/read/pool.h"
+#include "fs/read/read.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/*
+ * How long a reader waits for somebody else's load of its chunk, or for room. Above two operations
+ * of the network layer (each ends within its own deadline, 120 s), so that the loader's own error
+ * arrives first.
+ */
+#define READ_WAIT_MS 270000
+
+#define IDLE_CIPHERS_MAX 32
+
+struct read_engine {
+	struct buffer_cache *chunks; /* plaintext, SEAL_CHUNK_SIZE each */
+	struct fetch *fetch;	     /* ciphertext */
+	struct pool *workers;	     /* decrypt for the flat pass */
+	unsigned worker_count;
+	atomic_bool stopping;
+};
+
+struct read_file {
+	struct read_engine *engine;
+	struct source *source;
+	char *payload_name, *version, *label;
+	struct seal *seal;
+	struct seal_keys *keys;
+	enum chunk_check check;
+	uint64_t length, chunk_count;
+	bool by_extents; /* the source likes big requests */
+
+	/* Flat modes: written by the pass, each entry by the worker that decrypts the chunk;
+	 * immutable once hashed is set. */
+	struct fingerprint_key *fingerprint_key;
+	uint8_t *fingerprints; /* FINGERPRINT_SIZE each */
+	bool hashed;
+
+	pthread_mutex_t lock; /* guards what follows */
+	struct chunk_cipher *idle_ciphers[IDLE_CIPHERS_MAX];
+	unsigned idle_cipher_count;
+	struct error poison; /* code 0: healthy */
+	unsigned job_count;  /* fetches ahead under way */
+	pthread_cond_t jobs_done;
+	atomic_bool poisoned; /* set after poison, read without the lock */
+};
+
+/* Fetches, decrypts and checks one chunk into b, with one more try from the origin; poisons the
+ * file when that fails too. whole_extent: fetch its neighbours as well. */
+int file_load_chunk(struct read_file *f, uint64_t index, bool whole_extent, struct buffer *b,
+		    struct error *err);
+void file_poison(struct read_file *f, const struct error *cause);
+
+#endif

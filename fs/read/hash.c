@@ -1,0 +1,263 @@
+/*
+ * The flat pass: the whole file, in order, through SHA-256 and SHA-384. Job: keep both hashers
+ * busy while the workers decrypt the chunks ahead of them. The chunk that is hashed is the very
+ * buffer whose fingerprint was taken. Must be over before anybody else reads the file.
+ */
+#include "fs/read/file.h"
+
+#include "crypto/digest.h"
+#include "fs/read/monotonic.h"
+
+#include <errno.h>
+#include <signal.h>
+
+#define RING_SIZE 16
+#define HASHERS_MAX 2
+
+struct pass {
+	struct read_file *file;
+	size_t ring_size; /* at most RING_SIZE; reserved in the chunk cache */
+
+	pthread_mutex_t lock; /* guards what follows */
+	pthread_cond_t changed;
+	struct buffer *ring[RING_SIZE]; /* NULL: not loaded */
+	uint64_t next;			/* chunk that the next free worker takes */
+	uint64_t hashed[HASHERS_MAX];	/* chunks each hasher is through with */
+	size_t hasher_count;
+	unsigned workers;
+	int code; /* first failure; everybody stops */
+	struct error err;
+};
+
+struct hasher {
+	struct pass *pass;
+	size_t number;
+	enum digest_alg alg;
+	uint8_t *out;
+	pthread_t thread;
+};
+
+static void fail_locked(struct pass *p, int code, const struct error *err)
+{
+	if (p->code == 0) {
+		p->code = code;
+		if (err)
+			p->err = *err;
+	}
+	pthread_cond_broadcast(&p->changed);
+}
+
+static uint64_t slowest(const struct pass *p)
+{
+	uint64_t least = p->hashed[0];
+
+	for (size_t i = 1; i < p->hasher_count; i++)
+		least = MIN(least, p->hashed[i]);
+	return least;
+}
+
+static int load_one(struct pass *p, uint64_t index, struct buffer **ret, struct error *err)
+{
+	struct read_engine *e = p->file->engine;
+	bool whole_extent = fetch_note(e->fetch, p->file, index, index), load;
+	struct buffer *b = buffer_cache_pin(e->chunks, p->file, index, &load);
+	int r;
+
+	/* Nobody else reads this file yet. */
+	r = load ? file_load_chunk(p->file, index, whole_extent, b, err) : -EBUSY;
+	if (load)
+		buffer_cache_loaded(e->chunks, b, r, err);
+	if (r < 0)
+		buffer_cache_unpin(e->chunks, b, 0);
+	else
+		*ret = b;
+	return r;
+}
+
+static void run_worker(void *arg)
+{
+	struct pass *p = arg;
+
+	pthread_mutex_lock(&p->lock);
+	while (p->code == 0 && p->next < p->file->chunk_count) {
+		struct error err = {0};
+		struct buffer *b = NULL;
+		uint64_t index;
+		int r;
+
+		if (p->next >= slowest(p) + p->ring_size) {
+			pthread_cond_wait(&p->changed, &p->lock);
+			continue;
+		}
+		index = p->next++;
+		pthread_mutex_unlock(&p->lock);
+		r = load_one(p, index, &b, &err);
+		pthread_mutex_lock(&p->lock);
+		p->ring[index % p->ring_size] = b;
+		if (r < 0)
+			fail_locked(p, r, &err);
+		pthread_cond_broadcast(&p->changed);
+	}
+	p->workers--;
+	pthread_cond_broadcast(&p->changed);
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* Waits for chunk index; NULL after a failure. */
+static struct buffer *next_chunk(struct pass *p, uint64_t index)
+{
+	struct buffer *b = NULL;
+
+	pthread_mutex_lock(&p->lock);
+	while (p->code == 0) {
+		b = p->ring[index % p->ring_size];
+		if (b && b->index == index)
+			break;
+		b = NULL;
+		pthread_cond_wait(&p->changed, &p->lock);
+	}
+	pthread_mutex_unlock(&p->lock);
+	return b;
+}
+
+static void done_with_chunk(struct pass *p, size_t hasher, struct buffer *b)
+{
+	pthread_mutex_lock(&p->lock);
+	p->hashed[hasher]++;
+	/* The last hasher gives the buffer back. Under the lock, so that no worker can have taken
+	 * the ring's place yet. */
+	if (slowest(p) > b->index) {
+		p->ring[b->index % p->ring_size] = NULL;
+		buffer_cache_unpin(p->file->engine->chunks, b, 0);
+		pthread_cond_broadcast(&p->changed);
+	}
+	pthread_mutex_unlock(&p->lock);
+}
+
+static void *run_hasher(void *arg)
+{
+	struct hasher *h = arg;
+	struct pass *p = h->pass;
+	_cleanup_digest_ struct digest *d = NULL;
+	int r = digest_new(h->alg, &d);
+
+	for (uint64_t i = 0; r == 0 && i < p->file->chunk_count; i++) {
+		struct buffer *b = next_chunk(p, i);
+
+		if (!b)
+			return NULL;
+		r = digest_update(d, b->data, b->filled);
+		done_with_chunk(p, h->number, b);
+	}
+	if (r == 0)
+		r = digest_final(d, h->out);
+	if (r < 0) {
+		pthread_mutex_lock(&p->lock);
+		fail_locked(p, r, NULL);
+		pthread_mutex_unlock(&p->lock);
+	}
+	return NULL;
+}
+
+static int start_workers(struct pass *p)
+{
+	struct read_engine *e = p->file->engine;
+	unsigned started = 0;
+	int r = 0;
+
+	/* Held throughout: a worker that ends at once must not see the count too early. */
+	pthread_mutex_lock(&p->lock);
+	while (started < e->worker_count && r == 0) {
+		r = pool_submit(e->workers, run_worker, p);
+		if (r == 0)
+			started++;
+	}
+	p->workers = started;
+	pthread_mutex_unlock(&p->lock);
+	return started > 0 ? 0 : r;
+}
+
+static void finish_pass(struct pass *p)
+{
+	pthread_mutex_lock(&p->lock);
+	while (p->workers > 0)
+		pthread_cond_wait(&p->changed, &p->lock);
+	for (size_t i = 0; i < p->ring_size; i++)
+		if (p->ring[i])
+			buffer_cache_unpin(p->file->engine->chunks, p->ring[i], 0);
+	pthread_mutex_unlock(&p->lock);
+}
+
+static int start_hasher(struct hasher *h)
+{
+	sigset_t all, old;
+	int r;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	r = pthread_create(&h->thread, NULL, run_hasher, h);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return -r;
+}
+
+/* The first hasher runs here, the second beside it. */
+static int run_pass(struct pass *p, struct hasher *hashers)
+{
+	int r = start_workers(p);
+
+	if (r == 0 && p->hasher_count > 1)
+		r = start_hasher(&hashers[1]);
+	if (r < 0) {
+		pthread_mutex_lock(&p->lock);
+		fail_locked(p, r, NULL);
+		pthread_mutex_unlock(&p->lock);
+	} else {
+		run_hasher(&hashers[0]);
+		if (p->hasher_count > 1)
+			pthread_join(hashers[1].thread, NULL);
+	}
+	finish_pass(p);
+	return p->code;
+}
+
+static int prepare_fingerprints(struct read_file *f)
+{
+	if (f->check != CHUNK_CHECK_FINGERPRINT)
+		return 0;
+	f->fingerprints = calloc(f->chunk_count ? f->chunk_count : 1, FINGERPRINT_SIZE);
+	return f->fingerprints ? fingerprint_key_new(&f->fingerprint_key) : -ENOMEM;
+}
+
+int read_file_hash(struct read_file *f, uint8_t sha256[SHA256_SIZE], uint8_t sha384[SHA384_SIZE],
+		   struct error *err)
+{
+	struct pass p = {.file = f};
+	struct hasher hashers[HASHERS_MAX];
+	struct buffer_cache *chunks = f->engine->chunks;
+	int r = f->hashed || (!sha256 && !sha384) ? -EINVAL : prepare_fingerprints(f);
+
+	if (r < 0)
+		return r;
+	p.ring_size = MIN((size_t)RING_SIZE, buffer_cache_count(chunks) / 4);
+	if (sha256)
+		hashers[p.hasher_count++] = (struct hasher){&p, 0, DIGEST_SHA256, sha256, 0};
+	if (sha384) {
+		hashers[p.hasher_count] =
+			(struct hasher){&p, p.hasher_count, DIGEST_SHA384, sha384, 0};
+		p.hasher_count++;
+	}
+	r = buffer_cache_reserve(chunks, p.ring_size, monotonic_ms() + READ_WAIT_MS);
+	if (r < 0)
+		return r;
+	pthread_mutex_init(&p.lock, NULL);
+	pthread_cond_init(&p.changed, NULL);
+	r = run_pass(&p, hashers);
+	pthread_cond_destroy(&p.changed);
+	pthread_mutex_destroy(&p.lock);
+	buffer_cache_unreserve(chunks, p.ring_size);
+	if (r == 0)
+		f->hashed = true;
+	else if (err && !err->code)
+		*err = p.err;
+	return r;
+}

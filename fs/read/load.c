@@ -1,0 +1,169 @@
+/*
+ * One chunk, from ciphertext to bytes that may be seen. Job: fetch, decrypt, check the tag and
+ * what the measuring mode demands on top, fetch once more from the origin when that fails, and
+ * then poison the file with a cause that a person can act on. Trusts only what was authenticated
+ * when the file was opened: keys, tags, hashes, fingerprints. Must never leave unchecked plaintext
+ * in a buffer that is reported as loaded.
+ */
+#include "fs/read/file.h"
+
+#include "crypto/failure.h"
+#include "crypto/verity.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+static int take_cipher(struct read_file *f, struct chunk_cipher **ret)
+{
+	struct chunk_cipher *c = NULL;
+
+	pthread_mutex_lock(&f->lock);
+	if (f->idle_cipher_count > 0)
+		c = f->idle_ciphers[--f->idle_cipher_count];
+	pthread_mutex_unlock(&f->lock);
+	if (!c)
+		return chunk_cipher_new(f->keys, f->chunk_count, ret);
+	*ret = c;
+	return 0;
+}
+
+static void put_cipher(struct read_file *f, struct chunk_cipher *c)
+{
+	pthread_mutex_lock(&f->lock);
+	if (f->idle_cipher_count < IDLE_CIPHERS_MAX) {
+		f->idle_ciphers[f->idle_cipher_count++] = c;
+		c = NULL;
+	}
+	pthread_mutex_unlock(&f->lock);
+	chunk_cipher_free(c);
+}
+
+static int check_verity(const struct read_file *f, uint64_t index, const uint8_t *plain,
+			size_t size, enum seal_failure *ret)
+{
+	uint8_t hash[SEAL_HASH_SIZE];
+
+	if (verity_chunk_hash(plain, size, f->length, hash) < 0)
+		return -EIO;
+	if (memcmp(hash, seal_hash(f->seal, index), sizeof(hash)) == 0)
+		return 0;
+	*ret = SEAL_BAD_CHUNK_HASH;
+	return -EBADMSG;
+}
+
+static int check_fingerprint(const struct read_file *f, uint64_t index, const uint8_t *plain,
+			     size_t size, enum seal_failure *ret)
+{
+	uint8_t print[FINGERPRINT_SIZE], *known = f->fingerprints + index * FINGERPRINT_SIZE;
+
+	if (fingerprint_chunk(f->fingerprint_key, index, plain, size, print) < 0)
+		return -EIO;
+	if (!f->hashed) {
+		memcpy(known, print, sizeof(print));
+		return 0;
+	}
+	if (secret_equal(print, known, sizeof(print)))
+		return 0;
+	*ret = SEAL_BAD_CHUNK_HASH;
+	return -EBADMSG;
+}
+
+static int check_plain(const struct read_file *f, uint64_t index, const uint8_t *plain, size_t size,
+		       enum seal_failure *ret)
+{
+	switch (f->check) {
+	case CHUNK_CHECK_VERITY:
+		return check_verity(f, index, plain, size, ret);
+	case CHUNK_CHECK_FINGERPRINT:
+		return check_fingerprint(f, index, plain, size, ret);
+	case CHUNK_CHECK_TAG:
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static int open_and_check(struct read_file *f, uint64_t index, const uint8_t *cipher,
+			  uint8_t *plain, enum seal_failure *ret)
+{
+	size_t size = seal_chunk_size(f->seal, index);
+	struct chunk_cipher *c = NULL;
+	int r = take_cipher(f, &c);
+
+	if (r < 0)
+		return r;
+	*ret = SEAL_BAD_CHUNK;
+	r = chunk_open(c, index, cipher, size, seal_tag(f->seal, index), plain);
+	put_cipher(f, c);
+	if (r == 0) {
+		r = check_plain(f, index, plain, size, ret);
+		if (r < 0)
+			wipe(plain, size);
+	}
+	return r;
+}
+
+static int try_chunk(struct read_file *f, uint64_t index, bool whole_extent, bool fresh,
+		     struct buffer *b, enum seal_failure *ret, struct error *err)
+{
+	size_t size = seal_chunk_size(f->seal, index);
+	struct fetched in;
+	int r = fetch_chunk(f->engine->fetch, f, index, whole_extent, fresh, b->data, &in, err);
+
+	if (r == -ENODATA)
+		*ret = SEAL_BAD_PAYLOAD_SIZE;
+	if (r < 0)
+		return r == -ENODATA ? -EBADMSG : r;
+	b->filled = size;
+	r = open_and_check(f, index, in.data, b->data, ret);
+	fetched_done(f->engine->fetch, &in, size);
+	return r;
+}
+
+/* The one message of a poisoned file: object, chunk, offset, version, cause. */
+static int describe_failure(const struct read_file *f, uint64_t index, int code,
+			    enum seal_failure failure, struct error *err)
+{
+	static const char *const causes[SEAL_FAILURE_COUNT] = {
+		[SEAL_BAD_PAYLOAD_SIZE] = "the object is shorter than its seal says",
+		[SEAL_BAD_CHUNK] = "its tag does not verify",
+		[SEAL_BAD_CHUNK_HASH] = "it is another one, made by someone who holds the data key",
+	};
+	uint64_t offset = index * SEAL_CHUNK_SIZE;
+	const char *version = f->version ? f->version : "any";
+
+	error_clear(err);
+	if (code == -ESTALE) {
+		error_hint(err,
+			   "objects must not be overwritten while they are mounted; mount again");
+		return error_set(err, code,
+				 "\"%s\": changed on the server: chunk %" PRIu64
+				 " at offset %" PRIu64 " is no longer of version %s",
+				 f->label, index, offset, version);
+	}
+	error_hint(err, "put back a good copy of the object and mount again");
+	return seal_fail(err, failure, f->label,
+			 "tampered: chunk %" PRIu64 " at offset %" PRIu64 ", version %s: %s", index,
+			 offset, version, causes[failure]);
+}
+
+int file_load_chunk(struct read_file *f, uint64_t index, bool whole_extent, struct buffer *b,
+		    struct error *err)
+{
+	enum seal_failure failure = SEAL_BAD_CHUNK;
+	int r = try_chunk(f, index, whole_extent, false, b, &failure, err);
+
+	if (r < 0 && r != -ECANCELED && r != -ENOMEM) {
+		error_clear(err);
+		r = try_chunk(f, index, false, true, b, &failure, err);
+	}
+	if (r == -EBADMSG || r == -ESTALE) {
+		r = describe_failure(f, index, r, failure, err);
+		file_poison(f, err);
+	} else if (r < 0) {
+		error_set(err, r, "\"%s\": %s", f->label, strerror(-r));
+		error_prefix(err, r, "chunk %" PRIu64 " at offset %" PRIu64, index,
+			     index * SEAL_CHUNK_SIZE);
+	}
+	return r;
+}

@@ -1,0 +1,140 @@
+/*
+ * A range of plaintext. Job: cut it into chunks, load those that nobody is loading, wait for the
+ * rest, and hand out pinned pieces. A reader first loads everything it owns and only then waits
+ * for others, and it reserved all its room at once: no two readers can wait for each other.
+ */
+#include "fs/read/file.h"
+
+#include "fs/read/monotonic.h"
+
+#include <errno.h>
+
+#define CHUNKS_MAX READ_PIECES_MAX
+
+struct request {
+	struct read_file *file;
+	struct buffer_cache *cache;
+	uint64_t first, deadline_ms;
+	size_t count, pinned;
+	bool whole_extent;
+	struct buffer *buffers[CHUNKS_MAX];
+	bool load[CHUNKS_MAX];
+};
+
+/* Loads what this request owns. After a failure the rest is given back for others to load. */
+static int load_owned(struct request *q, struct error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < q->count; i++) {
+		int code = -ECANCELED;
+
+		if (!q->load[i])
+			continue;
+		if (r == 0)
+			code = r = file_load_chunk(q->file, q->first + i, q->whole_extent,
+						   q->buffers[i], err);
+		buffer_cache_loaded(q->cache, q->buffers[i], code, code == r ? err : NULL);
+	}
+	return r;
+}
+
+static int wait_for_one(struct request *q, size_t i, struct error *err)
+{
+	struct read_engine *e = q->file->engine;
+	int r;
+
+	for (;;) {
+		r = buffer_cache_wait(q->cache, q->buffers[i], q->deadline_ms, err);
+		if (r != -ECANCELED || atomic_load(&e->stopping))
+			break;
+		/* Its owner failed elsewhere and gave this chunk up. */
+		buffer_cache_unpin(q->cache, q->buffers[i], 0);
+		q->buffers[i] = buffer_cache_pin(q->cache, q->file, q->first + i, &q->load[i]);
+		if (q->load[i]) {
+			r = file_load_chunk(q->file, q->first + i, q->whole_extent, q->buffers[i],
+					    err);
+			buffer_cache_loaded(q->cache, q->buffers[i], r, err);
+			break;
+		}
+	}
+	if (r == -ETIMEDOUT)
+		error_set(err, r, "%s: gave up waiting for a chunk that another reader fetches",
+			  q->file->label);
+	return r;
+}
+
+static int fill_request(struct request *q, struct error *err)
+{
+	int r;
+
+	for (size_t i = 0; i < q->count; i++)
+		q->buffers[i] = buffer_cache_pin(q->cache, q->file, q->first + i, &q->load[i]);
+	r = load_owned(q, err);
+	for (size_t i = 0; r == 0 && i < q->count; i++)
+		if (!q->load[i])
+			r = wait_for_one(q, i, err);
+	if (r < 0)
+		for (size_t i = 0; i < q->count; i++)
+			buffer_cache_unpin(q->cache, q->buffers[i], 0);
+	return r;
+}
+
+static void cut_pieces(const struct request *q, uint64_t offset, size_t size,
+		       struct read_result *ret)
+{
+	size_t skip = (size_t)(offset % SEAL_CHUNK_SIZE);
+
+	for (size_t i = 0; i < q->count; i++) {
+		struct buffer *b = q->buffers[i];
+		size_t n = MIN(size, b->filled - skip);
+
+		ret->pieces[i] = (struct read_piece){b->data + skip, n, b};
+		size -= n;
+		skip = 0;
+	}
+	ret->count = q->count;
+}
+
+int read_file_read(struct read_file *f, uint64_t offset, size_t size, struct read_result *ret,
+		   struct error *err)
+{
+	struct request q = {.file = f, .cache = f->engine->chunks};
+	struct error ignored = {0};
+	int r;
+
+	err = err ? err : &ignored;
+	r = read_file_poisoned(f, err);
+	*ret = (struct read_result){.file = f};
+	if (r < 0)
+		return r;
+	if (size > SEAL_EXTENT_SIZE || (f->check == CHUNK_CHECK_FINGERPRINT && !f->hashed))
+		return -EINVAL;
+	if (size == 0 || offset >= f->length)
+		return 0;
+	size = (size_t)MIN((uint64_t)size, f->length - offset);
+	q.first = offset / SEAL_CHUNK_SIZE;
+	q.count = (size_t)((offset + size - 1) / SEAL_CHUNK_SIZE - q.first + 1);
+	q.deadline_ms = monotonic_ms() + READ_WAIT_MS;
+	r = buffer_cache_reserve(q.cache, q.count, q.deadline_ms);
+	if (r < 0)
+		return r;
+	q.whole_extent = fetch_note(f->engine->fetch, f, q.first, q.first + q.count - 1);
+	r = fill_request(&q, err);
+	if (r < 0) {
+		buffer_cache_unreserve(q.cache, q.count);
+		return r;
+	}
+	cut_pieces(&q, offset, size, ret);
+	return 0;
+}
+
+void read_result_clear(struct read_result *r)
+{
+	if (r->count == 0)
+		return;
+	for (size_t i = 0; i < r->count; i++)
+		buffer_cache_unpin(r->file->engine->chunks, r->pieces[i].pin, r->pieces[i].size);
+	buffer_cache_unreserve(r->file->engine->chunks, r->count);
+	r->count = 0;
+}

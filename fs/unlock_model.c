@@ -1,0 +1,196 @@
+/*
+ * Unlocking one model. Job: take the steps in their order and let nothing through that failed one.
+ * Trusts the view for names and versions only: what it knows of the seal is compared with the
+ * seal that is unlocked. Must return no file before the measurement has succeeded.
+ */
+#include "fs/unlock_model.h"
+
+#include "crypto/base/log.h"
+#include "crypto/failure.h"
+
+#include <errno.h>
+#include <string.h>
+
+struct opening {
+	const struct models_options *o;
+	const struct view_node *file;
+	char *label; /* the seal object's name for messages */
+	struct seal *seal;
+	struct seal_keys *keys;
+	struct source_object payload;
+	char *payload_label;
+	struct read_file *plain;
+};
+
+static void opening_clear(struct opening *s)
+{
+	read_file_free(s->plain);
+	source_object_clear(&s->payload);
+	free(s->payload_label);
+	seal_keys_free(s->keys);
+	seal_free(s->seal);
+	free(s->label);
+}
+
+static int fetch_seal(struct opening *s, struct error *err)
+{
+	const struct view_node *n = s->file;
+	_cleanup_free_ uint8_t *bytes = NULL;
+	const struct seal_core *core;
+	int r;
+
+	/* The verdict on a seal's own bytes does not change while its version is the same. */
+	if (n->broken && (n->broken->code == -EPROTO || n->broken->code == -EBADMSG)) {
+		*err = *n->broken;
+		return err->code;
+	}
+	if (n->seal.size > seal_object_size(n->size, SEAL_SLOTS_MAX))
+		return seal_fail(err, SEAL_MALFORMED, s->label, "%llu bytes are too many",
+				 (unsigned long long)n->seal.size);
+	bytes = malloc((size_t)n->seal.size + 1);
+	if (!bytes)
+		return -ENOMEM;
+	r = source_read(s->o->source, n->seal.name, n->seal.version, 0, (size_t)n->seal.size, bytes,
+			err);
+	if (r == -ESTALE)
+		error_hint(err, "mount again to see the new version");
+	if (r == 0)
+		r = seal_parse(s->label, bytes, (size_t)n->seal.size, &s->seal, err);
+	if (r < 0)
+		return r;
+	core = seal_core(s->seal);
+	if (core->length == n->size &&
+	    memcmp(core->file_id, n->facts.file_id, sizeof(core->file_id)) == 0 &&
+	    memcmp(core->sha256, n->facts.sha256, sizeof(core->sha256)) == 0 &&
+	    memcmp(core->verity, n->facts.verity, sizeof(core->verity)) == 0)
+		return 0;
+	error_hint(err, "mount again to see the new version");
+	return error_set(err, -ESTALE, "%s is not the seal that was there at mount", s->label);
+}
+
+static int unlock_seal(struct opening *s, struct error *err)
+{
+	_cleanup_secret_ struct secret *data_key = NULL;
+	int r = seal_check_name(s->seal, s->file->seal.name, err);
+
+	if (r == 0)
+		r = seal_check_owner(s->seal, s->o->owners, err);
+	if (r == 0)
+		r = unlock_data_key(s->o->unlock, s->seal, s->label, &data_key, err);
+	return r < 0 ? r : seal_unlock(s->seal, data_key, &s->keys, err);
+}
+
+static int find_payload(struct opening *s, struct error *err)
+{
+	_cleanup_free_ char *name = NULL;
+	int r = seal_payload_name(s->seal, s->file->seal.name, &name);
+
+	if (r < 0)
+		return r;
+	r = source_stat(s->o->source, name, &s->payload, err);
+	if (r == -ENOENT)
+		error_hint(err, "the model's payload is missing; seal and upload it again");
+	if (r < 0)
+		return r;
+	s->payload_label = source_describe(s->o->source, name);
+	if (!s->payload_label)
+		return -ENOMEM;
+	if (s->payload.size == s->file->size)
+		return 0;
+	return seal_fail(err, SEAL_BAD_PAYLOAD_SIZE, s->payload_label,
+			 "it has %llu bytes, its seal says %llu",
+			 (unsigned long long)s->payload.size, (unsigned long long)s->file->size);
+}
+
+static enum chunk_check check_for(enum measure_mode mode)
+{
+	switch (mode) {
+	case MEASURE_VERITY:
+		return CHUNK_CHECK_VERITY;
+	case MEASURE_SHA256:
+	case MEASURE_SHA384:
+		return CHUNK_CHECK_FINGERPRINT;
+	default:
+		return CHUNK_CHECK_TAG;
+	}
+}
+
+/* The flat modes: what the owner stated must be what is there. */
+static int check_digests(struct opening *s, const struct model_digests *stated, struct error *err)
+{
+	struct model_digests found;
+	int r = read_file_hash(s->plain, found.sha256, found.sha384, err);
+
+	if (r < 0)
+		return r;
+	if (memcmp(found.sha256, stated->sha256, sizeof(found.sha256)) == 0 &&
+	    memcmp(found.sha384, stated->sha384, sizeof(found.sha384)) == 0)
+		return 0;
+	return seal_fail(
+		err, SEAL_BAD_DIGEST, s->label,
+		"the plaintext does not have the SHA-256 and SHA-384 that the seal states");
+}
+
+static int measure(struct opening *s, struct error *err)
+{
+	const struct seal_core *core = seal_core(s->seal);
+	struct measure_event event = {
+		.pcr = s->o->pcr,
+		.mode = s->o->measure,
+		.name = s->file->path,
+	};
+	enum measure_outcome outcome;
+	int r = 0;
+
+	if (s->o->measure == MEASURE_NONE)
+		return 0;
+	memcpy(event.digests.verity, core->verity, sizeof(core->verity));
+	memcpy(event.digests.sha256, core->sha256, sizeof(core->sha256));
+	memcpy(event.digests.sha384, core->sha384, sizeof(core->sha384));
+	if (check_for(s->o->measure) == CHUNK_CHECK_FINGERPRINT)
+		r = check_digests(s, &event.digests, err);
+	if (r == 0)
+		r = measure_model(&s->o->measure_options, &event, &outcome, err);
+	if (r == -ENODEV)
+		error_hint(err, "on a machine without a TPM mount with -o measure=none");
+	if (r < 0)
+		return r;
+	log_info("%s: measured (%s) into PCR %u%s", s->file->path, measure_mode_name(event.mode),
+		 event.pcr, outcome == MEASURE_ALREADY ? ", by an earlier open since boot" : "");
+	return 0;
+}
+
+int unlock_model(const struct models_options *o, const struct view_node *file,
+		 struct read_file **ret, struct error *err)
+{
+	_cleanup_(opening_clear) struct opening s = {.o = o, .file = file};
+	struct read_file_options options = {.source = o->source, .check = check_for(o->measure)};
+	int r;
+
+	s.label = source_describe(o->source, file->seal.name);
+	if (!s.label)
+		return -ENOMEM;
+	r = fetch_seal(&s, err);
+	if (r == 0)
+		r = unlock_seal(&s, err);
+	if (r == 0)
+		r = find_payload(&s, err);
+	if (r < 0)
+		return r;
+	options.payload_name = s.payload.name;
+	options.version = s.payload.version;
+	options.label = s.payload_label;
+	options.seal = s.seal;
+	options.keys = steal_ptr(s.keys);
+	r = read_file_new(o->engine, &options, &s.plain, err);
+	if (r < 0) {
+		s.seal = NULL; /* gone with the options, as read.h says */
+		return r;
+	}
+	r = measure(&s, err);
+	s.seal = NULL;
+	if (r < 0)
+		return r;
+	*ret = steal_ptr(s.plain);
+	return 0;
+}

@@ -1,0 +1,85 @@
+/*
+ * view.h: what the mount shows: a tree of directories and plaintext files made from a source's
+ * listing. Built once at mount, immutable afterwards; needs no lock.
+ *
+ * Each "PATH.seal" becomes the file PATH; payloads and anything else are invisible. Sizes come
+ * from the seals' heads, times from the seal objects. A seal that is malformed, badly signed, under
+ * a wrong name or without its payload stays visible, marked broken: opening it gives the reason.
+ * Nothing here is authentic yet, except where an owner key is pinned; model.h checks everything
+ * again when a file is opened.
+ *
+ * Another tree (an Ollama store) would be another function that fills a struct view.
+ */
+#ifndef SEALEDFS_VIEW_H
+#define SEALEDFS_VIEW_H
+
+#include "crypto/seal.h"
+#include "fs/source/source.h"
+
+#define VIEW_ROOT_INO 1
+#define VIEW_DEPTH_MAX 64
+
+enum view_kind { VIEW_DIRECTORY, VIEW_FILE };
+
+/* Taken from a seal's core. */
+struct view_facts {
+	uint8_t file_id[SEAL_FILE_ID_SIZE];
+	uint8_t sha256[SHA256_SIZE];
+	uint8_t verity[32];
+};
+
+struct view_node {
+	enum view_kind kind;
+	uint64_t ino;  /* stable over remounts; another version of a model has another one */
+	uint64_t size; /* bytes of plaintext; 0 for directories and when the head is unreadable */
+	int64_t mtime_ns;
+	char *path;		  /* from the root, without leading '/'; "" for the root */
+	const char *name;	  /* last part of path */
+	struct view_node *parent; /* the root's is itself */
+
+	/* Directories. */
+	struct view_node **children; /* bytewise order by name */
+	size_t child_count, subdirectory_count;
+
+	/* Files. */
+	size_t file_index;	   /* in struct view */
+	struct source_object seal; /* name and version to read it by */
+	struct view_facts facts;   /* zero when the head is unreadable */
+	struct error *broken;	   /* NULL: nothing found wrong so far */
+};
+
+struct view {
+	struct view_node *root;
+	struct view_node **files; /* in path order, parts compared bytewise */
+	size_t file_count, directory_count;
+	uint64_t total_size;
+	struct view_node **by_ino; /* all nodes, ascending */
+	size_t node_count;
+	char **notes; /* what is hidden and why, for the log */
+	size_t note_count;
+};
+
+struct view_options {
+	struct source *source;
+	const struct owner_keys *owners; /* NULL or empty: none pinned */
+};
+
+/*
+ * Lists the source and reads the heads, several at once. Fails only when the source does (not
+ * there, unreachable); the caller frees *ret.
+ */
+int view_open(const struct view_options *options, struct view **ret, struct error *err);
+void view_free(struct view *v);
+
+/* NULL: no such entry. */
+const struct view_node *view_lookup(const struct view_node *dir, const char *name);
+const struct view_node *view_by_ino(const struct view *v, uint64_t ino);
+
+/* The two halves of view_open(), for its tests: names only; then inode numbers, once the files'
+ * facts are known. */
+int view_build(const struct source_listing *listing, struct view **ret, struct error *err);
+int view_number(struct view *v);
+
+DEFINE_CLEANUP(struct view *, view_free)
+
+#endif
