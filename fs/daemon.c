@@ -71,15 +71,13 @@ static int open_means(struct daemon *d, struct error *err)
 	return r;
 }
 
-/* Once, at mount; an open that fails for such a reason is logged by model.c. */
-static void log_view(const struct view *v)
+static void log_view(const struct daemon *d)
 {
+	const struct view *v = d->view;
+
 	for (size_t i = 0; i < v->note_count; i++)
 		log_warning("%s", v->notes[i]);
-	for (size_t i = 0; i < v->file_count; i++)
-		if (v->files[i]->broken)
-			log_error_object(LOG_WARNING, v->files[i]->broken,
-					 v->files[i]->broken->code, "cannot be opened");
+	models_log_broken(d->models);
 	log_info("%zu models, %llu bytes", v->file_count, (unsigned long long)v->total_size);
 }
 
@@ -151,7 +149,7 @@ int daemon_prepare(const struct config *config, struct daemon **ret, struct erro
 	if (config->unlock_at_mount)
 		r = unlock_all(d, err);
 	else
-		log_view(d->view);
+		log_view(d);
 	if (r < 0)
 		return r;
 	d->ops.config = config;
@@ -165,6 +163,8 @@ int daemon_prepare(const struct config *config, struct daemon **ret, struct erro
 static void let_go(struct daemon *d)
 {
 	atomic_store(&d->ops.leaving, true);
+	if (d->aws)
+		aws_cancel(d->aws);
 	models_stop(d->models);
 	read_engine_stop(d->engine);
 }

@@ -148,6 +148,17 @@ static bool may_log(struct model *m, int code, uint64_t again_ms)
 	return may && !atomic_load(&m->set->stopping);
 }
 
+void models_log_broken(struct models *m)
+{
+	for (size_t i = 0; i < m->count; i++) {
+		struct model *model = &m->items[i];
+		const struct error *broken = model->node->broken;
+
+		if (broken && may_log(model, broken->code, LOG_AGAIN_MS))
+			log_error_object(LOG_WARNING, broken, broken->code, "cannot be opened");
+	}
+}
+
 /* Unlocks; the model is MODEL_OPENING and this is the one thread to change that. */
 static int do_open(struct model *m, struct error *err, struct model_waiter **ret_waiters)
 {

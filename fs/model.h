@@ -38,6 +38,9 @@ struct model *models_get(struct models *m, const struct view_node *file);
 /* Makes opens, waiting and new ones, and log lines of reads end: before a shutdown. */
 void models_stop(struct models *m);
 
+/* One line for each model that the view found broken; its opens do not repeat it. */
+void models_log_broken(struct models *m);
+
 /* Opens in the caller's thread, logs nothing: for unlock=mount. */
 int model_open_now(struct model *m, struct error *err);
 

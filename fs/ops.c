@@ -35,8 +35,7 @@ static void fill_stat(const struct ops_context *c, const struct view_node *n, st
 		.st_gid = c->config->gid,
 		.st_blksize = BLOCK_SIZE,
 		.st_size = (off_t)n->size,
-		.st_blocks = (blkcnt_t)((n->size + BLOCK_SIZE - 1) / BLOCK_SIZE *
-					(BLOCK_SIZE / SECTOR_SIZE)),
+		.st_blocks = (blkcnt_t)((n->size + SECTOR_SIZE - 1) / SECTOR_SIZE),
 		.st_mtim = {n->mtime_ns / 1000000000, n->mtime_ns % 1000000000},
 	};
 	st->st_atim = st->st_ctim = st->st_mtim;
