@@ -12,7 +12,7 @@ import shutil
 import struct
 
 import common
-from common import CHUNK, NOT_AUTHENTIC, OK, REFUSED, UNREACHABLE, VECTORS
+from common import CHUNK, NOT_AUTHENTIC, OK, REFUSED, VECTORS
 
 import sealedformat as sf
 
