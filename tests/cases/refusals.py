@@ -52,10 +52,16 @@ def expected_code(vector):
 class Vectors(common.Case):
     """tests/vectors/format, each in a folder of its own, mounted and checked."""
 
+    PARTS = ("tpm",)
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
         cls.vectors = load_vectors()
+        # Key files that others can read are refused, and git does not keep such modes.
+        common.copy_tree(os.path.join(VECTORS, "keys"), cls.lab.path("keys"))
+        for name in os.listdir(cls.lab.path("keys")):
+            os.chmod(cls.lab.path("keys", name), 0o600)
         cls.bad = [vector for vector in cls.vectors if not is_good(vector)]
         cls.good = [vector for vector in cls.vectors if is_good(vector) and vector["readable"]
                     and "kek" in vector["keys"]
@@ -91,12 +97,11 @@ class Vectors(common.Case):
         except sf.Refused:
             return "model.gguf"
 
-    @staticmethod
-    def keys(vector):
+    @classmethod
+    def keys(cls, vector):
         """(key file, owner keys). A vector for a data key in hex gets the usual key file."""
         kek = vector["keys"].get("kek", "keys/kek.key")
-        return (os.path.join(VECTORS, kek),
-                [os.path.join(VECTORS, owner) for owner in vector["owner_keys"]])
+        return cls.lab.path(kek), [cls.lab.path(owner) for owner in vector["owner_keys"]]
 
     @classmethod
     def group(cls, vector):
@@ -114,7 +119,7 @@ class Vectors(common.Case):
 
     def options(self, vector):
         kek, owners = self.keys(vector)
-        return ["key-file=" + kek, "attest=none", "measure=none",
+        return ["key-file=" + kek, "attest=none", "measure=verity",
                 *("owner-key=" + owner for owner in owners)]
 
     def test_good_ones_are_served(self):
@@ -128,7 +133,7 @@ class Vectors(common.Case):
                         self.assertEqual(common.digest(path), vector["sha256"])
 
     def test_bad_ones_give_no_byte(self):
-        """In one mount, on first open: an error, and one line about it in the log."""
+        """In one mount, on first open: an error, and one more line about it in the log."""
         self.assertGreater(len(self.bad), 170)
         for source, options, members in self.groups(self.bad):
             with self.lab.mount(source, *options) as mount:
@@ -136,14 +141,12 @@ class Vectors(common.Case):
                     if vector["expected"]["class"] == "bad-digest":
                         continue  # the chunks are right: only the flat modes can see it
                     with self.subTest(vector["id"], what=vector["what"]):
+                        said = len(mount.log())
                         self.assert_io_error(mount.join(vector["id"], vector["name"]))
-                        self.check_log(mount, vector)
-
-    def check_log(self, mount, vector):
-        about = [line for line in mount.log().splitlines()
-                 if "/" + vector["id"] + "/" in line or vector["id"] + "/" in line]
-        self.assertEqual(len(about), 1, about)
-        self.assertIn(WORDS[vector["expected"]["class"]], about[0])
+                        about = [line for line in mount.log()[said:].splitlines()
+                                 if vector["id"] + "/" in line]
+                        self.assertEqual(len(about), 1, about)
+                        self.assertIn(WORDS[vector["expected"]["class"]], about[0])
 
     def test_bad_ones_fail_the_mount(self):
         """With unlock=mount: the exit code, the words, and no mount."""
