@@ -13,6 +13,9 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#define NULL_DEVICE makedev(1, 3) /* Linux: Documentation/admin-guide/devices.txt */
 
 struct entry {
 	const char *section;
@@ -236,7 +239,12 @@ int ini_load(const char *path, struct ini **ret, struct error *err)
 			return errno == EACCES ? -EACCES : -ENOENT;
 		return error_set(err, -errno, "%s: %s", path, strerror(errno));
 	}
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+	if (fstat(fd, &st) < 0)
+		return error_set(err, -errno, "%s: %s", path, strerror(errno));
+	/* AWS_CONFIG_FILE=/dev/null is how people say "none". */
+	if (S_ISCHR(st.st_mode) && st.st_rdev == NULL_DEVICE)
+		return -ENOENT;
+	if (!S_ISREG(st.st_mode))
 		return error_set(err, -EINVAL, "%s: not a regular file", path);
 	if (st.st_size > (off_t)INI_SIZE_MAX)
 		return error_set(err, -E2BIG, "%s: larger than %zu bytes", path, INI_SIZE_MAX);
