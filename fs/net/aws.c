@@ -56,6 +56,11 @@ void aws_cancel(struct aws *a)
 	http_client_cancel(a->http);
 }
 
+void aws_resume(struct aws *a)
+{
+	http_client_resume(a->http);
+}
+
 static bool has_custom_endpoint(const struct aws *aws)
 {
 	for (size_t i = 0; i < AWS_SERVICE_COUNT; i++)

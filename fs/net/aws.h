@@ -33,6 +33,8 @@ int aws_new(const struct aws_options *options, struct aws **ret, struct error *e
 void aws_free(struct aws *a);
 /* For shutdown: running and later calls fail with -ECANCELED within a second. */
 void aws_cancel(struct aws *a);
+/* After aws_cancel(), when all its calls have returned: calls work again, to clean up. */
+void aws_resume(struct aws *a);
 
 DEFINE_CLEANUP(struct aws *, aws_free)
 

@@ -97,6 +97,11 @@ void http_client_cancel(struct http_client *c)
 	pthread_mutex_unlock(&c->lock);
 }
 
+void http_client_resume(struct http_client *c)
+{
+	atomic_store(&c->cancelled, false);
+}
+
 int http_client_wait(struct http_client *c, unsigned ms)
 {
 	struct timespec until;

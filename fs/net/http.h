@@ -68,6 +68,8 @@ void http_client_free(struct http_client *c);
 int http_client_set_ca_file(struct http_client *c, const char *path);
 /* For shutdown: running calls return -ECANCELED within a second, later ones at once. */
 void http_client_cancel(struct http_client *c);
+/* Calls work again, for cleaning up after a cancellation. All cancelled calls must have returned. */
+void http_client_resume(struct http_client *c);
 /* Sleeps; -ECANCELED as soon as the client is cancelled. */
 int http_client_wait(struct http_client *c, unsigned ms);
 /* Fills *ret; the caller calls http_response_clear() also after an error. */
