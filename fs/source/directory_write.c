@@ -67,23 +67,32 @@ static void remove_created(struct directory_writer *w)
 {
 	char *slash;
 
-	while (w->created-- > 0 && (slash = strrchr(w->name, '/'))) {
+	for (; w->created > 0 && (slash = strrchr(w->name, '/')); w->created--) {
 		*slash = '\0';
 		if (unlinkat(w->d->root_fd, w->name, AT_REMOVEDIR) < 0)
 			return;
 	}
 }
 
+static int directory_writer_abort(struct source_writer *base, struct error *err)
+{
+	struct directory_writer *w = (struct directory_writer *)base;
+	int r = 0;
+
+	if (w->temporary[0] && unlinkat(w->dir_fd, w->temporary, 0) < 0)
+		r = directory_error(w->d, w->name, "clean up after", -errno, err);
+	w->temporary[0] = '\0';
+	if (!w->committed)
+		remove_created(w);
+	return r;
+}
+
 static void directory_writer_free(struct source_writer *base)
 {
 	struct directory_writer *w = (struct directory_writer *)base;
 
-	if (w->temporary[0])
-		(void)unlinkat(w->dir_fd, w->temporary, 0);
 	closep(&w->fd);
 	closep(&w->dir_fd);
-	if (!w->committed)
-		remove_created(w);
 	free(w->name);
 	free(w);
 }
@@ -169,6 +178,7 @@ static int directory_writer_commit(struct source_writer *base, struct error *err
 static const struct source_writer_ops directory_writer_ops = {
 	.part = directory_writer_part,
 	.commit = directory_writer_commit,
+	.abort = directory_writer_abort,
 	.free = directory_writer_free,
 };
 
@@ -220,6 +230,7 @@ int directory_writer_new(struct source *s, const char *name, uint64_t size, size
 	r = writer_start(w, name, size);
 	if (r < 0) {
 		directory_error(w->d, name, "write", r, err);
+		(void)directory_writer_abort(&w->writer, NULL);
 		directory_writer_free(&w->writer);
 		return r;
 	}
@@ -240,6 +251,7 @@ int directory_put(struct source *s, const char *name, const void *data, size_t s
 		r = directory_writer_part(w, 0, data, size, err);
 	if (r == 0)
 		r = directory_writer_commit(w, err);
+	(void)directory_writer_abort(w, NULL);
 	directory_writer_free(w);
 	return r;
 }

@@ -7,6 +7,7 @@
 #include "fs/source/source.h"
 
 #include "fs/source/directory.h"
+#include "fs/source/s3_source.h"
 #include "fs/source/source_backend.h"
 
 #include <errno.h>
@@ -25,7 +26,7 @@ int source_open(const char *spec, struct aws *aws, bool create, struct source **
 	if (spec[0] == '\0')
 		return error_set(err, -EINVAL, "the source's name is empty");
 	if (source_spec_is_s3(spec))
-		return error_set(err, -EINVAL, "%s: S3 is not built in", spec);
+		return s3_source_open(spec + strlen(S3_SCHEME), aws, ret, err);
 	return directory_source_open(spec, create, ret, err);
 }
 
@@ -228,10 +229,16 @@ int source_writer_commit(struct source_writer *w, struct error *err)
 	return w->ops->commit(w, err);
 }
 
+int source_writer_abort(struct source_writer *w, struct error *err)
+{
+	return w->ops->abort(w, err);
+}
+
 void source_writer_free(struct source_writer *w)
 {
 	if (!w)
 		return;
+	(void)w->ops->abort(w, NULL);
 	free(w->done);
 	free(w->label);
 	w->ops->free(w);

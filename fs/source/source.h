@@ -69,6 +69,11 @@ int source_writer_new(struct source *s, const char *name, uint64_t size, size_t 
 int source_writer_part(struct source_writer *w, uint64_t part_index, const void *data, size_t size,
 		       struct error *err);
 int source_writer_commit(struct source_writer *w, struct error *err);
+/*
+ * What source_writer_free() does without a commit, for callers that want to know when it failed
+ * (S3 goes on charging for an upload that could not be aborted). No part may be under way.
+ */
+int source_writer_abort(struct source_writer *w, struct error *err);
 void source_writer_free(struct source_writer *w);
 
 DEFINE_CLEANUP(struct source *, source_free)

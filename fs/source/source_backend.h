@@ -43,8 +43,9 @@ struct source_writer_ops {
 	int (*part)(struct source_writer *w, uint64_t part_index, const void *data, size_t size,
 		    struct error *err);
 	int (*commit)(struct source_writer *w, struct error *err);
-	/* Removes every trace unless commit succeeded. */
-	void (*free)(struct source_writer *w);
+	/* Removes every trace unless commit succeeded; may be called twice. */
+	int (*abort)(struct source_writer *w, struct error *err);
+	void (*free)(struct source_writer *w); /* abort came before */
 };
 
 /* source.c fills everything but ops after writer_new returned. */
