@@ -1,0 +1,235 @@
+/*
+ * Checking of one sealed object. Job: make every check that its means allow, say which were made,
+ * and go on after a failure where the next check still means something. Trusts nothing that it
+ * reads. Must never say that something was checked when it was not.
+ */
+#include "tools/check_object.h"
+
+#include "crypto/failure.h"
+#include "tools/check_payload.h"
+#include "tools/interrupt.h"
+#include "tools/output.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+
+struct checking {
+	struct source *source;
+	const char *seal_name;
+	char *label; /* for messages: where and what */
+	const struct check_options *options;
+	struct check_report *report;
+	struct seal *seal;
+	struct source_object payload;
+};
+
+static void add_step(struct check_report *rep, const char *name, enum check_result result,
+		     const char *fmt, ...) _printf_(4, 5);
+
+static void add_step(struct check_report *rep, const char *name, enum check_result result,
+		     const char *fmt, ...)
+{
+	struct check_step *step = &rep->steps[rep->count++];
+	va_list ap;
+
+	step->name = name;
+	step->result = result;
+	va_start(ap, fmt);
+	(void)vsnprintf(step->detail, sizeof(step->detail), fmt, ap);
+	va_end(ap);
+}
+
+static void add_failure(struct check_report *rep, const char *name, int code,
+			const struct error *err)
+{
+	add_step(rep, name, CHECK_FAILED, "%s", error_text(err, code));
+	if (rep->code == 0) {
+		rep->code = code;
+		rep->error = *err;
+		if (!rep->error.code)
+			error_set(&rep->error, code, "%s", strerror(-code));
+	}
+}
+
+static int load_seal(struct checking *c, struct error *err)
+{
+	struct source_object object = {0};
+	_cleanup_free_ uint8_t *bytes = NULL;
+	_cleanup_seal_ struct seal *head = NULL;
+	size_t size;
+	int r = source_stat(c->source, c->seal_name, &object, err);
+
+	if (r < 0)
+		return r;
+	size = (size_t)MIN(object.size, (uint64_t)SEAL_HEAD_MAX);
+	bytes = malloc(SEAL_HEAD_MAX);
+	r = bytes ? source_read(c->source, c->seal_name, object.version, 0, size, bytes, err)
+		  : -ENOMEM;
+	/* The head says whether the rest may be as long as it is. */
+	if (r == 0)
+		r = seal_parse_head(c->label, bytes, size, object.size, &head, err);
+	if (r == 0) {
+		uint8_t *whole = realloc(bytes, (size_t)object.size);
+
+		bytes = whole ? whole : bytes;
+		r = whole ? source_read(c->source, c->seal_name, object.version, 0,
+					(size_t)object.size, bytes, err)
+			  : -ENOMEM;
+	}
+	if (r == 0)
+		r = seal_parse(c->label, bytes, (size_t)object.size, &c->seal, err);
+	source_object_clear(&object);
+	return r;
+}
+
+static void check_signature(struct checking *c)
+{
+	const struct owner_keys *owners = c->options->owners;
+	struct error err = {0};
+	int r;
+
+	if (!owners || owner_keys_count(owners) == 0) {
+		if (seal_is_signed(c->seal))
+			add_step(c->report, "signature", CHECK_SKIPPED,
+				 "signed by %s; give --owner-key to check it",
+				 OUTPUT_HEX(seal_signer_id(c->seal), SIGNER_ID_SIZE));
+		else
+			add_step(c->report, "signature", CHECK_SKIPPED, "unsigned");
+		return;
+	}
+	r = seal_check_owner(c->seal, owners, &err);
+	if (r < 0)
+		add_failure(c->report, "signature", r, &err);
+	else
+		add_step(c->report, "signature", CHECK_PASSED, "signed by %s",
+			 OUTPUT_HEX(seal_signer_id(c->seal), SIGNER_ID_SIZE));
+}
+
+/* True when the payload is there in its full length. */
+static bool check_payload_size(struct checking *c)
+{
+	uint64_t length = seal_core(c->seal)->length;
+	_cleanup_free_ char *label = NULL;
+	struct error err = {0};
+	int r = seal_payload_name(c->seal, c->seal_name, &c->report->payload_name);
+
+	if (r == 0)
+		r = source_stat(c->source, c->report->payload_name, &c->payload, &err);
+	if (r == 0 && c->payload.size != length) {
+		label = source_describe(c->source, c->report->payload_name);
+		r = seal_fail(&err, SEAL_BAD_PAYLOAD_SIZE, label,
+			      "it has %llu bytes, the seal says %llu",
+			      (unsigned long long)c->payload.size, (unsigned long long)length);
+	}
+	if (r == -ENOENT) {
+		error_clear(&err);
+		label = source_describe(c->source, c->report->payload_name);
+		error_set(&err, r, "the payload %s is missing", label);
+	}
+	if (r < 0)
+		add_failure(c->report, "payload", r, &err);
+	else
+		add_step(c->report, "payload", CHECK_PASSED, "%llu bytes",
+			 (unsigned long long)length);
+	return r == 0;
+}
+
+static int check_with_key(struct checking *c, bool payload_there, struct error *err)
+{
+	_cleanup_secret_ struct secret *key = NULL;
+	_cleanup_seal_keys_ struct seal_keys *keys = NULL;
+	struct check_report *rep = c->report;
+	struct check_payload_result res = {0};
+	struct error failure = {0};
+	int r = unlock_data_key(c->options->unlock, c->seal, c->label, &key, &failure);
+
+	if (r == -ECANCELED || r == -EINTR)
+		return r;
+	if (r < 0) {
+		add_failure(rep, "key", r, &failure);
+		return 0;
+	}
+	add_step(rep, "key", CHECK_PASSED, "fits the seal");
+	r = seal_unlock(c->seal, key, &keys, &failure);
+	if (r < 0) {
+		add_failure(rep, "tables", r, &failure);
+		return 0;
+	}
+	add_step(rep, "tables", CHECK_PASSED, "recipients, tags and hashes are the sealer's");
+	if (!payload_there) {
+		add_step(rep, "chunks", CHECK_SKIPPED, "no payload of the right length");
+		return 0;
+	}
+	r = check_payload(c->source, &c->payload, c->seal, keys, c->options->quiet, &res, err);
+	if (r < 0)
+		return r;
+	if (res.chunks_code < 0)
+		add_failure(rep, "chunks", res.chunks_code, &res.error);
+	else
+		add_step(rep, "chunks", CHECK_PASSED, "%llu chunks",
+			 (unsigned long long)seal_core(c->seal)->chunk_count);
+	if (res.chunks_code < 0)
+		add_step(rep, "digests", CHECK_SKIPPED, "not every chunk is good");
+	else if (res.digests_code < 0)
+		add_failure(rep, "digests", res.digests_code, &res.error);
+	else
+		add_step(rep, "digests", CHECK_PASSED, "SHA-256 and SHA-384 of the plaintext");
+	return 0;
+}
+
+static int run_checks(struct checking *c, struct error *err)
+{
+	const struct seal_core *core;
+	struct error failure = {0};
+	bool payload_there;
+	int r = load_seal(c, &failure);
+
+	if (r < 0) {
+		add_failure(c->report, "structure", r, &failure);
+		return interrupt_check(err);
+	}
+	core = seal_core(c->seal);
+	add_step(c->report, "structure", CHECK_PASSED, "%llu bytes sealed in %llu chunks, %u %s",
+		 (unsigned long long)core->length, (unsigned long long)core->chunk_count,
+		 seal_slot_count(c->seal),
+		 seal_slot_count(c->seal) == 1 ? "recipient" : "recipients");
+	r = seal_check_name(c->seal, c->seal_name, &failure);
+	if (r < 0)
+		add_failure(c->report, "name", r, &failure);
+	else
+		add_step(c->report, "name", CHECK_PASSED, "the seal's own");
+	check_signature(c);
+	payload_there = check_payload_size(c);
+	if (!c->options->unlock)
+		add_step(c->report, "key", CHECK_SKIPPED,
+			 "give --key-file, --kms or --attest to check every chunk");
+	r = c->options->unlock ? check_with_key(c, payload_there, err) : 0;
+	return r < 0 ? r : interrupt_check(err);
+}
+
+int check_object(struct source *source, const char *seal_name, const struct check_options *options,
+		 struct check_report *ret, struct error *err)
+{
+	struct checking c = {.source = source,
+			     .seal_name = seal_name,
+			     .options = options,
+			     .report = ret,
+			     .label = source_describe(source, seal_name)};
+	int r;
+
+	*ret = (struct check_report){0};
+	if (!c.label)
+		return -ENOMEM;
+	r = run_checks(&c, err);
+	seal_free(c.seal);
+	source_object_clear(&c.payload);
+	free(c.label);
+	return r;
+}
+
+void check_report_clear(struct check_report *r)
+{
+	free(r->payload_name);
+	*r = (struct check_report){0};
+}

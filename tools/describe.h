@@ -1,0 +1,22 @@
+/*
+ * describe.h: seals and their parts as text and JSON, the same for every verb. Needs no key and
+ * shows none.
+ */
+#ifndef SEALEDFS_TOOLS_DESCRIBE_H
+#define SEALEDFS_TOOLS_DESCRIBE_H
+
+#include "crypto/seal.h"
+#include "tools/output.h"
+
+/* {"type": "aws-kms", "key": ARN} or {"type": "key-file", "id": hex}, … */
+json_t *describe_slot_json(const struct seal_slot *slot);
+json_t *describe_slots_json(const struct seal_slot *slots, unsigned count);
+/* "AWS KMS arn:…", "key file 1f2e…", … */
+#define DESCRIBE_SLOT_SIZE (SLOT_KMS_ARN_MAX + 64)
+const char *describe_slot(const struct seal_slot *slot, char out[DESCRIBE_SLOT_SIZE]);
+
+/* Everything that header and slots say. */
+json_t *describe_seal_json(const struct seal *seal, const char *label, uint64_t object_size);
+void describe_seal(const struct seal *seal, const char *label, uint64_t object_size);
+
+#endif

@@ -1,0 +1,43 @@
+/*
+ * input.h: plaintext, read once from start to end: a file, a pipe, or a pipe that was spooled.
+ * One thread reads; input_cancel() may come from any.
+ */
+#ifndef SEALEDFS_TOOLS_INPUT_H
+#define SEALEDFS_TOOLS_INPUT_H
+
+#include "crypto/base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define INPUT_LENGTH_UNKNOWN UINT64_MAX
+
+struct input;
+struct progress;
+
+/* "-" is standard input. A directory is -EISDIR. Waits for the writer of a FIFO. */
+int input_open(const char *path, struct input **ret, struct error *err);
+void input_free(struct input *in);
+/* Bytes from where it stands to its end; INPUT_LENGTH_UNKNOWN for a pipe without a promise. */
+uint64_t input_length(const struct input *in);
+bool input_is_stream(const struct input *in); /* not a regular file */
+/* "standard input", or the path. */
+const char *input_label(const struct input *in);
+/* What the user says a pipe's length is; for a file, -EINVAL unless it is. */
+int input_promise_length(struct input *in, uint64_t length, struct error *err);
+/* Reads a pipe to its end into an encrypted spool (spool.h); then its length is known. */
+int input_spool(struct input *in, struct progress *progress, struct error *err);
+
+/* Fills buf; *ret < size only at the end. -EINTR after input_cancel(). */
+int input_read(struct input *in, uint8_t *buf, size_t size, size_t *ret, struct error *err);
+/*
+ * After input_length() bytes were read: 0 when that was all there is and nothing changed meanwhile;
+ * else -EBUSY, saying what happened.
+ */
+int input_finish(struct input *in, struct error *err);
+/* Makes a blocked or later input_read() return -EINTR. */
+void input_cancel(struct input *in);
+
+DEFINE_CLEANUP(struct input *, input_free)
+
+#endif

@@ -1,0 +1,100 @@
+/*
+ * Signals become an ordinary event. Job: let an interrupted run abort its uploads and remove its
+ * files. Trusts the hooks to be quick. Must never do work inside a signal handler: there is none.
+ */
+#include "tools/interrupt.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+
+#define HOOKS_MAX 4
+
+static struct {
+	sigset_t signals;
+	pthread_mutex_t lock; /* guards all below */
+	int received;	      /* signal number, 0: none */
+	struct {
+		void (*fn)(void *ctx);
+		void *ctx;
+	} hooks[HOOKS_MAX];
+} state = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void *wait_for_signals(void *arg)
+{
+	int number;
+
+	if (sigwait(&state.signals, &number) != 0)
+		return NULL;
+	pthread_mutex_lock(&state.lock);
+	state.received = number;
+	for (int i = 0; i < HOOKS_MAX; i++)
+		if (state.hooks[i].fn)
+			state.hooks[i].fn(state.hooks[i].ctx);
+	pthread_mutex_unlock(&state.lock);
+
+	if (sigwait(&state.signals, &number) == 0)
+		_exit(EXIT_CODE_FAILURE);
+	return NULL;
+}
+
+int interrupt_setup(void)
+{
+	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+	pthread_t thread;
+	int r;
+
+	sigemptyset(&state.signals);
+	for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+		struct sigaction old;
+
+		if (sigaction(numbers[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+			sigaddset(&state.signals, numbers[i]);
+	}
+	signal(SIGPIPE, SIG_IGN);
+	r = pthread_sigmask(SIG_BLOCK, &state.signals, NULL);
+	if (r == 0)
+		r = pthread_create(&thread, NULL, wait_for_signals, NULL);
+	if (r == 0)
+		r = pthread_detach(thread);
+	return -r;
+}
+
+int interrupt_check(struct error *err)
+{
+	int number;
+
+	pthread_mutex_lock(&state.lock);
+	number = state.received;
+	pthread_mutex_unlock(&state.lock);
+	if (!number)
+		return 0;
+	return error_set(err, -EINTR, "interrupted by SIG%s", sigabbrev_np(number));
+}
+
+int interrupt_hook(void (*fn)(void *ctx), void *ctx)
+{
+	int r = -ENOSPC;
+
+	pthread_mutex_lock(&state.lock);
+	for (int i = 0; i < HOOKS_MAX && r < 0; i++)
+		if (!state.hooks[i].fn) {
+			state.hooks[i].fn = fn;
+			state.hooks[i].ctx = ctx;
+			r = 0;
+		}
+	if (r == 0 && state.received)
+		fn(ctx);
+	pthread_mutex_unlock(&state.lock);
+	return r;
+}
+
+void interrupt_unhook(void (*fn)(void *ctx), void *ctx)
+{
+	pthread_mutex_lock(&state.lock);
+	for (int i = 0; i < HOOKS_MAX; i++)
+		if (state.hooks[i].fn == fn && state.hooks[i].ctx == ctx)
+			state.hooks[i].fn = NULL;
+	pthread_mutex_unlock(&state.lock);
+}

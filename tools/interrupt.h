@@ -1,0 +1,24 @@
+/*
+ * interrupt.h: Ctrl-C and its like, so that work under way is undone before the process ends.
+ *
+ * SIGINT, SIGTERM and SIGHUP are taken by a thread of their own. The first one raises a flag and
+ * calls the hook; a second one ends the process at once. A signal that was ignored when the program
+ * started (nohup) stays ignored.
+ */
+#ifndef SEALEDFS_TOOLS_INTERRUPT_H
+#define SEALEDFS_TOOLS_INTERRUPT_H
+
+#include "crypto/base/error.h"
+
+/* Call before any other thread exists. 0 or negative errno. */
+int interrupt_setup(void);
+/* -EINTR with a message when a signal came, else 0. Any thread. */
+int interrupt_check(struct error *err);
+/*
+ * The hooks are called once each, in the signal's thread, at once if it came already. What they
+ * use must live until interrupt_unhook(), after which they are not running. Two at most.
+ */
+int interrupt_hook(void (*fn)(void *ctx), void *ctx);
+void interrupt_unhook(void (*fn)(void *ctx), void *ctx);
+
+#endif

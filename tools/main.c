@@ -1,0 +1,95 @@
+/*
+ * sealctl: the tool of model owners, consumers and operators. Job here: find the verb, run it,
+ * print its error once, turn it into an exit code. What the verbs do is in verb_*.c.
+ */
+#include "crypto/base/log.h"
+#include "crypto/base/secret.h"
+#include "tools/interrupt.h"
+#include "tools/output.h"
+#include "tools/verbs.h"
+
+#include <errno.h>
+#include <string.h>
+
+static const struct verb *const verbs[] = {&verb_keygen, &verb_seal,  &verb_inspect,
+					   &verb_hash,	 &verb_check, &verb_attest};
+
+static int print_help(void)
+{
+	printf("Usage: sealctl VERB [OPTIONS] …\n\nVerbs:\n");
+	for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
+		printf("  %-9s %s\n", verbs[i]->name, verbs[i]->summary);
+	printf("\nsealctl VERB --help shows a verb's options. sealctl --version shows the version.\n"
+	       "\nExit codes: 0 ok, 1 failure, 2 usage, 3 not authentic, 4 refused by attestation "
+	       "or key\npolicy, 5 unreachable.\n");
+	return EXIT_CODE_OK;
+}
+
+static const struct verb *find_verb(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
+		if (strcmp(verbs[i]->name, name) == 0)
+			return verbs[i];
+	return NULL;
+}
+
+static int run_verb(const struct verb *verb, int argc, char **argv)
+{
+	struct cli cli = {.verb = verb, .argc = argc, .argv = argv};
+	struct error err = {0};
+	int r;
+
+	/* Also for a usage error that comes before the option is reached. */
+	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+		cli.json = cli.json || strcmp(argv[i], "--json") == 0;
+	r = verb->run(&cli, &err);
+	cli_clear(&cli);
+	if (r == -ECANCELED && !err.code)
+		r = 0;
+	if (r == 0)
+		r = output_finish(&err);
+	if (r == 0)
+		return EXIT_CODE_OK;
+	/* A network call that Ctrl-C cut short reports that, not its own end. */
+	if (interrupt_check(NULL) < 0) {
+		error_clear(&err);
+		r = interrupt_check(&err);
+	}
+	if (cli.json && !cli.failure_reported)
+		output_json_error(&err, r);
+	log_error_object(LOG_ERR, &err, r, verb->name);
+	(void)output_finish(NULL);
+	return error_exit_code(r);
+}
+
+int main(int argc, char **argv)
+{
+	const struct verb *verb;
+	int r;
+
+	log_setup("sealctl", LOG_NOTICE, false);
+	if (argc < 2) {
+		log_error("no verb was given; sealctl --help lists them");
+		return EXIT_CODE_USAGE;
+	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+	    strcmp(argv[1], "help") == 0)
+		return print_help();
+	if (strcmp(argv[1], "--version") == 0) {
+		printf("sealctl %s\n", SEALEDFS_VERSION);
+		return EXIT_CODE_OK;
+	}
+	verb = find_verb(argv[1]);
+	if (!verb) {
+		log_error("there is no verb \"%s\"; sealctl --help lists them", argv[1]);
+		return EXIT_CODE_USAGE;
+	}
+	r = process_protect_secrets();
+	if (r == 0)
+		r = interrupt_setup();
+	if (r < 0) {
+		log_error("cannot start: %s", strerror(-r));
+		return EXIT_CODE_FAILURE;
+	}
+	return run_verb(verb, argc - 1, argv + 1);
+}

@@ -1,0 +1,357 @@
+/*
+ * The plan of a sealing. Job: find every file and its name, and refuse what would go wrong, before
+ * the first byte is read. Trusts the command line; does not trust a directory's contents to be
+ * harmless: a link in a downloaded tree must not publish a file from outside it.
+ */
+#include "tools/plan.h"
+
+#include "crypto/base/cleanup.h"
+#include "crypto/base/encode.h"
+#include "crypto/base/log.h"
+#include "crypto/format.h"
+#include "crypto/name.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define DEPTH_MAX 64
+#define ENTRIES_MAX ((size_t)100000)
+
+static int check_name(const struct plan *plan, const char *path, const char *name,
+		      struct error *err)
+{
+	const char *part = name, *problem = NULL;
+	size_t max = plan->name_max ? plan->name_max : SEAL_NAME_MAX;
+
+	while (!problem) {
+		size_t n = strcspn(part, "/");
+
+		problem = name_problem(part, n);
+		if (part[n] == '\0') {
+			if (!problem && n > max)
+				problem = "the name is too long for a directory";
+			break;
+		}
+		part += n + 1;
+	}
+	if (!problem)
+		return 0;
+	error_set(err, -EINVAL, "cannot seal %s: %s", path, problem);
+	error_hint(err, "give another name with --name");
+	return -EINVAL;
+}
+
+/* Sealed objects are not sealed again: mostly a mistake, and the result would confuse. */
+static int check_not_sealed(const char *path, const char *name, struct error *err)
+{
+	size_t n = strlen(name), suffix = strlen(SEAL_PAYLOAD_SUFFIX);
+	char magic[sizeof(SEAL_MAGIC) - 1] = "";
+	_cleanup_close_ int fd = -1;
+
+	if (n > suffix + SEAL_PAYLOAD_ID_DIGITS + 1 &&
+	    strcmp(name + n - suffix, SEAL_PAYLOAD_SUFFIX) == 0 &&
+	    strspn(name + n - suffix - SEAL_PAYLOAD_ID_DIGITS, "0123456789abcdef") ==
+		    SEAL_PAYLOAD_ID_DIGITS &&
+	    name[n - suffix - SEAL_PAYLOAD_ID_DIGITS - 1] == '.')
+		return error_set(err, -EINVAL, "%s is a sealed payload already", path);
+	fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0)
+		return error_set(err, -errno, "cannot read %s: %s", path, strerror(errno));
+	if (pread(fd, magic, sizeof(magic), 0) == sizeof(magic) &&
+	    memcmp(magic, SEAL_MAGIC, sizeof(magic)) == 0)
+		return error_set(err, -EINVAL, "%s is a seal already", path);
+	return 0;
+}
+
+/* Takes copies. */
+static int add_entry(struct plan *plan, const char *path, const char *name, struct error *err)
+{
+	struct plan_entry *e;
+	int r = check_name(plan, path, name, err);
+
+	if (r < 0)
+		return r;
+	if (plan->count >= ENTRIES_MAX)
+		return error_set(err, -E2BIG, "more than %zu files at once", ENTRIES_MAX);
+	if (plan->count == plan->room) {
+		size_t room = plan->room ? 2 * plan->room : 16;
+
+		e = reallocarray(plan->entries, room, sizeof(*e));
+		if (!e)
+			return -ENOMEM;
+		plan->entries = e;
+		plan->room = room;
+	}
+	e = &plan->entries[plan->count];
+	*e = (struct plan_entry){.path = strdup(path), .name = strdup(name)};
+	plan->count++;
+	return e->path && e->name ? 0 : -ENOMEM;
+}
+
+struct walk {
+	struct plan *plan;
+	const char *root_real; /* resolved path of the directory given, without trailing '/' */
+	struct error *err;
+};
+
+static bool is_inside(const char *real, const char *root)
+{
+	size_t n = strlen(root);
+
+	return strncmp(real, root, n) == 0 && (real[n] == '/' || (n == 1 && root[0] == '/'));
+}
+
+/* A symbolic link in a directory: 1 take it, 0 leave it. */
+static int judge_link(const struct walk *w, const char *path, struct stat *st)
+{
+	_cleanup_free_ char *real = realpath(path, NULL);
+
+	if (!real || stat(real, st) < 0)
+		return error_set(w->err, -EINVAL, "%s is a symbolic link to nothing", path);
+	if (S_ISDIR(st->st_mode)) {
+		log_warning("%s is a symbolic link to a directory and is left out", path);
+		return 0;
+	}
+	if (w->plan->follow || is_inside(real, w->root_real))
+		return 1;
+	error_set(w->err, -EINVAL, "%s is a symbolic link that leads out of the directory, to %s",
+		  path, real);
+	error_hint(w->err, "give --follow if that file shall be sealed too");
+	return -EINVAL;
+}
+
+static int walk(const struct walk *w, const char *folder, const char *prefix, unsigned depth);
+
+static int walk_entry(const struct walk *w, const char *folder, const char *prefix,
+		      const char *leaf, unsigned depth)
+{
+	_cleanup_free_ char *path = NULL, *name = NULL;
+	struct stat st;
+	int r;
+
+	if (asprintf(&path, "%s/%s", folder, leaf) < 0) {
+		path = NULL;
+		return -ENOMEM;
+	}
+	if (asprintf(&name, "%s%s", prefix, leaf) < 0) {
+		name = NULL;
+		return -ENOMEM;
+	}
+	if (lstat(path, &st) < 0)
+		return error_set(w->err, -errno, "cannot look at %s: %s", path, strerror(errno));
+	if (S_ISLNK(st.st_mode)) {
+		r = judge_link(w, path, &st);
+		if (r <= 0)
+			return r;
+	}
+	if (S_ISDIR(st.st_mode)) {
+		_cleanup_free_ char *below = NULL;
+
+		if (asprintf(&below, "%s/", name) < 0) {
+			below = NULL;
+			return -ENOMEM;
+		}
+		return walk(w, path, below, depth + 1);
+	}
+	if (!S_ISREG(st.st_mode)) {
+		log_warning("%s is neither file nor directory and is left out", path);
+		return 0;
+	}
+	r = check_not_sealed(path, name, w->err);
+	return r < 0 ? r : add_entry(w->plan, path, name, w->err);
+}
+
+static int skip_dots(const struct dirent *de)
+{
+	return strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0;
+}
+
+static int compare(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static int walk(const struct walk *w, const char *folder, const char *prefix, unsigned depth)
+{
+	struct dirent **entries = NULL;
+	int n, r = 0;
+
+	if (depth > DEPTH_MAX)
+		return error_set(w->err, -ELOOP, "%s is more than %d directories deep", folder,
+				 DEPTH_MAX);
+	n = scandir(folder, &entries, skip_dots, compare);
+	if (n < 0)
+		return error_set(w->err, -errno, "cannot list %s: %s", folder, strerror(errno));
+	for (int i = 0; i < n; i++) {
+		if (r == 0)
+			r = walk_entry(w, folder, prefix, entries[i]->d_name, depth);
+		free(entries[i]);
+	}
+	free(entries);
+	return r;
+}
+
+static int add_directory(struct plan *plan, const char *source, struct error *err)
+{
+	_cleanup_free_ char *real = realpath(source, NULL), *folder = strdup(source);
+	struct walk w = {.plan = plan, .root_real = real, .err = err};
+	size_t before = plan->count, n = strlen(source);
+	int r;
+
+	if (!real || !folder)
+		return -errno;
+	while (n > 1 && folder[n - 1] == '/')
+		folder[--n] = '\0';
+	r = walk(&w, folder, "", 0);
+	if (r == 0 && plan->count == before)
+		return error_set(err, -ENOENT, "there is no file in %s", source);
+	return r;
+}
+
+int plan_add(struct plan *plan, const char *source, const char *name, struct error *err)
+{
+	bool standard = strcmp(source, "-") == 0;
+	struct stat st;
+	int r;
+
+	if (!standard && stat(source, &st) < 0)
+		return error_set(err, -errno, "cannot read %s: %s", source, strerror(errno));
+	if (!standard && S_ISDIR(st.st_mode)) {
+		if (name)
+			return error_set(err, -EINVAL, "--name is for one file; %s is a directory",
+					 source);
+		return add_directory(plan, source, err);
+	}
+	if (!name && (standard || !S_ISREG(st.st_mode))) {
+		error_set(err, -EINVAL, "%s has no name of its own",
+			  standard ? "standard input" : source);
+		error_hint(err, "give one with --name");
+		return -EINVAL;
+	}
+	if (!standard && S_ISREG(st.st_mode)) {
+		r = check_not_sealed(source, name_last_component(source), err);
+		if (r < 0)
+			return r;
+	}
+	return add_entry(plan, source, name ? name : name_last_component(source), err);
+}
+
+bool plan_parse_shard(const char *name, unsigned *ret_number, unsigned *ret_count,
+		      size_t *ret_number_at)
+{
+	static const char shape[] = "-00000-of-00000.gguf";
+	size_t n = strlen(name), at;
+
+	if (n < sizeof(shape) - 1)
+		return false;
+	at = n - (sizeof(shape) - 1);
+	for (size_t i = 0; i < sizeof(shape) - 1; i++) {
+		char c = name[at + i];
+
+		if (shape[i] == '0' ? c < '0' || c > '9' : c != shape[i])
+			return false;
+	}
+	*ret_number = (unsigned)strtoul(name + at + 1, NULL, 10);
+	*ret_count = (unsigned)strtoul(name + at + 10, NULL, 10);
+	*ret_number_at = at + 1;
+	return *ret_number >= 1 && *ret_number <= *ret_count;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Sorted copies of the names' addresses. */
+static const char **sort_names(const struct plan *plan)
+{
+	const char **names = calloc(plan->count + 1, sizeof(*names));
+
+	for (size_t i = 0; names && i < plan->count; i++)
+		names[i] = plan->entries[i].name;
+	if (names)
+		qsort(names, plan->count, sizeof(*names), compare_names);
+	return names;
+}
+
+static bool has_name(const char *const *names, size_t count, const char *name)
+{
+	return bsearch(&name, names, count, sizeof(*names), compare_names) != NULL;
+}
+
+/* Shards beside this one that are not sealed along with it. */
+static unsigned count_missing(const struct plan *plan, const char *const *names,
+			      const struct plan_entry *e, unsigned *ret_count)
+{
+	_cleanup_free_ char *name = strdup(e->name), *path = strdup(e->path);
+	unsigned number, count, missing = 0;
+	size_t name_at, path_at;
+
+	if (!name || !path || !plan_parse_shard(e->path, &number, &count, &path_at) ||
+	    !plan_parse_shard(e->name, &number, &count, &name_at))
+		return 0;
+	for (unsigned k = 1; k <= count; k++) {
+		char digits[8];
+
+		(void)snprintf(digits, sizeof(digits), "%05u", k % 100000);
+		memcpy(name + name_at, digits, 5);
+		memcpy(path + path_at, digits, 5);
+		missing += !has_name(names, plan->count, name) && access(path, F_OK) == 0;
+	}
+	*ret_count = count;
+	return missing;
+}
+
+static void warn_missing_shards(const struct plan *plan, const char *const *names)
+{
+	for (size_t i = 0; i < plan->count; i++) {
+		unsigned count, missing = count_missing(plan, names, &plan->entries[i], &count);
+
+		if (missing > 0)
+			log_warning("%s is one of %u shards; %u of the others lie beside it and "
+				    "are not sealed",
+				    plan->entries[i].path, count, missing);
+	}
+}
+
+int plan_finish(struct plan *plan, struct error *err)
+{
+	const char **names = sort_names(plan);
+	int r = 0;
+
+	if (!names)
+		return -ENOMEM;
+	for (size_t i = 1; r == 0 && i < plan->count; i++)
+		if (strcmp(names[i - 1], names[i]) == 0)
+			r = error_set(err, -EINVAL, "two files would both be sealed as \"%s\"",
+				      names[i]);
+	for (size_t i = 0; r == 0 && i < plan->count; i++) {
+		_cleanup_free_ char *above = strdup(names[i]);
+		char *slash;
+
+		while (r == 0 && above && (slash = strrchr(above, '/'))) {
+			*slash = '\0';
+			if (has_name(names, plan->count, above))
+				r = error_set(err, -EINVAL,
+					      "\"%s\" would be both a file and a directory", above);
+		}
+	}
+	if (r == 0)
+		warn_missing_shards(plan, names);
+	free(names);
+	return r;
+}
+
+void plan_clear(struct plan *plan)
+{
+	for (size_t i = 0; i < plan->count; i++) {
+		free(plan->entries[i].path);
+		free(plan->entries[i].name);
+	}
+	free(plan->entries);
+	plan->entries = NULL;
+	plan->count = plan->room = 0;
+}

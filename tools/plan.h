@@ -1,0 +1,41 @@
+/*
+ * plan.h: which files are sealed under which names, decided before any work.
+ */
+#ifndef SEALEDFS_TOOLS_PLAN_H
+#define SEALEDFS_TOOLS_PLAN_H
+
+#include "crypto/base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct plan_entry {
+	char *path; /* "-": standard input */
+	char *name; /* in the destination */
+};
+
+struct plan {
+	struct plan_entry *entries; /* bytewise order by name within each source */
+	size_t count, room;
+	bool follow;	 /* links that lead out of a directory are followed */
+	size_t name_max; /* bytes of a name's last part; 0: the format's limit */
+};
+
+/*
+ * A file becomes NAME (its own, or `name` if that is not NULL); a directory's files become their
+ * paths relative to it. In a directory: hidden files count; a symbolic link to a file is followed
+ * when that lies inside the directory (or with follow), else refused; links to directories and
+ * special files are skipped with a warning. -EINVAL: no name, a bad name, a seal or payload, a link
+ * that leads out.
+ */
+int plan_add(struct plan *plan, const char *source, const char *name, struct error *err);
+/* After the last source: -EINVAL when two files would get one name, or one needs a directory where
+ * another is a file. Warns about shards that were left out. */
+int plan_finish(struct plan *plan, struct error *err);
+void plan_clear(struct plan *plan);
+
+/* "x-00002-of-00005.gguf": 5 and 2, and where the number starts. False when it is no shard. */
+bool plan_parse_shard(const char *name, unsigned *ret_number, unsigned *ret_count,
+		      size_t *ret_number_at);
+
+#endif

@@ -1,0 +1,14 @@
+/* verbs.h: the table of verbs; each is defined in its verb_NAME.c. */
+#ifndef SEALEDFS_TOOLS_VERBS_H
+#define SEALEDFS_TOOLS_VERBS_H
+
+#include "tools/cli.h"
+
+extern const struct verb verb_attest;
+extern const struct verb verb_check;
+extern const struct verb verb_hash;
+extern const struct verb verb_inspect;
+extern const struct verb verb_keygen;
+extern const struct verb verb_seal;
+
+#endif
