@@ -319,6 +319,37 @@ static void refusals_of_the_head_have_their_words(void **state)
 	}
 }
 
+/* Each limit has its own message, so that one check cannot hide behind another. */
+static void limits_have_their_own_words(void **state)
+{
+	static const struct {
+		uint64_t length;
+		size_t size;
+		uint64_t object_size;
+		const char *words;
+	} cases[] = {
+		{SEAL_LENGTH_MAX + 1, 4144, 4144, "over 16 TiB"},
+		{1, 4144, 4095, "a seal at least 4096 (truncated)"},
+		{1, 4144, UINT64_C(1610633217), "larger than any seal"},
+		{1, 4144, 4100, "hold no header"},
+		{1, 703, 4144, "hold no header"},
+		{1, 4143, 4143, "truncated or extended"},
+	};
+	_cleanup_fixture_ struct fixture f = {0};
+
+	fixture_make(&(struct fixture_options){.length = 1}, &f);
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct seal *s = NULL;
+		struct error err = {0};
+
+		put_le64(f.seal + LENGTH_AT, cases[i].length);
+		assert_int_equal(
+			seal_parse_head("m", f.seal, cases[i].size, cases[i].object_size, &s, &err),
+			-EPROTO);
+		assert_non_null(strstr(err.message, cases[i].words));
+	}
+}
+
 static void owners(void **state)
 {
 	_cleanup_fixture_ struct fixture unsigned_model = {0}, signed_model = {0};
@@ -359,6 +390,7 @@ int main(void)
 		cmocka_unit_test(names_bind),
 		cmocka_unit_test(messages_name_the_object_safely),
 		cmocka_unit_test(refusals_of_the_head_have_their_words),
+		cmocka_unit_test(limits_have_their_own_words),
 		cmocka_unit_test(owners),
 	};
 
