@@ -20,8 +20,13 @@ struct aws_options {
 	const char *kms_endpoint; /* URL */
 	bool path_style;
 	bool virtual_host;
-	unsigned max_attempts; /* 0: 10 */
-	unsigned deadline_ms;  /* for one operation with all its retries; 0: 120,000 */
+	unsigned max_attempts;	   /* 0: AWS_MAX_ATTEMPTS, profile, 10 */
+	unsigned stall_timeout_ms; /* no byte for so long fails an attempt; 0: 15,000 */
+	/*
+	 * For one operation with all its retries; 0: 120,000. Sending gets more: 1 s for each
+	 * 64 kB of the body, so that a slow line can upload.
+	 */
+	unsigned deadline_ms;
 };
 
 /*

@@ -18,6 +18,9 @@
 #define OWN_HEADERS 5
 /* Beyond this the difference of the clocks explains a refusal. */
 #define SKEW_SUSPECT_S 240
+/* A body may be sent as slowly as this. */
+#define SLOWEST_BYTES_PER_MS 64
+#define UPLOAD_EXTRA_MS_MAX ((size_t)24 * 3600 * 1000)
 
 /* State of one operation. */
 struct run {
@@ -126,10 +129,17 @@ static int send_once(struct run *run, struct http_response *ret, struct error *e
 				   .sink = call->sink,
 				   .body_max = call->body_max,
 				   .secret_body = call->secret,
-				   .total_timeout_ms = MAX(retry_left_ms(&run->retry), 1)};
+				   .stall_timeout_ms = run->aws->config.stall_timeout_ms,
+				   .total_timeout_ms = retry_left_ms(&run->retry)};
 	size_t path_start;
-	int r = call->base_url(call->arg, call->region, &base);
+	int r;
 
+	/* 0 would mean that there is no limit. */
+	if (req.total_timeout_ms == 0)
+		req.total_timeout_ms = 1;
+	if (call->answers_late)
+		req.stall_timeout_ms = req.total_timeout_ms;
+	r = call->base_url(call->arg, call->region, &base);
 	if (r < 0)
 		return error_set(err, r, "cannot make the URL: %s", strerror(-r));
 	text_append(&url, base);
@@ -350,7 +360,9 @@ int call_run(struct aws *aws, struct call *call, struct http_response *ret, unsi
 	int r;
 
 	*ret = (struct http_response){0};
-	retry_start(&run.retry, aws->config.max_attempts, aws->config.deadline_ms);
+	retry_start(&run.retry, aws->config.max_attempts,
+		    aws->config.deadline_ms + (unsigned)MIN(call->body_size / SLOWEST_BYTES_PER_MS,
+							    UPLOAD_EXTRA_MS_MAX));
 	r = credential_chain_get(aws->chain, NULL, &run.keys, err);
 	if (r < 0)
 		return error_prefix(err, r, "%s", call->what);

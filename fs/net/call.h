@@ -52,6 +52,7 @@ struct call {
 	uint8_t *sink;
 	size_t body_max;
 	bool secret;
+	bool answers_late;		  /* silence is normal: only the deadline counts */
 	char region[ENDPOINT_REGION_MAX]; /* to ask; changed by a redirect */
 	/* Fills code, message, region from an answer that is no 2xx. */
 	void (*parse_failure)(const struct http_response *resp, struct call_failure *ret);

@@ -14,6 +14,7 @@
 #define MAX_ATTEMPTS_DEFAULT 10
 #define MAX_ATTEMPTS_LIMIT 100
 #define DEADLINE_MS_DEFAULT 120000
+#define STALL_TIMEOUT_MS_DEFAULT 15000
 #define IMDS_TIMEOUT_MS_DEFAULT 1000
 #define IMDS_ATTEMPTS_DEFAULT 2
 
@@ -197,6 +198,7 @@ static int load_imds(struct aws_config *c, const struct profile *p, struct error
 static int load_retries(const struct aws_options *o, const struct profile *p, struct aws_config *c,
 			struct error *err)
 {
+	c->stall_timeout_ms = o->stall_timeout_ms ? o->stall_timeout_ms : STALL_TIMEOUT_MS_DEFAULT;
 	c->deadline_ms = o->deadline_ms ? o->deadline_ms : DEADLINE_MS_DEFAULT;
 	c->max_attempts = o->max_attempts ? o->max_attempts : MAX_ATTEMPTS_DEFAULT;
 	if (o->max_attempts)

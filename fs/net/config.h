@@ -26,6 +26,7 @@ struct aws_config {
 	bool dualstack;
 	char *ca_file; /* of the profile; the environment's is http.c's business */
 	unsigned max_attempts;
+	unsigned stall_timeout_ms;
 	unsigned deadline_ms;
 	bool imds_disabled;
 	char *imds_endpoint;

@@ -46,7 +46,10 @@ bool container_uri_allowed(const char *uri)
 		return true;
 	if (strncasecmp(uri, "http://", 7) != 0)
 		return false;
-	size = host[0] == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":/?#");
+	size = strcspn(host, host[0] == '[' ? "]" : ":/?#");
+	size += host[size] == ']';
+	if (host[size] && !strchr(":/?#", host[size]))
+		return false;
 	for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
 		if (strcmp(hosts[i], "127.") == 0) {
 			/* The loopback network, but not a name that starts like it. */

@@ -23,8 +23,8 @@
 /* S3 closes idle connections after about 5 s. */
 #define IDLE_CONNECTION_S 4L
 #define CONNECTIONS_PER_HANDLE 2L
-/* Fits the L2 cache, so that the copy into the caller's buffer is cheap; measured best. */
-#define RECEIVE_BUFFER_BYTES (256L * 1024)
+/* Fits the L2 cache with what it is copied to; measured: from 16 KiB to 1 MiB within the noise. */
+#define RECEIVE_BUFFER_BYTES (128L * 1024)
 #define UPLOAD_BUFFER_BYTES (256L * 1024)
 #define HEADER_BYTES_MAX 65536
 
@@ -336,6 +336,10 @@ static CURLcode set_connection(CURL *c, const struct http_exchange *x)
 	 * that is how the load spreads over S3's front ends. */
 	SET(CURLOPT_DNS_CACHE_TIMEOUT, 0L);
 	SET(CURLOPT_DNS_SHUFFLE_ADDRESSES, 1L);
+#if LIBCURL_VERSION_NUM >= 0x075700
+	/* A cancelled or late call must not wait for the thread that is stuck in the resolver. */
+	SET(CURLOPT_QUICK_EXIT, 1L);
+#endif
 	SET(CURLOPT_MAXAGE_CONN, IDLE_CONNECTION_S);
 	SET(CURLOPT_MAXCONNECTS, CONNECTIONS_PER_HANDLE);
 	SET(CURLOPT_BUFFERSIZE, RECEIVE_BUFFER_BYTES);

@@ -35,7 +35,7 @@ struct retry {
 };
 
 void retry_start(struct retry *r, unsigned max_attempts, unsigned deadline_ms);
-/* Time that is left, at least 1 ms; 0 when there is none. */
+/* Time that is left; 0 when there is none. */
 unsigned retry_left_ms(const struct retry *r);
 /*
  * How long to wait before the next attempt, or -1: give up. attempts_cap: fewer attempts than

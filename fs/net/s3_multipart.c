@@ -183,6 +183,8 @@ int s3_multipart_complete(struct s3 *s, const char *key, const char *upload_id,
 	op.call.body = body;
 	op.call.body_size = strlen(body);
 	op.call.check = check_complete;
+	/* Putting thousands of parts together takes minutes, and not every server says so. */
+	op.call.answers_late = true;
 	r = s3_op_run(&op, &attempts, &last);
 	/* An earlier attempt may have been carried out although its answer was lost. */
 	if (r == -ENOENT && attempts > 1 && completed_before(s, key, part_count))

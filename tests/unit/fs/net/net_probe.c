@@ -390,7 +390,7 @@ static int verb_region(struct probe *p)
 	return r;
 }
 
-/* pairs BUCKET KEY: reads lines; each asks for the object's first byte, in one process. */
+/* repeat BUCKET KEY: reads lines; each asks for the object's first byte, in one process. */
 static int verb_repeat(struct probe *p)
 {
 	_cleanup_(s3_freep) struct s3 *s = NULL;
@@ -435,6 +435,7 @@ static const struct {
 static int run_verb(struct probe *p, const char *name)
 {
 	const struct aws_options options = {.max_attempts = env_number("PROBE_ATTEMPTS"),
+					    .stall_timeout_ms = env_number("PROBE_STALL_MS"),
 					    .deadline_ms = env_number("PROBE_DEADLINE_MS"),
 					    .virtual_host = env_number("PROBE_VIRTUAL_HOST"),
 					    .profile = getenv("PROBE_PROFILE")};

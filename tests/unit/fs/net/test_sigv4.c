@@ -434,7 +434,8 @@ static void refusals(void **state)
 	static const struct http_header host = {"host", S3_HOST}, other = {"x-amz-date", "x"};
 	_cleanup_secret_ struct secret *key = NULL, *key2 = NULL, *long_key = NULL;
 	struct sigv4_request req = s3_request(&key, &other, 1);
-	char *authorization = NULL, many[2048] = "";
+	_cleanup_text_ struct text many = {0};
+	char *authorization = NULL;
 
 	assert_int_equal(sigv4_sign(&req, &authorization, NULL), -EINVAL);
 	req = s3_request(&key2, &host, 1);
@@ -444,8 +445,8 @@ static void refusals(void **state)
 	req.query = "a=%zz";
 	assert_int_equal(sigv4_sign(&req, &authorization, NULL), -EINVAL);
 	for (int i = 0; i < 65; i++)
-		strcat(many, "a=b&");
-	req.query = many;
+		text_append(&many, "a=b&");
+	req.query = many.data;
 	assert_int_equal(sigv4_sign(&req, &authorization, NULL), -EINVAL);
 	req.query = NULL;
 	assert_int_equal(secret_new(257, &long_key), 0);
