@@ -86,13 +86,20 @@ def digest(path, algorithm="sha256"):
     return state.hexdigest()
 
 
-def drop_cache(path):
-    """Forgets the clean pages of one file, so that the next read asks the file system."""
-    descriptor = os.open(path, os.O_RDONLY)
+@contextlib.contextmanager
+def opened(path, flags=0):
+    """A descriptor for reading. To be closed before unmounting, or the daemon cannot end."""
+    descriptor = os.open(path, os.O_RDONLY | flags)
     try:
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        yield descriptor
     finally:
         os.close(descriptor)
+
+
+def drop_cache(path):
+    """Forgets the clean pages of one file, so that the next read asks the file system."""
+    with opened(path) as descriptor:
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def peak_memory(pid):
@@ -486,6 +493,9 @@ class Case(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
+        for program in (SEALCTL, SEALEDFS):
+            if not os.access(program, os.X_OK):
+                raise AssertionError(f"{program} has not been built")
         cls.lab = Lab(cls.PARTS)
         cls.addClassCleanup(cls.lab.close)
 

@@ -150,7 +150,8 @@ class Reading:
         self.assertEqual(stat.S_IMODE(status.st_mode), 0o444)
         self.assertEqual((status.st_uid, status.st_gid), (os.geteuid(), os.getegid()))
         self.assertEqual(status.st_blksize, 4096)
-        self.assertEqual(status.st_blocks, (size + 511) // 512)
+        self.assertGreaterEqual(status.st_blocks * 512, size)
+        self.assertLess(status.st_blocks * 512, size + 4096)
         self.assertEqual(status.st_nlink, 1)
         want_ns = os.stat(self.seal_file(name)).st_mtime_ns
         self.assertEqual(status.st_mtime_ns // self.clock_ns, want_ns // self.clock_ns)
@@ -205,11 +206,10 @@ class Reading:
     def test_direct_io(self):
         for plain, path in self.pairs():
             want, got = hashlib.sha256(), hashlib.sha256()
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT)
-            with contextlib.closing(mmap.mmap(-1, MIB)) as buffer, open(plain, "rb") as source:
-                self.addCleanup(os.close, descriptor)
+            with contextlib.closing(mmap.mmap(-1, MIB)) as buffer, open(plain, "rb") as source, \
+                    common.opened(path, os.O_DIRECT) as sealed:
                 offset = 0
-                while count := os.preadv(descriptor, [buffer], offset):
+                while count := os.preadv(sealed, [buffer], offset):
                     got.update(buffer[:count])
                     want.update(source.read(count))
                     offset += count

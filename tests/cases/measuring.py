@@ -349,13 +349,16 @@ class Refusal(Measured):
 
     def test_log_gone_or_changed(self):
         with self.mount() as mount:
-            self.read(mount, "a.gguf")
+            self.read(mount, "a.gguf", "b.gguf")
         with open(self.events, "rb") as log:
             good = log.read()
+        one, two = (b"\x1e" + record for record in good[1:].split(b"\x1e"))
         before = self.tpm.pcr("sha384")
         digest = event_digest("verity", "sha384", self.plain["a.gguf"]).hex().encode()
-        for what, content in (("gone", None), ("empty", b""), ("twice", good + good),
-                              ("half", good[:-20]), ("garbage", b"\x1e{}\n" + good),
+        for what, content in (("gone", None), ("empty", b""), ("one is missing", one),
+                              ("the other is missing", two), ("exchanged", two + one),
+                              ("one twice", one + two + two), ("half", good[:-20]),
+                              ("garbage", b"\x1e{}\n" + good),
                               ("changed", good.replace(digest[:6], b"000000"))):
             with self.subTest(what):
                 if content is None:
@@ -364,8 +367,8 @@ class Refusal(Measured):
                     with open(self.events, "wb") as log:
                         log.write(content)
                 with self.mount() as mount:
-                    self.refused(mount, "a.gguf")
-                    self.refused(mount, "b.gguf")
+                    for name in self.NAMES:
+                        self.refused(mount, name)
                 self.assertEqual(self.tpm.pcr("sha384"), before)
 
     def test_tpm_that_refuses(self):
@@ -457,16 +460,14 @@ class Forging:
         path = mount.join("a.gguf")
         with open(self.plain["a.gguf"], "rb") as source:
             plain = source.read()
-        for flags in (os.O_RDONLY, os.O_RDONLY | os.O_DIRECT):
-            descriptor = os.open(path, flags)
+        for flags in (0, os.O_DIRECT):
             try:
-                with self.assertRaises(OSError):
-                    got = os.pread(descriptor, 4096, CHUNK)
-                    self.assertNotEqual(got, plain[CHUNK:CHUNK + 4096], "nothing was replaced")
-            except AssertionError:
-                self.fail("the forged chunk came out")
-            finally:
-                os.close(descriptor)
+                with common.opened(path, flags) as sealed:
+                    got = os.pread(sealed, 4096, CHUNK)
+            except OSError:
+                continue
+            self.assertNotEqual(got, plain[CHUNK:CHUNK + 4096], "nothing was replaced")
+            self.fail("the forged chunk came out")
         self.assertIn("replaced chunk", mount.log())
 
     def test_after_the_first_read(self):

@@ -293,12 +293,11 @@ class Objects(common.Case):
             payload.write(b"\0" * 16)
         want = common.model_bytes(self.SIZE, 0)
         with self.lab.mount(folder, *self.mount_options()) as mount:
-            descriptor = os.open(mount.join("a.gguf"), os.O_RDONLY | os.O_DIRECT)
-            self.addCleanup(os.close, descriptor)
-            self.assertEqual(os.pread(descriptor, 4096, 0), want[:4096])
-            for offset in (CHUNK, CHUNK + 4096, 0, 2 * CHUNK):
-                with self.assertRaises(OSError):
-                    os.pread(descriptor, 4096, offset)
+            with common.opened(mount.join("a.gguf"), os.O_DIRECT) as sealed:
+                self.assertEqual(os.pread(sealed, 4096, 0), want[:4096])
+                for offset in (CHUNK, CHUNK + 4096, 0, 2 * CHUNK):
+                    with self.assertRaises(OSError):
+                        os.pread(sealed, 4096, offset)
             about = [line for line in mount.log().splitlines() if "altered chunk" in line]
             self.assertEqual(len(about), 1)
             self.assertIn("a.gguf", about[0])
@@ -336,16 +335,14 @@ class Changing(common.Case):
         self.lab.seal(self.plain, target, "--key-file", self.key)
         payload = Objects.payload(folder, "a.gguf")
         with self.lab.mount(target, *self.options()) as mount:
-            descriptor = os.open(mount.join("a.gguf"), os.O_RDONLY | os.O_DIRECT)
-            self.addCleanup(os.close, descriptor)
-            self.assertEqual(os.pread(descriptor, 4096, 0),
-                             common.model_bytes(self.SIZE)[:4096])
-            shutil.copyfile(self.other, payload)  # same name, same size, new ETag
-            with self.assertRaises(OSError) as caught:
-                os.pread(descriptor, 4096, 24 * common.MIB)
-            self.assertIn(caught.exception.errno, (errno.ESTALE, errno.EIO))
-            with self.assertRaises(OSError):
-                os.pread(descriptor, 4096, 32 * common.MIB)
+            with common.opened(mount.join("a.gguf"), os.O_DIRECT) as sealed:
+                self.assertEqual(os.pread(sealed, 4096, 0), common.model_bytes(4096))
+                shutil.copyfile(self.other, payload)  # same name, same size, new ETag
+                with self.assertRaises(OSError) as caught:
+                    os.pread(sealed, 4096, 24 * common.MIB)
+                self.assertIn(caught.exception.errno, (errno.ESTALE, errno.EIO))
+                with self.assertRaises(OSError):
+                    os.pread(sealed, 4096, 32 * common.MIB)
             about = [line for line in mount.log().splitlines() if "changed on the server" in line]
             self.assertEqual(len(about), 1, mount.log())
             self.assertIn("a.gguf", about[0])

@@ -135,12 +135,11 @@ class Rgw(common.Case):
         self.seal(plain, "changing/")
         key = self.payload("changing/")
         with self.lab.mount(self.lab.s3_url("changing"), *self.options) as mount:
-            descriptor = os.open(mount.join("changing"), os.O_RDONLY | os.O_DIRECT)
-            self.addCleanup(os.close, descriptor)
-            self.assertEqual(os.pread(descriptor, 4096, 0), common.model_bytes(4096))
-            self.client.put_object(Bucket=BUCKET, Key=key, Body=common.model_bytes(BIG, 1))
-            with self.assertRaises(OSError) as caught:
-                os.pread(descriptor, 4096, 40 * MIB)
+            with common.opened(mount.join("changing"), os.O_DIRECT) as sealed:
+                self.assertEqual(os.pread(sealed, 4096, 0), common.model_bytes(4096))
+                self.client.put_object(Bucket=BUCKET, Key=key, Body=common.model_bytes(BIG, 1))
+                with self.assertRaises(OSError) as caught:
+                    os.pread(sealed, 4096, 40 * MIB)
             self.assertIn(caught.exception.errno, (errno.ESTALE, errno.EIO))
             self.assertIn("changed on the server", mount.log())
 

@@ -297,8 +297,9 @@ class Connection(http.server.BaseHTTPRequestHandler):
             reply.set("Date", email.utils.formatdate(date_s, usegmt=True))
         if reply.get("x-amz-request-id") is None:
             reply.set("x-amz-request-id", secrets.token_hex(8).upper())
-        # A HEAD of an object names the length of what GET would send.
-        if reply.status not in (204, 304) and (request.method != "HEAD" or reply.length):
+        # A HEAD of an object names the length of what GET would send, 0 too; that of an error
+        # does not.
+        if reply.status not in (204, 304) and (request.method != "HEAD" or reply.status < 400):
             reply.set("Content-Length", reply.length)
         if self.close_connection:
             reply.set("Connection", "close")
