@@ -108,7 +108,7 @@ static int take_pcrs(const struct parse *p, struct item_reader *r, enum document
 {
 	unsigned limit = kind == DOCUMENT_NITROTPM ? NITROTPM_PCRS : DOCUMENT_PCRS_MAX;
 	struct item map, index;
-	struct bytes_view v;
+	struct bytes_view v = {0};
 	unsigned count = 0;
 	uint64_t left;
 	int e;
