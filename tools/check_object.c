@@ -35,6 +35,7 @@ static void add_step(struct check_report *rep, const char *name, enum check_resu
 
 	step->name = name;
 	step->result = result;
+	step->failure = seal_failure_id(SEAL_FAILURE_NONE);
 	va_start(ap, fmt);
 	(void)vsnprintf(step->detail, sizeof(step->detail), fmt, ap);
 	va_end(ap);
@@ -44,6 +45,7 @@ static void add_failure(struct check_report *rep, const char *name, int code,
 			const struct error *err)
 {
 	add_step(rep, name, CHECK_FAILED, "%s", error_text(err, code));
+	rep->steps[rep->count - 1].failure = seal_failure_id(seal_failure_of(err));
 	if (rep->code == 0) {
 		rep->code = code;
 		rep->error = *err;

@@ -23,6 +23,7 @@ struct check_report {
 		const char *name; /* "structure", "name", "signature", "payload", "key", "tables",
 				     "chunks", "digests" */
 		enum check_result result;
+		const char *failure; /* class of crypto/failure.h; "none" */
 		char detail[CHECK_DETAIL_MAX];
 	} steps[CHECK_STEPS_MAX];
 	unsigned count;

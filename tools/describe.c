@@ -30,7 +30,7 @@ json_t *describe_slots_json(const struct seal_slot *slots, unsigned count)
 	json_t *list = json_array();
 
 	for (unsigned i = 0; i < count; i++)
-		json_array_append_new(list, describe_slot_json(&slots[i]));
+		output_append(&list, describe_slot_json(&slots[i]));
 	return list;
 }
 
@@ -57,7 +57,7 @@ json_t *describe_seal_json(const struct seal *seal, const char *label, uint64_t 
 	json_t *slots = json_array(), *signer = json_null();
 
 	for (unsigned i = 0; i < seal_slot_count(seal); i++)
-		json_array_append_new(slots, describe_slot_json(seal_slot(seal, i)));
+		output_append(&slots, describe_slot_json(seal_slot(seal, i)));
 	if (seal_is_signed(seal))
 		signer = output_hex_json(seal_signer_id(seal), SIGNER_ID_SIZE);
 	return json_pack(

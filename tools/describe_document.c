@@ -12,7 +12,7 @@
 #include <string.h>
 
 /* Longer fields are shown by their beginning and digest; JSON has them whole. */
-#define SHOWN_BYTES_MAX 64
+#define SHOWN_BYTES_MAX OUTPUT_HEX_MAX
 #define SHOWN_HEAD 16
 
 static const char *kind_name(enum document_kind kind)
@@ -53,7 +53,7 @@ json_t *describe_document_json(const struct attest_doc *doc, const char *label, 
 				    output_hex_json(doc->pcrs[i].value, doc->pcrs[i].size));
 	}
 	for (size_t i = 0; i < doc->cabundle_count; i++)
-		json_array_append_new(bundle, certificate_json(doc->cabundle[i]));
+		output_append(&bundle, certificate_json(doc->cabundle[i]));
 	return json_pack("{s:s, s:o, s:b, s:I, s:s, s:o, s:s, s:I, s:s, s:o, s:o, s:o, s:o, s:o, "
 			 "s:o, s:o, s:o}",
 			 "type", "attestation-document", "object", output_text(label), "verified",

@@ -46,6 +46,16 @@ int output_finish(struct error *err)
 	return error_set(err, -EIO, "cannot write to standard output: %s", strerror(errno));
 }
 
+void output_append(json_t **list, json_t *value)
+{
+	if (*list && value && json_array_append_new(*list, value) == 0)
+		return;
+	if (!*list)
+		json_decref(value);
+	json_decref(*list);
+	*list = NULL;
+}
+
 json_t *output_text(const char *text)
 {
 	size_t size = strlen(text);

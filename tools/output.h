@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define OUTPUT_HEX_MAX 64 /* bytes that output_hex() takes */
+#define OUTPUT_HEX_MAX 128 /* bytes that output_hex() takes */
 
 /* One JSON value and a newline; takes the reference. -EIO when standard output fails. */
 int output_json(json_t *value);
@@ -22,6 +22,9 @@ void output_json_error(const struct error *err, int code);
 /* Flushes standard output; -EIO when anything that was printed got lost. */
 int output_finish(struct error *err);
 
+/* Takes value. On failure *list becomes NULL, so that output_json() fails rather than leave it out.
+ */
+void output_append(json_t **list, json_t *value);
 /* New references; NULL only without memory. Bytes that are not UTF-8 become U+FFFD. */
 json_t *output_text(const char *text);
 json_t *output_hex_json(const void *data, size_t size);

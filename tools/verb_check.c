@@ -94,6 +94,11 @@ static const char *result_word(enum check_result result)
 	return result == CHECK_PASSED ? "ok" : result == CHECK_FAILED ? "FAILED" : "not checked";
 }
 
+static const char *result_id(enum check_result result)
+{
+	return result == CHECK_PASSED ? "passed" : result == CHECK_FAILED ? "failed" : "skipped";
+}
+
 static json_t *report_json(const char *label, const struct check_report *rep)
 {
 	json_t *steps = json_array(), *error = json_null();
@@ -101,17 +106,12 @@ static json_t *report_json(const char *label, const struct check_report *rep)
 	for (unsigned i = 0; i < rep->count; i++) {
 		const struct check_step *s = &rep->steps[i];
 
-		json_array_append_new(steps, json_pack("{s:s, s:s, s:o}", "step", s->name, "result",
-						       s->result == CHECK_PASSED   ? "passed"
-						       : s->result == CHECK_FAILED ? "failed"
-										   : "skipped",
-						       "detail", output_text(s->detail)));
+		output_append(&steps, json_pack("{s:s, s:s, s:s, s:o}", "step", s->name, "result",
+						result_id(s->result), "class", s->failure, "detail",
+						output_text(s->detail)));
 	}
-	if (rep->code) {
+	if (rep->code)
 		error = output_error_json(&rep->error, rep->code);
-		json_object_set_new(error, "class",
-				    json_string(seal_failure_id(seal_failure_of(&rep->error))));
-	}
 	return json_pack("{s:o, s:b, s:o, s:o}", "object", output_text(label), "ok", rep->code == 0,
 			 "steps", steps, "error", error);
 }
@@ -144,7 +144,7 @@ static int check_one(struct checker *c, struct source *source, const char *name,
 			c->error = rep.error;
 		}
 		if (c->cli->json)
-			json_array_append_new(c->objects, report_json(label ? label : "?", &rep));
+			output_append(&c->objects, report_json(label ? label : "?", &rep));
 		else if (!c->cli->quiet || rep.code)
 			print_report(label ? label : "?", &rep);
 		fflush(stdout);
@@ -187,7 +187,7 @@ static void report_unused(struct checker *c, struct source *source, const struct
 			continue;
 		label = source_describe(source, name);
 		if (c->cli->json) {
-			json_array_append_new(c->unused, output_text(label ? label : name));
+			output_append(&c->unused, output_text(label ? label : name));
 			continue;
 		}
 		name_printable(label ? label : name, safe);

@@ -54,8 +54,8 @@ static void print_text(const char *label, uint64_t length, const struct model_di
 	printf("  sha256     %s\n", OUTPUT_HEX(d->sha256, sizeof(d->sha256)));
 	printf("  sha384     %s\n", OUTPUT_HEX(d->sha384, sizeof(d->sha384)));
 	printf("  fs-verity  sha256:%s\n", OUTPUT_HEX(d->verity, sizeof(d->verity)));
-	printf("  PCR from zero after the first open, by measure= and bank:\n");
-	for (size_t m = 0; m < ARRAY_LEN(modes); m++)
+	printf("  PCR from zero after the first open, by measure= and bank (declared: as sha384):\n");
+	for (size_t m = 0; modes[m] != MEASURE_DECLARED; m++)
 		for (size_t b = 0; b < ARRAY_LEN(banks); b++)
 			if (pcr_after(modes[m], banks[b], d, value))
 				printf("    %-8s  %-6s  %s\n", measure_mode_name(modes[m]),
@@ -63,7 +63,7 @@ static void print_text(const char *label, uint64_t length, const struct model_di
 				       OUTPUT_HEX(value, digest_size(banks[b])));
 }
 
-static int hash_one(const struct cli *cli, const char *path, json_t *files, struct error *err)
+static int hash_one(const struct cli *cli, const char *path, json_t **files, struct error *err)
 {
 	_cleanup_(input_freep) struct input *in = NULL;
 	_cleanup_(progress_freep) struct progress *progress = NULL;
@@ -83,15 +83,13 @@ static int hash_one(const struct cli *cli, const char *path, json_t *files, stru
 		print_text(path, length, &d);
 		return 0;
 	}
-	return json_array_append_new(
-		       files, json_pack("{s:o, s:I, s:o, s:o, s:o, s:o}", "file", output_text(path),
-					"length", (json_int_t)length, "sha256",
-					output_hex_json(d.sha256, sizeof(d.sha256)), "sha384",
-					output_hex_json(d.sha384, sizeof(d.sha384)), "verity",
-					output_hex_json(d.verity, sizeof(d.verity)), "pcr",
-					pcr_json(&d))) == 0
-		       ? 0
-		       : -ENOMEM;
+	output_append(files,
+		      json_pack("{s:o, s:I, s:o, s:o, s:o, s:o}", "file", output_text(path),
+				"length", (json_int_t)length, "sha256",
+				output_hex_json(d.sha256, sizeof(d.sha256)), "sha384",
+				output_hex_json(d.sha384, sizeof(d.sha384)), "verity",
+				output_hex_json(d.verity, sizeof(d.verity)), "pcr", pcr_json(&d)));
+	return 0;
 }
 
 static int run(struct cli *cli, struct error *err)
@@ -105,7 +103,7 @@ static int run(struct cli *cli, struct error *err)
 		return cli_usage_error(cli, err, "no FILE was given");
 	files = json_array();
 	for (int i = 0; r == 0 && i < cli_operands(cli); i++)
-		r = hash_one(cli, cli_operand(cli, i), files, err);
+		r = hash_one(cli, cli_operand(cli, i), &files, err);
 	if (r == 0 && cli->json)
 		return output_json(json_pack("{s:o}", "files", files));
 	json_decref(files);

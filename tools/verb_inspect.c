@@ -59,7 +59,7 @@ static int read_s3(struct cli *cli, const char *operand, struct head *ret, struc
 	return r;
 }
 
-static int show(const struct cli *cli, const char *label, const struct head *head, json_t *objects,
+static int show(const struct cli *cli, const char *label, const struct head *head, json_t **objects,
 		struct error *err)
 {
 	_cleanup_(document_freep) struct attest_doc *doc = NULL;
@@ -87,7 +87,9 @@ static int show(const struct cli *cli, const char *label, const struct head *hea
 	}
 	if (r < 0)
 		return error_prefix(err, r, "%s", label);
-	return cli->json && json_array_append_new(objects, value) < 0 ? -ENOMEM : 0;
+	if (cli->json)
+		output_append(objects, value);
+	return 0;
 }
 
 static int run(struct cli *cli, struct error *err)
@@ -107,7 +109,7 @@ static int run(struct cli *cli, struct error *err)
 		r = source_spec_is_s3(operand) ? read_s3(cli, operand, &head, err)
 					       : read_file(operand, &head, err);
 		if (r == 0)
-			r = show(cli, operand, &head, objects, err);
+			r = show(cli, operand, &head, &objects, err);
 	}
 	if (r == 0 && cli->json)
 		return output_json(json_pack("{s:o}", "objects", objects));

@@ -157,9 +157,27 @@ static void print_result(const struct seal_request *req, const struct seal_resul
 	}
 }
 
+static void cancel_input(void *ctx)
+{
+	input_cancel(ctx);
+}
+
+static int spool(const struct cli *cli, struct input *in, struct error *err)
+{
+	_cleanup_(progress_freep) struct progress *progress =
+		progress_new("spooling", PROGRESS_TOTAL_UNKNOWN, cli->quiet);
+	int r = interrupt_hook(cancel_input, in);
+
+	if (r < 0)
+		return r;
+	r = input_spool(in, progress, err);
+	interrupt_unhook(cancel_input, in);
+	return r;
+}
+
 static int seal_entry(const struct settings *s, const struct cli *cli,
 		      const struct seal_request *req, const struct plan_entry *entry,
-		      json_t *results, struct error *err)
+		      json_t **results, struct error *err)
 {
 	_cleanup_(input_freep) struct input *in = NULL;
 	struct seal_result res = {0};
@@ -167,12 +185,8 @@ static int seal_entry(const struct settings *s, const struct cli *cli,
 
 	if (r == 0 && s->length)
 		r = input_promise_length(in, s->length_bytes, err);
-	if (r == 0 && input_length(in) == INPUT_LENGTH_UNKNOWN) {
-		_cleanup_(progress_freep) struct progress *progress =
-			progress_new("spooling", PROGRESS_TOTAL_UNKNOWN, cli->quiet);
-
-		r = input_spool(in, progress, err);
-	}
+	if (r == 0 && input_length(in) == INPUT_LENGTH_UNKNOWN)
+		r = spool(cli, in, err);
 	if (r == 0 && input_length(in) > SEAL_LENGTH_MAX)
 		r = error_set(err, -EFBIG, "%s is longer than 16 TiB", entry->path);
 	if (r == 0)
@@ -180,7 +194,7 @@ static int seal_entry(const struct settings *s, const struct cli *cli,
 	if (r < 0)
 		return r;
 	if (cli->json)
-		json_array_append_new(results, result_json(req, &res, entry->name));
+		output_append(results, result_json(req, &res, entry->name));
 	else if (!cli->quiet)
 		print_result(req, &res, entry->name);
 	fflush(stdout);
@@ -198,7 +212,7 @@ static int seal_all(const struct settings *s, struct cli *cli, const struct seal
 	for (size_t i = 0; r == 0 && i < s->plan.count; i++) {
 		r = interrupt_check(err);
 		if (r == 0)
-			r = seal_entry(s, cli, req, &s->plan.entries[i], results, err);
+			r = seal_entry(s, cli, req, &s->plan.entries[i], &results, err);
 		if (r < 0 && i > 0)
 			log_notice("%zu of %zu files were sealed before the failure", i,
 				   s->plan.count);
