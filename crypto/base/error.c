@@ -88,6 +88,8 @@ enum exit_code error_exit_code(int code)
 	case ECONNABORTED:
 	case EREMOTEIO:
 	case EAGAIN:
+	case ENODEV:
+	case EBUSY:
 		return EXIT_CODE_UNREACHABLE;
 	default:
 		return EXIT_CODE_FAILURE;

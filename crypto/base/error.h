@@ -13,6 +13,7 @@
  *   ENOKEY        none of the keys at hand opens this object
  *   ESTALE        changed on the server while in use
  *   ETIMEDOUT, EHOSTUNREACH, ECONNREFUSED, ENETUNREACH, ECONNRESET  unreachable
+ *   ENODEV, EBUSY no TPM there, or never free (counts as unreachable)
  *   EREMOTEIO     a server kept failing or answered nonsense (counts as unreachable)
  *   EINVAL        wrong usage or configuration
  *

@@ -58,7 +58,7 @@ static const struct {
 	{"AccessDeniedException", -EKEYREJECTED, NULL},
 	{"InvalidCiphertextException", -EBADMSG,
 	 "the wrapped key belongs to another file, or was damaged"},
-	{"IncorrectKeyException", -EBADMSG, "the data key was wrapped by another KMS key"},
+	{"IncorrectKeyException", -EKEYREJECTED, "the data key was wrapped by another KMS key"},
 	{"NotFoundException", -ENOKEY, "check the key's id, region and account"},
 	{"DisabledException", -EKEYREVOKED, "enable the KMS key"},
 	{"KMSInvalidStateException", -EKEYREVOKED, "the KMS key is pending deletion or import"},

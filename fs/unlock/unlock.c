@@ -7,6 +7,7 @@
 
 #include "crypto/base/encode.h"
 #include "crypto/base/log.h"
+#include "crypto/failure.h"
 #include "fs/net/kms.h"
 #include "fs/unlock/kms_recipient.h"
 
@@ -17,7 +18,8 @@
 
 #define SECURE_HEAP_SIZE (256 * 1024) /* for the RSA keys of a few unlocks at once */
 #define SECURE_HEAP_MIN 32
-#define RECIPIENTS_TEXT_MAX 700
+#define RECIPIENTS_TEXT_MAX 480 /* fits the detail of seal_fail() */
+#define WHERE_MAX (SLOT_KMS_ARN_MAX + 32)
 
 struct unlock {
 	struct aws *aws;
@@ -101,7 +103,7 @@ static void failed(struct attempt *a, const struct error *err, int code)
 }
 
 /* 0 when the key is this seal's, and *ret owns it; else it is freed. */
-static int take_if_fits(struct attempt *a, struct secret *key, const char *from,
+static int take_if_fits(struct attempt *a, struct secret *key, const char *where,
 			struct secret **ret, struct error *err)
 {
 	if (seal_key_fits(a->seal, key)) {
@@ -109,14 +111,17 @@ static int take_if_fits(struct attempt *a, struct secret *key, const char *from,
 		return 0;
 	}
 	secret_free(key);
-	error_set(err, -EBADMSG, "%s returned a key that is not this seal's", from);
 	error_hint(err, "the seal's slots were altered, or it was put together from two seals");
-	return -EBADMSG;
+	return seal_fail(err, SEAL_WRONG_KEY, a->name, "%s holds a key that is not this seal's",
+			 where);
 }
 
 static int try_keyfiles(struct attempt *a, unsigned index, const struct seal_slot *slot,
 			struct secret **ret)
 {
+	char where[WHERE_MAX];
+
+	(void)snprintf(where, sizeof(where), "slot %u (key file)", index);
 	for (size_t n = 0; n < a->u->keyfile_count; n++) {
 		struct secret *key = NULL;
 		struct error err = {0};
@@ -127,12 +132,14 @@ static int try_keyfiles(struct attempt *a, unsigned index, const struct seal_slo
 			continue;
 		a->tried++;
 		if (e == 0)
-			e = take_if_fits(a, key, "the key file", ret, &err);
+			e = take_if_fits(a, key, where, ret, &err);
+		else if (e == -EBADMSG)
+			e = seal_fail(&err, SEAL_WRONG_KEY, a->name,
+				      "%s was not wrapped for this file by this key file", where);
 		else
-			error_set(&err, e, "the key wrapped for the key file does not verify");
+			error_set(&err, e, "%s: %s: %s", a->name, where, strerror(-e));
 		if (e == 0)
 			return 0;
-		error_prefix(&err, e, "slot %u (key file)", index);
 		failed(a, &err, e);
 	}
 	return -ENOKEY;
@@ -144,7 +151,8 @@ static int try_kms(struct attempt *a, unsigned index, const struct seal_slot *sl
 	const uint8_t *file_id = seal_core(a->seal)->file_id;
 	struct secret *key = NULL;
 	struct error err = {0};
-	struct kms_slot kms;
+	char where[WHERE_MAX];
+	struct kms_slot kms = {0};
 	int e;
 
 	a->tried++;
@@ -153,11 +161,13 @@ static int try_kms(struct attempt *a, unsigned index, const struct seal_slot *sl
 		e = kms_recipient_decrypt(a->u->aws, a->u->provider, &kms, file_id, &key, &err);
 	else if (e == 0)
 		e = kms_decrypt(a->u->aws, kms.arn, file_id, kms.blob, kms.blob_size, &key, &err);
-	if (e == 0)
-		e = take_if_fits(a, key, "KMS", ret, &err);
+	(void)snprintf(where, sizeof(where), "slot %u (%s)", index, kms.arn);
+	if (e < 0)
+		error_prefix(&err, e, "%s: %s", a->name, where);
+	else
+		e = take_if_fits(a, key, where, ret, &err);
 	if (e == 0)
 		return 0;
-	error_prefix(&err, e, "slot %u (%s)", index, kms.arn);
 	failed(a, &err, e);
 	return e;
 }
@@ -207,8 +217,7 @@ static int no_means(const struct attempt *a, struct error *err)
 			break;
 		at += (size_t)written;
 	}
-	error_set(err, -ENOKEY, "%s: none of its recipients is at hand; it is sealed for %s",
-		  a->name, text);
+	seal_fail(err, SEAL_NO_RECIPIENT, a->name, "it is sealed for %s", text);
 	error_hint(err, has_kms ? "give one of its key files, or an AWS region and credentials "
 				  "for KMS"
 				: "give one of its key files");
@@ -235,7 +244,6 @@ int unlock_data_key(struct unlock *u, const struct seal *seal, const char *name,
 			return 0;
 	if (a.tried == 0)
 		return no_means(&a, err);
-	error_prefix(&a.worst, a.worst.code, "%s", name);
 	if (err && !err->code)
 		*err = a.worst;
 	return a.worst.code;

@@ -114,7 +114,7 @@ class Policy(Attested):
             first, second = one.read(), two.read()
         with open(paths[1], "wb") as out:
             out.write(second[:0x2C0] + first[0x2C0:0x6C0] + second[0x6C0:])
-        self.assert_refused(REFUSED, "InvalidCiphertext", url=self.lab.s3_url("two"))
+        self.assert_refused(NOT_AUTHENTIC, "InvalidCiphertext", url=self.lab.s3_url("two"))
 
     def test_context_and_key_are_always_sent(self):
         self.assert_works()
