@@ -15,6 +15,7 @@
  *   ETIMEDOUT, EHOSTUNREACH, ECONNREFUSED, ENETUNREACH, ECONNRESET  unreachable
  *   ENODEV, EBUSY no TPM there, or never free (counts as unreachable)
  *   EREMOTEIO     a server kept failing or answered nonsense (counts as unreachable)
+ *   ENODEV        no TPM answers (counts as unreachable)
  *   EINVAL        wrong usage or configuration
  *
  * Threads: a struct error belongs to one thread at a time.

@@ -44,6 +44,8 @@ static void exit_codes_are_frozen(void **state)
 	assert_int_equal(error_exit_code(-ENOKEY), 4);
 	assert_int_equal(error_exit_code(-ETIMEDOUT), 5);
 	assert_int_equal(error_exit_code(-EHOSTUNREACH), 5);
+	assert_int_equal(error_exit_code(-EREMOTEIO), 5);
+	assert_int_equal(error_exit_code(-ENODEV), 5);
 }
 
 int main(void)
