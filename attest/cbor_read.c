@@ -121,7 +121,7 @@ int item_skip(struct item_reader *r)
 	struct {
 		uint64_t left; /* elements still to come, or seen so far when indefinite */
 		bool indefinite, map;
-	} stack[ITEM_DEPTH_MAX];
+	} stack[ITEM_DEPTH_MAX] = {0};
 	size_t depth = 0;
 
 	do {

@@ -28,11 +28,11 @@ enum item_kind {
 };
 
 struct item {
-	enum item_kind kind;
 	uint64_t value;
-	bool indefinite;
 	const uint8_t *data;
 	size_t size;
+	enum item_kind kind;
+	bool indefinite;
 };
 
 struct item_reader {

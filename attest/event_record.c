@@ -65,7 +65,7 @@ static json_t *encode_name(const char *name)
 	if (text)
 		return text;
 	for (size_t n = 0; n < size; n++)
-		ascii[n] = (unsigned char)name[n] < 0x80 ? name[n] : '?';
+		ascii[n] = (char)((unsigned char)name[n] < 0x80 ? name[n] : '?');
 	ascii[size] = '\0';
 	return json_string(ascii);
 }

@@ -116,6 +116,7 @@ static bool remove_stale(struct tpm *t, uint32_t index)
 		return false;
 	if (tpm_call(Esys_NV_ReadPublic(t->esys, handle, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
 					&found, NULL)) == TSS2_RC_SUCCESS &&
+	    found &&
 	    (found->nvPublic.attributes & ~(TPMA_NV)TPMA_NV_WRITTEN) == ours.nvPublic.attributes &&
 	    found->nvPublic.dataSize == ours.nvPublic.dataSize &&
 	    found->nvPublic.nameAlg == ours.nvPublic.nameAlg &&

@@ -138,7 +138,7 @@ static int read_banks(struct tpm *t, struct pcr_values *v, unsigned *wanted, str
 
 int pcr_read(struct tpm *t, unsigned pcr, struct pcr_values *ret, struct error *err)
 {
-	struct pcr_values v;
+	struct pcr_values v = {0};
 	unsigned wanted;
 	int e;
 

@@ -11,7 +11,7 @@
 #include <time.h>
 
 #define RUNTIME_DIR "/run/sealedfs"
-#define LOCK_PAUSE_MS 10
+#define LOCK_PAUSE_MS 10L
 
 const char *runtime_dir(void)
 {
@@ -55,7 +55,7 @@ int runtime_lock(int fd, unsigned deadline_ms)
 {
 	struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000};
 
-	for (unsigned waited = 0;; waited += LOCK_PAUSE_MS) {
+	for (unsigned long waited = 0;; waited += LOCK_PAUSE_MS) {
 		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
 			return 0;
 		if (errno == EINTR)

@@ -57,7 +57,7 @@ static void explain_refusal(const uint8_t *document, size_t size, struct error *
 {
 	_cleanup_(document_freep) struct attest_doc *d = NULL;
 	char pcr4[2 * 64 + 1], pcr7[2 * 64 + 1], pcr12[2 * 64 + 1];
-	struct error said = {0};
+	struct error said;
 
 	if (!err || document_parse(document, size, &d, NULL) < 0)
 		return;

@@ -16,7 +16,7 @@
 #include <pthread.h>
 #include <string.h>
 
-#define SECURE_HEAP_SIZE (256 * 1024) /* for the RSA keys of a few unlocks at once */
+#define SECURE_HEAP_SIZE ((size_t)256 * 1024) /* for the RSA keys of a few unlocks at once */
 #define SECURE_HEAP_MIN 32
 #define RECIPIENTS_TEXT_MAX 480 /* fits the detail of seal_fail() */
 #define WHERE_MAX (SLOT_KMS_ARN_MAX + 32)
