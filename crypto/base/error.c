@@ -86,7 +86,6 @@ enum exit_code error_exit_code(int code)
 	case ECONNREFUSED:
 	case ECONNRESET:
 	case ECONNABORTED:
-	case ENODEV:
 	case EREMOTEIO:
 	case EAGAIN:
 	case ENODEV:
