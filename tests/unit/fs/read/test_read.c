@@ -105,7 +105,7 @@ static void test_random_reads_take_chunks(void **state)
 /* ---------------------------------------------------------------- failures */
 
 struct fault {
-	unsigned left; /* so many reads of the chunk fail */
+	atomic_uint left; /* so many reads of the chunk fail */
 	uint64_t chunk;
 	int code;
 	bool flip; /* damages instead */
@@ -117,9 +117,9 @@ static int fault_hook(void *arg, const char *name, uint64_t offset, size_t size,
 	struct fault *f = arg;
 	uint64_t at = f->chunk * CHUNK;
 
-	if (f->left == 0 || at < offset || at >= offset + size)
+	if (at < offset || at >= offset + size || atomic_load(&f->left) == 0)
 		return 0;
-	f->left--;
+	atomic_fetch_sub(&f->left, 1);
 	if (f->flip)
 		buf[at - offset] ^= 1;
 	return f->code;

@@ -304,7 +304,8 @@ static void random_load(bool by_extents, bool shaky)
 {
 	struct bench_options o = {
 		.length = 40 * MIB + 77, .by_extents = by_extents, .check = CHUNK_CHECK_VERITY};
-	struct shaky s = {.random = test_seed()};
+	uint64_t seed = test_seed();
+	struct shaky s = {.random = seed};
 	struct load loads[READERS];
 	struct bench b;
 
@@ -313,7 +314,7 @@ static void random_load(bool by_extents, bool shaky)
 	b.memory.hook = shaky ? shaky_hook : NULL;
 	b.memory.hook_arg = &s;
 	for (size_t i = 0; i < READERS; i++) {
-		loads[i] = (struct load){&b, s.random + i + 1, 40, 0};
+		loads[i] = (struct load){&b, seed + i + 1, 40, 0};
 		assert_int_equal(pthread_create(&loads[i].thread, NULL, run_load, &loads[i]), 0);
 	}
 	for (size_t i = 0; i < READERS; i++)
