@@ -10,6 +10,8 @@
 
 #include <errno.h>
 
+#define LINGER_MS 1500
+
 struct daemon {
 	const struct config *config;
 	struct owner_keys *owners;

@@ -46,6 +46,11 @@ struct models {
 	struct models_options options;
 	struct pool *openers;
 	atomic_bool stopping;
+
+	pthread_mutex_t lock; /* guards busy */
+	pthread_cond_t idle;
+	unsigned busy; /* jobs in openers */
+
 	size_t count;
 	struct model items[];
 };
@@ -63,6 +68,8 @@ int models_new(const struct models_options *options, struct models **ret)
 		free(m);
 		return -ENOMEM;
 	}
+	pthread_mutex_init(&m->lock, NULL);
+	monotonic_cond_init(&m->idle);
 	for (size_t i = 0; i < count; i++) {
 		m->items[i].set = m;
 		m->items[i].node = options->view->files[i];
@@ -74,16 +81,10 @@ int models_new(const struct models_options *options, struct models **ret)
 	return 0;
 }
 
-void models_stop(struct models *m)
-{
-	atomic_store(&m->stopping, true);
-}
-
 void models_free(struct models *m)
 {
 	if (!m)
 		return;
-	models_stop(m);
 	pool_free(m->openers);
 	for (size_t i = 0; i < m->count; i++) {
 		read_file_free(m->items[i].file);
@@ -91,6 +92,8 @@ void models_free(struct models *m)
 		pthread_mutex_destroy(&m->items[i].lock);
 		breaker_done(&m->items[i].breaker);
 	}
+	pthread_cond_destroy(&m->idle);
+	pthread_mutex_destroy(&m->lock);
 	free(m);
 }
 
@@ -187,6 +190,14 @@ static void tell_waiters(struct model *m, struct model_waiter *w, int code)
 	}
 }
 
+static void count_busy(struct models *m, int change)
+{
+	pthread_mutex_lock(&m->lock);
+	m->busy += (unsigned)change;
+	pthread_cond_broadcast(&m->idle);
+	pthread_mutex_unlock(&m->lock);
+}
+
 static void run_open(void *arg)
 {
 	struct model *m = arg;
@@ -197,6 +208,34 @@ static void run_open(void *arg)
 	if (r < 0 && may_log(m, r, LOG_AGAIN_MS))
 		log_error_object(LOG_ERR, &err, r, m->node->path);
 	tell_waiters(m, waiters, open_errno(r));
+	count_busy(m->set, -1);
+}
+
+void models_stop(struct models *m)
+{
+	atomic_store(&m->stopping, true);
+	for (size_t i = 0; i < m->count; i++) {
+		struct model *model = &m->items[i];
+		struct model_waiter *waiters;
+
+		pthread_mutex_lock(&model->lock);
+		waiters = steal_ptr(model->waiters);
+		pthread_mutex_unlock(&model->lock);
+		tell_waiters(model, waiters, -EINTR);
+	}
+}
+
+bool models_idle(struct models *m, unsigned wait_ms)
+{
+	uint64_t deadline = monotonic_ms() + wait_ms;
+	bool idle;
+
+	pthread_mutex_lock(&m->lock);
+	while (m->busy > 0 && monotonic_cond_wait(&m->idle, &m->lock, deadline) == 0)
+		;
+	idle = m->busy == 0;
+	pthread_mutex_unlock(&m->lock);
+	return idle;
 }
 
 int model_open_now(struct model *m, struct error *err)
@@ -212,11 +251,17 @@ int model_open_now(struct model *m, struct error *err)
 /* Queues the caller, and starts the work if nobody does it. Under the lock. */
 static int join_opening(struct model *m, struct model_waiter *w)
 {
+	if (atomic_load(&m->set->stopping))
+		return -ECANCELED;
 	if (m->state == MODEL_CLOSED) {
-		int r = pool_submit(m->set->openers, run_open, m);
+		int r;
 
-		if (r < 0)
+		count_busy(m->set, 1);
+		r = pool_submit(m->set->openers, run_open, m);
+		if (r < 0) {
+			count_busy(m->set, -1);
 			return r;
+		}
 		m->state = MODEL_OPENING;
 	}
 	w->next = m->waiters;

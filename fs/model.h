@@ -32,11 +32,13 @@ struct models_options {
 };
 
 int models_new(const struct models_options *options, struct models **ret);
-/* No read may be under way; opens that wait are ended first. */
+/* No read may be under way. Waits for those that unlock: see models_idle(). */
 void models_free(struct models *m);
 struct model *models_get(struct models *m, const struct view_node *file);
-/* Makes opens, waiting and new ones, and log lines of reads end: before a shutdown. */
+/* Answers all opens that wait, and later ones, with EINTR; ends the log lines of failing reads. */
 void models_stop(struct models *m);
+/* False: after wait_ms something still unlocks a model, held up by a network or a TPM. */
+bool models_idle(struct models *m, unsigned wait_ms);
 
 /* One line for each model that the view found broken; its opens do not repeat it. */
 void models_log_broken(struct models *m);
