@@ -129,6 +129,7 @@ static int send_once(struct run *run, struct http_response *ret, struct error *e
 				   .sink = call->sink,
 				   .body_max = call->body_max,
 				   .secret_body = call->secret,
+				   .fresh_connection = call->counts,
 				   .stall_timeout_ms = run->aws->config.stall_timeout_ms,
 				   .total_timeout_ms = retry_left_ms(&run->retry)};
 	size_t path_start;
@@ -164,7 +165,8 @@ static int send_once(struct run *run, struct http_response *ret, struct error *e
 static void judge_network(int code, struct outcome *o)
 {
 	o->class = retry_class_network(code);
-	o->code = code;
+	/* What does not speak HTTP is no server for us; -EPROTO is for sealed data. */
+	o->code = code == -EPROTO ? -EREMOTEIO : code;
 	o->attempts_cap = retry_network_cap(code);
 }
 

@@ -52,6 +52,7 @@ struct call {
 	uint8_t *sink;
 	size_t body_max;
 	bool secret;
+	bool counts;			  /* each sending must show in ret_attempts */
 	bool answers_late;		  /* silence is normal: only the deadline counts */
 	char region[ENDPOINT_REGION_MAX]; /* to ask; changed by a redirect */
 	/* Fills code, message, region from an answer that is no 2xx. */

@@ -202,13 +202,13 @@ int http_perform(struct http_client *c, const struct http_request *req, struct h
 						      .ca_file = c->ca_file,
 						      .cancelled = &c->cancelled},
 			      err);
-	if (req->secret_body) {
-		/* The handle's buffers hold the answer. */
+	/* A secret answer is still in the handle's buffers; after a failure libcurl keeps state
+	 * that refuses options. */
+	if (req->secret_body || r < 0)
 		handle_free(h);
-		http_wipe_on_free(false);
-	} else {
+	else
 		return_handle(c, h);
-	}
+	http_wipe_on_free(false);
 	return r;
 }
 

@@ -42,6 +42,11 @@ struct http_request {
 	unsigned stall_timeout_ms;   /* less than 1 byte/s for so long: -ETIMEDOUT. 0: 30,000 */
 	unsigned total_timeout_ms;   /* 0: none */
 	bool no_proxy;
+	/*
+	 * Never on a kept connection. libcurl sends a request again by itself when a kept one turns
+	 * out to be dead, so only with this is it sent at most once.
+	 */
+	bool fresh_connection;
 	/* Wipe every copy of the response; costs the connection, which is not kept. */
 	bool secret_body;
 };
@@ -68,7 +73,8 @@ void http_client_free(struct http_client *c);
 int http_client_set_ca_file(struct http_client *c, const char *path);
 /* For shutdown: running calls return -ECANCELED within a second, later ones at once. */
 void http_client_cancel(struct http_client *c);
-/* Calls work again, for cleaning up after a cancellation. All cancelled calls must have returned. */
+/* Calls work again, for cleaning up after a cancellation. All cancelled calls must have returned.
+ */
 void http_client_resume(struct http_client *c);
 /* Sleeps; -ECANCELED as soon as the client is cancelled. */
 int http_client_wait(struct http_client *c, unsigned ms);

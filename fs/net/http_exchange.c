@@ -176,7 +176,7 @@ static int store_header(struct http_response *resp, const char *line, size_t siz
 	if (!colon || colon == line)
 		return -EPROTO;
 	if (resp->header_count == HTTP_RESPONSE_HEADERS_MAX)
-		return -E2BIG;
+		return -EOVERFLOW;
 	for (value = colon + 1; value < end && (*value == ' ' || *value == '\t'); value++)
 		;
 	while (end > value && (end[-1] == ' ' || end[-1] == '\t'))
@@ -195,6 +195,22 @@ static int store_header(struct http_response *resp, const char *line, size_t siz
 	return 0;
 }
 
+/* Refuses a body that is announced to be too large before its first byte. */
+static int check_announced(const struct http_exchange *x)
+{
+	const char *text = http_response_header(x->resp, "content-length");
+	size_t size = 0;
+
+	if (!text || !is_success(x->resp) || strcmp(x->req->method, "HEAD") == 0)
+		return 0;
+	for (; *text >= '0' && *text <= '9'; text++) {
+		size = size * 10 + (size_t)(*text - '0');
+		if (size > x->req->body_max)
+			return -E2BIG;
+	}
+	return 0;
+}
+
 static size_t on_header(char *line, size_t one, size_t count, void *arg)
 {
 	struct http_exchange *x = arg;
@@ -206,13 +222,15 @@ static size_t on_header(char *line, size_t one, size_t count, void *arg)
 		return full;
 	x->header_bytes += full;
 	if (x->header_bytes > HEADER_BYTES_MAX)
-		return stop(x, -E2BIG);
+		return stop(x, -EOVERFLOW);
 	while (size > 0 && (line[size - 1] == '\r' || line[size - 1] == '\n'))
 		size--;
 	if (size >= 5 && memcmp(line, "HTTP/", 5) == 0)
 		r = start_answer(x, line, size);
 	else if (size > 0)
 		r = store_header(x->resp, line, size);
+	else
+		r = check_announced(x);
 	return r < 0 ? stop(x, r) : full;
 }
 
@@ -344,6 +362,7 @@ static CURLcode set_connection(CURL *c, const struct http_exchange *x)
 	SET(CURLOPT_MAXCONNECTS, CONNECTIONS_PER_HANDLE);
 	SET(CURLOPT_BUFFERSIZE, RECEIVE_BUFFER_BYTES);
 	SET(CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER_BYTES);
+	SET(CURLOPT_FRESH_CONNECT, (long)req->fresh_connection);
 	SET(CURLOPT_CONNECTTIMEOUT_MS,
 	    (long)(req->connect_timeout_ms ? req->connect_timeout_ms : CONNECT_TIMEOUT_MS));
 	SET(CURLOPT_TIMEOUT_MS, (long)req->total_timeout_ms);
@@ -402,14 +421,13 @@ static int connect_errno(CURL *c)
 static int map_code(struct http_exchange *x, CURLcode rc)
 {
 	if (x->failure)
-		return x->failure;
+		return x->failure == -EOVERFLOW ? -EPROTO : x->failure;
 	switch (rc) {
 	case CURLE_OK:
 		return 0;
 	case CURLE_OUT_OF_MEMORY:
 		return -ENOMEM;
 	case CURLE_URL_MALFORMAT:
-	case CURLE_UNSUPPORTED_PROTOCOL:
 		return -EINVAL;
 	case CURLE_COULDNT_RESOLVE_HOST:
 	case CURLE_COULDNT_RESOLVE_PROXY:
@@ -445,7 +463,7 @@ static int report(struct http_exchange *x, CURLcode rc, int code, struct error *
 				 req->stall_timeout_ms ? req->stall_timeout_ms : STALL_TIMEOUT_MS);
 	if (x->failure == -ECANCELED)
 		return error_set(err, code, "%s: stopped while the request was running", host);
-	if (x->failure == -E2BIG && !x->body_started)
+	if (x->failure == -EOVERFLOW)
 		return error_set(err, code, "%s: too many headers in the answer", host);
 	if (x->failure == -E2BIG)
 		return error_set(err, code, "%s: the answer is larger than the %zu bytes allowed",

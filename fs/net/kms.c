@@ -116,17 +116,19 @@ static int check_answer(void *arg, const struct http_response *resp, struct erro
 					      : -EPROTO;
 	if (r == -ENOMEM)
 		return error_set(err, r, "out of memory");
-	if (r < 0)
-		return error_set(err, -EPROTO, "the answer (%d) makes no sense: %s", resp->status,
-				 strerror(-r));
+	if (r < 0) {
+		error_set(err, -EREMOTEIO, "the answer (%d) makes no sense: %s", resp->status,
+			  strerror(-r));
+		return RETRY_TRANSIENT;
+	}
 	if (is_key_arn(op->key_id) && strcmp(op->key_id, a->key_id) != 0)
-		return error_set(err, -EPROTO, "another key answered: %.200s", a->key_id);
+		return error_set(err, -EBADMSG, "another key answered: %.200s", a->key_id);
 	if (op->wants_recipient && !a->recipient)
-		return error_set(err, -EPROTO,
+		return error_set(err, -EREMOTEIO,
 				 "the answer has no CiphertextForRecipient; this server does not "
 				 "do attestation");
 	if ((op->wants_blob && !a->blob_size) || (op->wants_plain && !a->plain))
-		return error_set(err, -EPROTO, "the answer lacks the key that was asked for");
+		return error_set(err, -EREMOTEIO, "the answer lacks the key that was asked for");
 	return 0;
 }
 

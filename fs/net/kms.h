@@ -3,9 +3,11 @@
  * (AWS KMS API reference; "Cryptographic attestation support in AWS KMS").
  *
  * The encryption context is always {"sealedfs:file-id": "<64 hex>"}, KeyId is always sent.
- * Errors: -EKEYREJECTED denied by policy or attestation, -EBADMSG wrong key, blob or context,
- * -EAGAIN throttled beyond the deadline, network errors as http.h; the message carries KMS's own
- * words and request id. Thread-safe.
+ * Errors: -EKEYREJECTED denied by policy or attestation, or the AWS keys refused; -ENOKEY no such
+ * KMS key; -EKEYREVOKED disabled or pending deletion; -EBADMSG wrong key, blob or context; -EINVAL
+ * not a key id, or a key of another kind; -EAGAIN throttled to the end; -EREMOTEIO KMS failed or
+ * answered nonsense; network errors as http.h. The message carries KMS's own words and request id.
+ * Denials of kms_decrypt_attested() leave the hint to the caller, who knows the PCRs. Thread-safe.
  */
 #ifndef SEALEDFS_KMS_H
 #define SEALEDFS_KMS_H

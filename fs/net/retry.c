@@ -15,9 +15,10 @@
 #define BACKOFF_BASE_MS 100
 #define BACKOFF_THROTTLED_BASE_MS 1000
 #define BACKOFF_CAP_MS 20000
-/* Refused connections, unknown names: a restart is waited for, an outage is not. */
+/* Refused connections, unknown names: a restart is waited for, an outage is not. Failing TLS and
+ * what is not HTTP hardly ever heal. */
 #define UNREACHABLE_ATTEMPTS 8
-#define TLS_ATTEMPTS 3
+#define HOPELESS_ATTEMPTS 3
 
 enum retry_class retry_class_network(int code)
 {
@@ -155,7 +156,8 @@ unsigned retry_network_cap(int code)
 	case ENETUNREACH:
 		return UNREACHABLE_ATTEMPTS;
 	case EIO:
-		return TLS_ATTEMPTS;
+	case EPROTO:
+		return HOPELESS_ATTEMPTS;
 	default:
 		return 0;
 	}

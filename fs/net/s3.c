@@ -384,10 +384,23 @@ static int check_etag(void *arg, const struct http_response *resp, struct error 
 	return RETRY_TRANSIENT;
 }
 
+/* Whether the object is these bytes. */
+static bool holds(struct s3 *s, const char *key, const void *data, size_t size)
+{
+	_cleanup_free_ uint8_t *found = NULL;
+	size_t found_size = 0;
+
+	return s3_get(s, key, size, &found, &found_size, NULL, NULL) == 0 && found_size == size &&
+	       (size == 0 || memcmp(found, data, size) == 0);
+}
+
 int s3_put(struct s3 *s, const char *key, const void *data, size_t size, bool if_none_match,
 	   char *ret_etag, struct error *err)
 {
 	_cleanup_s3_op_ struct s3_op op = {0};
+	struct s3_object info = {0};
+	struct error last = {0};
+	unsigned attempts = 0;
 	int r = s3_op_init(&op, s, "PUT", key, err);
 
 	if (r < 0)
@@ -396,9 +409,20 @@ int s3_put(struct s3 *s, const char *key, const void *data, size_t size, bool if
 	op.call.body_size = size;
 	op.call.check = check_etag;
 	op.creates = if_none_match;
+	op.call.counts = if_none_match;
 	if (if_none_match)
 		s3_op_header(&op, "If-None-Match", "*");
-	r = s3_op_run(&op, NULL, err);
+	r = s3_op_run(&op, &attempts, &last);
+	/* It may exist because of an earlier attempt whose answer was lost. */
+	if (r == -EEXIST && attempts > 1 && holds(s, key, data, size)) {
+		r = s3_head(s, key, &info, err);
+		if (r >= 0 && ret_etag)
+			memcpy(ret_etag, info.etag, S3_ETAG_MAX);
+		s3_object_clear(&info);
+		return r;
+	}
+	if (r < 0 && err && !err->code)
+		*err = last;
 	if (r >= 0 && ret_etag)
 		r = s3_response_etag(&op.resp, ret_etag);
 	return r;

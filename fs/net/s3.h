@@ -5,7 +5,8 @@
  *
  * Errors: -ENOENT no such bucket or key, -EACCES denied, -ESTALE the ETag changed (412), -EEXIST
  * If-None-Match failed, -EREMOTEIO the server failed or its answer makes no sense, -EKEYREJECTED
- * credentials refused, network errors as http.h. Messages name bucket, key, code and request id.
+ * credentials refused, -ETIMEDOUT the deadline (the message has the last cause), network errors as
+ * http.h. Messages name bucket, key, code and request id.
  * Threads: a client may be used by any number of threads.
  */
 #ifndef SEALEDFS_S3_H
@@ -41,7 +42,10 @@ void s3_listing_clear(struct s3_listing *l);
  */
 int s3_get_range(struct s3 *s, const char *key, const char *etag, uint64_t offset, size_t size,
 		 uint8_t *buf, struct error *err);
-/* Whole small object, at most max bytes, in fresh memory. */
+/*
+ * Whole small object in fresh memory; -E2BIG when it has more than max bytes. ret_info may be NULL;
+ * clear it with s3_object_clear().
+ */
 int s3_get(struct s3 *s, const char *key, size_t max, uint8_t **ret, size_t *ret_size,
 	   struct s3_object *ret_info, struct error *err);
 int s3_head(struct s3 *s, const char *key, struct s3_object *ret_info, struct error *err);
@@ -50,6 +54,7 @@ void s3_object_clear(struct s3_object *o);
 /* if_none_match: create only. ret_etag may be NULL. */
 int s3_put(struct s3 *s, const char *key, const void *data, size_t size, bool if_none_match,
 	   char *ret_etag, struct error *err);
+/* Succeeds when there was no such key. */
 int s3_delete(struct s3 *s, const char *key, struct error *err);
 
 int s3_multipart_create(struct s3 *s, const char *key, char **ret_upload_id, struct error *err);
@@ -59,6 +64,7 @@ int s3_multipart_part(struct s3 *s, const char *key, const char *upload_id, unsi
 /* etags[i] is part i + 1. Understands a 200 answer that carries an error. */
 int s3_multipart_complete(struct s3 *s, const char *key, const char *upload_id,
 			  const char (*etags)[S3_ETAG_MAX], unsigned part_count, struct error *err);
+/* Succeeds when there is no such upload (any more). */
 int s3_multipart_abort(struct s3 *s, const char *key, const char *upload_id, struct error *err);
 
 DEFINE_CLEANUP(struct s3 *, s3_free)

@@ -47,6 +47,7 @@ int s3_multipart_create(struct s3 *s, const char *key, char **ret_upload_id, str
 	if (!op.query)
 		return error_set(err, -ENOMEM, "%s: out of memory", op.what);
 	op.call.check = check_create;
+	op.call.counts = true;
 	op.data = &id;
 	r = s3_op_run(&op, NULL, err);
 	if (r < 0)
@@ -139,7 +140,7 @@ static int check_complete(void *arg, const struct http_response *resp, struct er
 	if (r == -EREMOTEIO && s3_xml_error(resp->body, resp->body_size, &failure) == 0) {
 		error_set(err, -EREMOTEIO, "200, and then %s: %s (request %s)", failure.code,
 			  failure.message, failure.request_id);
-		return retry_class_answer(500, failure.code) == RETRY_FATAL ? -EREMOTEIO
+		return retry_class_answer(200, failure.code) == RETRY_FATAL ? -EREMOTEIO
 									    : RETRY_TRANSIENT;
 	}
 	error_set(err, -EREMOTEIO, "answered %d with nothing that makes sense", resp->status);
@@ -183,11 +184,14 @@ int s3_multipart_complete(struct s3 *s, const char *key, const char *upload_id,
 	op.call.body = body;
 	op.call.body_size = strlen(body);
 	op.call.check = check_complete;
+	op.call.counts = true;
 	/* Putting thousands of parts together takes minutes, and not every server says so. */
 	op.call.answers_late = true;
 	r = s3_op_run(&op, &attempts, &last);
-	/* An earlier attempt may have been carried out although its answer was lost. */
-	if (r == -ENOENT && attempts > 1 && completed_before(s, key, part_count))
+	/* An earlier attempt may have been carried out although its answer was lost; servers say
+	 * 404 then, or 500. */
+	if ((r == -ENOENT || r == -EREMOTEIO) && attempts > 1 &&
+	    completed_before(s, key, part_count))
 		return 0;
 	if (r < 0 && err && !err->code)
 		*err = last;
