@@ -137,6 +137,25 @@ static bool check_payload_size(struct checking *c)
 	return r == 0;
 }
 
+/* An unlock failure in the words and classes of crypto/FORMAT.md section 9, where it is of one. */
+static void name_unlock_failure(const struct checking *c, int code, struct error *err)
+{
+	enum seal_failure failure = code == -EBADMSG  ? SEAL_WRONG_KEY
+				    : code == -ENOKEY ? SEAL_NO_RECIPIENT
+						      : SEAL_FAILURE_NONE;
+	size_t n = strlen(c->label);
+	struct error before = *err;
+	const char *text = error_text(&before, code);
+
+	if (failure == SEAL_FAILURE_NONE || seal_failure_of(err) != SEAL_FAILURE_NONE)
+		return;
+	if (strncmp(text, c->label, n) == 0 && strncmp(text + n, ": ", 2) == 0)
+		text += n + 2;
+	error_clear(err);
+	seal_fail(err, failure, c->label, "%s", text);
+	error_hint(err, "%s", before.hint);
+}
+
 static int check_with_key(struct checking *c, bool payload_there, struct error *err)
 {
 	_cleanup_secret_ struct secret *key = NULL;
@@ -149,6 +168,7 @@ static int check_with_key(struct checking *c, bool payload_there, struct error *
 	if (r == -ECANCELED || r == -EINTR)
 		return r;
 	if (r < 0) {
+		name_unlock_failure(c, r, &failure);
 		add_failure(rep, "key", r, &failure);
 		return 0;
 	}

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <string.h>
 
 #define HOOKS_MAX 4
@@ -15,11 +16,26 @@ static struct {
 	sigset_t signals;
 	pthread_mutex_t lock; /* guards all below */
 	int received;	      /* signal number, 0: none */
+	int held;
 	struct {
 		void (*fn)(void *ctx);
 		void *ctx;
+		bool called;
 	} hooks[HOOKS_MAX];
 } state = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* With the lock held. */
+static void call_hooks(void)
+{
+	if (!state.received || state.held > 0)
+		return;
+	for (int i = 0; i < HOOKS_MAX; i++) {
+		if (!state.hooks[i].fn || state.hooks[i].called)
+			continue;
+		state.hooks[i].called = true;
+		state.hooks[i].fn(state.hooks[i].ctx);
+	}
+}
 
 static void *wait_for_signals(void *arg)
 {
@@ -29,9 +45,7 @@ static void *wait_for_signals(void *arg)
 		return NULL;
 	pthread_mutex_lock(&state.lock);
 	state.received = number;
-	for (int i = 0; i < HOOKS_MAX; i++)
-		if (state.hooks[i].fn)
-			state.hooks[i].fn(state.hooks[i].ctx);
+	call_hooks();
 	pthread_mutex_unlock(&state.lock);
 
 	if (sigwait(&state.signals, &number) == 0)
@@ -82,10 +96,10 @@ int interrupt_hook(void (*fn)(void *ctx), void *ctx)
 		if (!state.hooks[i].fn) {
 			state.hooks[i].fn = fn;
 			state.hooks[i].ctx = ctx;
+			state.hooks[i].called = false;
 			r = 0;
 		}
-	if (r == 0 && state.received)
-		fn(ctx);
+	call_hooks();
 	pthread_mutex_unlock(&state.lock);
 	return r;
 }
@@ -96,5 +110,20 @@ void interrupt_unhook(void (*fn)(void *ctx), void *ctx)
 	for (int i = 0; i < HOOKS_MAX; i++)
 		if (state.hooks[i].fn == fn && state.hooks[i].ctx == ctx)
 			state.hooks[i].fn = NULL;
+	pthread_mutex_unlock(&state.lock);
+}
+
+void interrupt_hold(void)
+{
+	pthread_mutex_lock(&state.lock);
+	state.held++;
+	pthread_mutex_unlock(&state.lock);
+}
+
+void interrupt_release(void)
+{
+	pthread_mutex_lock(&state.lock);
+	state.held--;
+	call_hooks();
 	pthread_mutex_unlock(&state.lock);
 }

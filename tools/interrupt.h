@@ -16,9 +16,16 @@ int interrupt_setup(void);
 int interrupt_check(struct error *err);
 /*
  * The hooks are called once each, in the signal's thread, at once if it came already. What they
- * use must live until interrupt_unhook(), after which they are not running. Two at most.
+ * use must live until interrupt_unhook(), after which they are not running.
  */
 int interrupt_hook(void (*fn)(void *ctx), void *ctx);
 void interrupt_unhook(void (*fn)(void *ctx), void *ctx);
+/*
+ * Between these two no hook is called: for steps that must not be cut in the middle, and for
+ * cleaning up. interrupt_check() tells all the same, and a second signal ends the process all the
+ * same. Pairs may be nested.
+ */
+void interrupt_hold(void);
+void interrupt_release(void);
 
 #endif

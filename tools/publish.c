@@ -43,7 +43,7 @@ static int find_old(const struct seal_request *req, struct seal_result *res, str
 	return 0;
 }
 
-/* After a failed put: 1 when our seal is visible all the same, 0 when it is not, else unknown. */
+/* 1 when our seal is visible, 0 when it is not, else why that is unknown. */
 static int is_ours(const struct seal_request *req, const struct seal_result *res,
 		   const uint8_t *seal)
 {
@@ -63,17 +63,15 @@ static int put_seal(const struct seal_request *req, const uint8_t *seal, size_t 
 
 	if (r == 0)
 		return 0;
-	/* The answer to a PUT can get lost after the server has done it. */
-	if (req->aws)
-		aws_resume(req->aws);
+	/* The answer to a PUT can get lost after the server has done it, or before it does it. */
 	visible = is_ours(req, res, seal);
 	if (visible == 1) {
 		error_clear(err);
 		return 0;
 	}
 	payload = source_describe(req->dest, res->payload_name);
-	if (visible < 0)
-		log_warning("it is not known whether %s became visible; its payload %s is kept",
+	if (visible < 0 || error_exit_code(r) == EXIT_CODE_UNREACHABLE)
+		log_warning("%s may still become visible, so its payload %s is kept",
 			    res->seal_name, payload ? payload : "?");
 	else if (source_remove(req->dest, res->payload_name, NULL) < 0)
 		log_warning("%s could not be removed; nothing refers to it",
@@ -91,18 +89,19 @@ static void remove_old(const struct seal_request *req, struct seal_result *res)
 		log_error_object(LOG_WARNING, &err, r, "the old payload is still there");
 }
 
-int publish(const struct seal_request *req, struct source_writer *writer, const uint8_t *seal,
-	    size_t seal_size, struct seal_result *res, struct error *err)
+static int publish_held(const struct seal_request *req, struct source_writer *writer,
+			const uint8_t *seal, size_t seal_size, struct seal_result *res,
+			struct error *err)
 {
 	int r = find_old(req, res, err);
 
 	if (r < 0)
 		return r;
 	r = source_writer_commit(writer, err);
+	if (r == 0)
+		r = interrupt_check(err);
 	if (r < 0) {
-		/* The server may have done it before its answer got lost. */
-		if (req->aws)
-			aws_resume(req->aws);
+		/* No seal refers to it; and a server may have done what it did not confirm. */
 		(void)source_remove(req->dest, res->payload_name, NULL);
 		return r;
 	}
@@ -114,14 +113,28 @@ int publish(const struct seal_request *req, struct source_writer *writer, const 
 	return 0;
 }
 
+int publish(const struct seal_request *req, struct source_writer *writer, const uint8_t *seal,
+	    size_t seal_size, struct seal_result *res, struct error *err)
+{
+	int r;
+
+	/* A PUT that is cut off may be carried out later, when the payload is gone again. */
+	interrupt_hold();
+	r = publish_held(req, writer, seal, seal_size, res, err);
+	interrupt_release();
+	return r;
+}
+
 void publish_undo(const struct seal_request *req, struct source_writer *writer)
 {
 	struct error err = {0};
 	int r;
 
+	interrupt_hold();
 	if (req->aws)
 		aws_resume(req->aws);
 	r = source_writer_abort(writer, &err);
+	interrupt_release();
 	if (r < 0)
 		log_error_object(LOG_WARNING, &err, r, "an unfinished upload is left behind");
 }

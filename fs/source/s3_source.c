@@ -146,6 +146,19 @@ static int s3_writer_part(struct source_writer *base, uint64_t part_index, const
 	return 0;
 }
 
+/*
+ * After a failed completion: did the server do it and its answer get lost? A repeated request then
+ * finds no upload. Keys of payloads are new for each sealing, so what lies there is this upload.
+ */
+static bool is_complete(struct s3_writer *w)
+{
+	struct s3_object info = {0};
+	bool there = s3_head(w->s3, w->key, &info, NULL) == 0 && info.size == w->writer.size;
+
+	s3_object_clear(&info);
+	return there;
+}
+
 static int s3_writer_commit(struct source_writer *base, struct error *err)
 {
 	struct s3_writer *w = (struct s3_writer *)base;
@@ -157,6 +170,10 @@ static int s3_writer_commit(struct source_writer *base, struct error *err)
 					  (unsigned)w->part_count, err);
 	else
 		r = s3_put(w->s3, w->key, w->held, w->held_size, false, NULL, err);
+	if (r < 0 && w->upload_id && is_complete(w)) {
+		error_clear(err);
+		r = 0;
+	}
 	w->done = r == 0;
 	return r;
 }

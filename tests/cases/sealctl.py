@@ -9,7 +9,6 @@ import random
 import signal
 import subprocess
 import time
-import unittest
 
 import common
 from common import FAILURE, MIB, NOT_AUTHENTIC, OK, USAGE
