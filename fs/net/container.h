@@ -13,7 +13,7 @@ struct credentials;
 bool container_configured(void);
 /* Whether a full URI may be asked: https, loopback or one of the agents' addresses. */
 bool container_uri_allowed(const char *uri);
-/* -EINVAL configuration, -EKEYREJECTED refused, -EPROTO nonsense, network errors as http.h. */
+/* -EINVAL configuration, -EKEYREJECTED refused, -EREMOTEIO nonsense, network errors as http.h. */
 int container_credentials(struct http_client *http, struct credentials **ret, struct error *err);
 
 #endif

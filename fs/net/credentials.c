@@ -109,7 +109,7 @@ int credentials_parse_json(const void *data, size_t size, const char *source,
 	int r;
 
 	if (!object)
-		return error_set(err, -EPROTO, "the answer is not a JSON object");
+		return error_set(err, -EREMOTEIO, "the answer is not a JSON object");
 	code = json_text(object, "Code");
 	if (code && strcmp(code, "Success") != 0) {
 		const char *message = json_text(object, "Message");
@@ -122,14 +122,14 @@ int credentials_parse_json(const void *data, size_t size, const char *source,
 	token = json_text(object, "Token");
 	expiration = json_text(object, "Expiration");
 	if (!id || !key || !token || !expiration)
-		return error_set(err, -EPROTO,
+		return error_set(err, -EREMOTEIO,
 				 "the answer lacks AccessKeyId, SecretAccessKey, Token or "
 				 "Expiration");
 	if (clock_parse_rfc3339(expiration, &expires_s) < 0)
-		return error_set(err, -EPROTO, "malformed Expiration");
+		return error_set(err, -EREMOTEIO, "malformed Expiration");
 	r = credentials_new(id, key, token, expires_s, source, ret);
 	if (r == -EINVAL)
-		return error_set(err, -EPROTO, "malformed keys");
+		return error_set(err, -EREMOTEIO, "malformed keys");
 	return r < 0 ? error_set(err, r, "out of memory for keys") : 0;
 }
 
@@ -201,11 +201,9 @@ static int ask_sources(const struct credential_chain *chain, struct credentials 
 		return container_credentials(chain->http, ret, err);
 	if (chain->imds && !config->imds_disabled) {
 		r = imds_credentials(chain->imds, ret, err);
-		if (r == -ENOENT)
-			r = -EINVAL;
+		if (r == 0)
+			return 0;
 	}
-	if (r == 0)
-		return 0;
 	error_hint(err,
 		   "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or attach "
 		   "an IAM role to the instance");

@@ -44,7 +44,10 @@ void credential_chain_free(struct credential_chain *chain);
 int credential_chain_get(struct credential_chain *chain, const struct credentials *rejected,
 			 struct credentials **ret, struct error *err);
 
-/* {AccessKeyId, SecretAccessKey, Token, Expiration} as IMDS and containers answer. */
+/*
+ * {AccessKeyId, SecretAccessKey, Token, Expiration} as IMDS and containers answer. -EREMOTEIO
+ * nonsense, -EKEYREJECTED Code and Message in place of keys.
+ */
 int credentials_parse_json(const void *data, size_t size, const char *source,
 			   struct credentials **ret, struct error *err);
 

@@ -120,14 +120,14 @@ static int fetch_token(struct imds *m, char **ret, struct error *err)
 		return error_set(err, -EKEYREJECTED,
 				 "instance metadata is switched off for this instance (403)");
 	if (resp.status == 404 || resp.status == 405)
-		return error_set(err, -EPROTO, "instance metadata: no IMDSv2 at %s (%d)",
+		return error_set(err, -EREMOTEIO, "instance metadata: no IMDSv2 at %s (%d)",
 				 m->config->imds_endpoint, resp.status);
 	if (resp.status != 200)
 		return error_set(err, -EREMOTEIO, "instance metadata: no session token (%d)",
 				 resp.status);
 	if (resp.body_size == 0 || resp.body_size > TOKEN_SIZE_MAX ||
 	    strlen((char *)resp.body) != resp.body_size || !is_plain_text((char *)resp.body))
-		return error_set(err, -EPROTO, "instance metadata: malformed session token");
+		return error_set(err, -EREMOTEIO, "instance metadata: malformed session token");
 	*ret = strdup((char *)resp.body);
 	return *ret ? 0 : error_set(err, -ENOMEM, "out of memory for a metadata token");
 }
@@ -207,7 +207,7 @@ int imds_credentials(struct imds *m, struct credentials **ret, struct error *err
 	r = get(m, role_path, &role, err);
 	if (r == -ENOENT) {
 		error_hint(err, "attach an IAM role to this instance");
-		return error_set(err, r, "instance metadata: this instance has no IAM role");
+		return error_set(err, -EINVAL, "instance metadata: this instance has no IAM role");
 	}
 	if (r < 0)
 		return r;
@@ -215,14 +215,15 @@ int imds_credentials(struct imds *m, struct credentials **ret, struct error *err
 	name = (char *)role.body;
 	name[strcspn(name, "\r\n")] = '\0';
 	if (!name[0] || !is_plain_text(name))
-		return error_set(err, -EPROTO, "instance metadata: malformed role name");
+		return error_set(err, -EREMOTEIO, "instance metadata: malformed role name");
 	text_append(&path, role_path);
 	text_append_uri(&path, name, strlen(name), false);
 	if (path.failed)
 		return error_set(err, -ENOMEM, "out of memory for a metadata request");
 	r = get(m, path.data, &keys, err);
 	if (r < 0)
-		return error_set(err, r, "instance metadata: no keys for role %.100s", name);
+		return error_set(err, r == -ENOENT ? -EINVAL : r,
+				 "instance metadata: no keys for role %.100s", name);
 	r = credentials_parse_json(keys.body, keys.body_size, "instance metadata", ret, err);
 	return r < 0 ? error_prefix(err, r, "instance metadata: role %.100s", name) : 0;
 }
@@ -235,7 +236,7 @@ int imds_region(struct imds *m, char **ret, struct error *err)
 	if (r < 0)
 		return error_set(err, r, "instance metadata: no region");
 	if (!endpoint_region_valid((char *)resp.body))
-		return error_set(err, -EPROTO, "instance metadata: malformed region");
+		return error_set(err, -EREMOTEIO, "instance metadata: malformed region");
 	*ret = strdup((char *)resp.body);
 	return *ret ? 0 : error_set(err, -ENOMEM, "out of memory for the region");
 }

@@ -121,7 +121,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """Reads one request, answers the control paths, gives everything else to emulator.serve().
 
     serve(request) returns (status, headers, body). The emulator object has `faults`, `log` and may
-    have `control(request)`, which returns None for paths that it does not know.
+    have `control(request)`, which returns None for paths that it does not know, and `now()`.
     """
     protocol_version = "HTTP/1.1"
     server_version = "Server"
@@ -196,6 +196,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def header(self, name, default=None):
         return self.headers.get(name, default)
+
+    def date_time_string(self, timestamp=None):
+        """The Date header shows the emulator's own clock."""
+        now = getattr(self.server.emulator, "now", time.time)
+        return super().date_time_string(now() if timestamp is None else timestamp)
 
     def log_message(self, *_arguments):
         """Requests go to the emulator's own log."""

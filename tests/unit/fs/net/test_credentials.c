@@ -145,26 +145,26 @@ static void json_answers(void **state)
 		const char *json;
 		int code;
 	} bad[] = {
-		{"", -EPROTO},
-		{"[]", -EPROTO},
-		{"{}", -EPROTO},
+		{"", -EREMOTEIO},
+		{"[]", -EREMOTEIO},
+		{"{}", -EREMOTEIO},
 		{"{\"Code\":\"AssumeRoleUnauthorizedAccess\",\"Message\":\"m\"}", -EKEYREJECTED},
-		{"{\"AccessKeyId\":\"A\",\"SecretAccessKey\":\"s\",\"Token\":\"t\"}", -EPROTO},
+		{"{\"AccessKeyId\":\"A\",\"SecretAccessKey\":\"s\",\"Token\":\"t\"}", -EREMOTEIO},
 		{"{\"AccessKeyId\":\"A\",\"SecretAccessKey\":\"s\","
 		 "\"Expiration\":\"2026-01-02T03:04:05Z\"}",
-		 -EPROTO},
+		 -EREMOTEIO},
 		{"{\"AccessKeyId\":\"A\",\"SecretAccessKey\":\"s\",\"Token\":\"t\","
 		 "\"Expiration\":\"soon\"}",
-		 -EPROTO},
+		 -EREMOTEIO},
 		{"{\"AccessKeyId\":\"A B\",\"SecretAccessKey\":\"s\",\"Token\":\"t\","
 		 "\"Expiration\":\"2026-01-02T03:04:05Z\"}",
-		 -EPROTO},
+		 -EREMOTEIO},
 		{"{\"AccessKeyId\":\"A\",\"SecretAccessKey\":\"s\",\"Token\":\"t\\r\\nx: y\","
 		 "\"Expiration\":\"2026-01-02T03:04:05Z\"}",
-		 -EPROTO},
+		 -EREMOTEIO},
 		{"{\"AccessKeyId\":[\"A\"],\"SecretAccessKey\":\"s\",\"Token\":\"t\","
 		 "\"Expiration\":\"2026-01-02T03:04:05Z\"}",
-		 -EPROTO},
+		 -EREMOTEIO},
 	};
 	_cleanup_(credentials_unrefp) struct credentials *c = NULL;
 	struct credentials *none = NULL;
