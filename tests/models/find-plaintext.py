@@ -3,7 +3,7 @@
 
     find-plaintext.py --model FILE --newer MARKER --skip DIR… DIR…
 
-Takes 64 samples of 32 bytes, spread over the model (its first bytes among them), and searches every
+Takes 24 samples of 32 bytes, spread over the model (its first bytes among them), and searches every
 regular file below the folders that changed after MARKER, at every offset. Mounts below a folder are
 not entered. Exit code 0: nothing found; 3: found (each file is named); the last line counts.
 """
@@ -11,9 +11,10 @@ not entered. Exit code 0: nothing found; 3: found (each file is named); the last
 import argparse
 import mmap
 import os
+import stat
 import sys
 
-SAMPLES, SAMPLE_BYTES = 64, 32
+SAMPLES, SAMPLE_BYTES = 24, 32
 
 
 def samples_of(path):
@@ -33,6 +34,7 @@ def samples_of(path):
 
 def changed_files(folders, skip, since):
     skip = {os.path.realpath(path) for path in skip}
+    seen = set()
     for folder in folders:
         folder = os.path.realpath(folder)
         device = os.lstat(folder).st_dev
@@ -46,8 +48,9 @@ def changed_files(folders, skip, since):
                     info = os.lstat(path)
                 except FileNotFoundError:
                     continue
-                if os.path.isfile(path) and not os.path.islink(path) and info.st_size and \
+                if path not in seen and stat.S_ISREG(info.st_mode) and info.st_size and \
                         max(info.st_mtime, info.st_ctime) >= since:
+                    seen.add(path)
                     yield path
 
 
