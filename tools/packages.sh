@@ -18,6 +18,9 @@ packages_check=(
     util-linux xz-utils
     radosgw ceph-mon ceph-osd ceph-common python3-boto3
 )
+packages_bench=(
+    gocryptfs rclone nginx-light curl openssl linux-perf
+)
 
 # install_packages NAME…: installs what is missing, quietly, and says so.
 install_packages() {

@@ -1,0 +1,2 @@
+def profile(bench, groups):
+    return 1
