@@ -6,7 +6,7 @@
  *   null_fuse [OPTION…] FILE MOUNTPOINT       stays in the foreground until unmounted
  *
  * Trusts its command line. It must never get faster or slower by anything but how it answers READ:
- * mount and session parameters are the candidate's, given as options.
+ * the defaults of its mount and session are what fs/mount.c and fs/ops.c use.
  */
 #define FUSE_USE_VERSION 312
 
@@ -72,6 +72,7 @@ static void null_init(void *userdata, struct fuse_conn_info *conn)
 	if (f->splice)
 		conn->want |= conn->capable & (FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
 	conn->max_background = f->max_background;
+	conn->congestion_threshold = f->max_background * 3 / 4;
 	conn->max_read = f->max_read;
 }
 
@@ -195,7 +196,13 @@ static int serve(struct served *f, const struct options *o, const char *mountpoi
 	int r;
 
 	snprintf(mount_options, sizeof(mount_options),
-		 "ro,nodev,nosuid,fsname=null_fuse,subtype=null_fuse,max_read=%u", f->max_read);
+		 "ro,nodev,nosuid,default_permissions,fsname=null_fuse,subtype=null_fuse");
+	if (f->max_read > 0) {
+		size_t used = strlen(mount_options);
+
+		snprintf(mount_options + used, sizeof(mount_options) - used, ",max_read=%u",
+			 f->max_read);
+	}
 	se = fuse_session_new(&args, &null_ops, sizeof(null_ops), f);
 	fuse_opt_free_args(&args);
 	if (!se || !loop || fuse_set_signal_handlers(se) < 0)
@@ -238,8 +245,8 @@ int main(int argc, char **argv)
 					      {"max-read", required_argument, NULL, 'm'},
 					      {"max-background", required_argument, NULL, 'b'},
 					      {0}};
-	struct options o = {.threads = 10, .reply = "buf"};
-	struct served f = {.fd = -1, .max_background = 64, .max_read = 1 << 20};
+	struct options o = {.threads = 32, .reply = "buf"};
+	struct served f = {.fd = -1, .max_background = 64};
 	bool good = true;
 	int c, r;
 

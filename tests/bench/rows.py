@@ -96,7 +96,11 @@ def measure_start(_group, bench, subject, model):
         with subject.view(model) as view:
             out = bench.reader("read", view.path)
             seconds = time.monotonic() - began
-    found = sample(seconds, meter, view, out["bytes"])
+            used, peak = machine.cpu_seconds(view.pids), machine.peak_rss_bytes(view.pids)
+    found = sample(seconds, meter)
+    if view.pids:
+        found["server_cpu_s_per_gb"] = round(used / out["bytes"] * 1e9, 3)
+        found["peak_rss_mib"] = round(peak / 1048576, 1)
     if getattr(subject, "steps", None):
         found["steps"] = {key: value for key, value in subject.steps.items() if key.endswith("_s")}
     return found

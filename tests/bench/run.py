@@ -173,7 +173,8 @@ def parse(argv):
     parser.add_argument("--build", default=os.path.join(TOP, "build", "bench", "out"),
                         help="meson build folder with the programs (default build/bench/out)")
     parser.add_argument("--sealedfs-options", default="", help="more -o options for sealedfs")
-    parser.add_argument("--readahead", type=int, default=2048, help="KiB for the do-nothing server")
+    parser.add_argument("--readahead", type=int, default=4096,
+                        help="KiB for the do-nothing server, as sealedfs has it")
     parser.add_argument("--peer-readahead", type=int, default=0, help="KiB for peers (default: theirs)")
     parser.add_argument("--null-options", default="", help="options of null_fuse")
     parser.add_argument("--connections", type=int, default=8, help="curl's GETs at a time (default 8)")

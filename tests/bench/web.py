@@ -1,7 +1,7 @@
 """An S3 stand-in for throughput: nginx over a folder, once as it is and once with time added.
 
-Signatures are ignored; Range, If-Match and ETag are nginx's own. One folder is the bucket `bench`,
-and its listing is a static file written here. The slow port asks ./delay before each request
+Signatures are ignored; Range, If-Match and ETag are nginx's own. One folder is the bucket `bench`; its
+listing is a static file written here, always that of the prefix `models/`. The slow port asks ./delay before each request
 (auth_request): time to the first byte grows, the rate does not fall.
 """
 
@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape
 
 import machine
 
-BUCKET = "bench"
+BUCKET, PREFIX = "bench", "models/"
 
 CONFIG = """
 daemon off; user root; worker_processes %(workers)d; pid %(dir)s/pid; error_log %(dir)s/error.log warn;
@@ -86,15 +86,15 @@ class Web:
 
     def _list(self):
         rows = []
-        for folder, _, names in os.walk(self.bucket):
+        for folder, _, names in os.walk(os.path.join(self.bucket, PREFIX)):
             for name in names:
                 path = os.path.join(folder, name)
                 rows.append((os.path.relpath(path, self.bucket), os.stat(path).st_size, etag(path)))
         with open(os.path.join(self.root, "list.xml"), "w", encoding="utf-8") as out:
             out.write('<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult '
-                      'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>%s</Name><Prefix></Prefix>'
+                      'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>%s</Name><Prefix>%s</Prefix>'
                       "<KeyCount>%d</KeyCount><MaxKeys>1000</MaxKeys><IsTruncated>false</IsTruncated>"
-                      % (BUCKET, len(rows)))
+                      % (BUCKET, PREFIX, len(rows)))
             for key, size, tag in sorted(rows):
                 out.write("<Contents><Key>%s</Key><LastModified>2026-01-01T00:00:00.000Z"
                           "</LastModified><ETag>%s</ETag><Size>%d</Size>"
