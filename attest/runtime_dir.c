@@ -53,7 +53,7 @@ int runtime_parent_make(const char *path, struct error *err)
 
 int runtime_lock(int fd, unsigned deadline_ms)
 {
-	struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000};
+	struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000L};
 
 	for (unsigned long waited = 0;; waited += LOCK_PAUSE_MS) {
 		if (flock(fd, LOCK_EX | LOCK_NB) == 0)

@@ -28,8 +28,6 @@
 #define READAHEAD_KIB "4096"
 #define LINGER_MS 1500
 
-extern char **environ;
-
 struct mount {
 	struct fuse_session *session;
 	char *path; /* absolute */

@@ -7,17 +7,19 @@
 #include "crypto/base/cleanup.h"
 
 #include <signal.h>
+#include <string.h>
+
+#define FIELD "SigPnd:"
 
 bool process_is_dying(pid_t tid)
 {
 	char path[64], line[256];
 	_cleanup_fclose_ FILE *f = NULL;
-	unsigned long long pending;
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/status", (int)tid);
 	f = fopen(path, "re");
 	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "SigPnd: %llx", &pending) == 1)
-			return pending >> (SIGKILL - 1) & 1;
+		if (strncmp(line, FIELD, strlen(FIELD)) == 0)
+			return strtoull(line + strlen(FIELD), NULL, 16) >> (SIGKILL - 1) & 1;
 	return false;
 }

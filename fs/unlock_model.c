@@ -139,7 +139,7 @@ static int measure(struct opening *s, struct error *err)
 		.mode = s->o->measure,
 		.name = s->file->path,
 	};
-	enum measure_outcome outcome;
+	enum measure_outcome outcome = MEASURE_EXTENDED;
 	int r = 0;
 
 	if (s->o->measure == MEASURE_NONE)

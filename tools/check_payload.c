@@ -149,7 +149,7 @@ static void report_bad(const struct checking *c, const char *label,
 				     (unsigned long long)c->bad_count,
 				     (unsigned long long)seal_core(c->seal)->chunk_count, list,
 				     c->bad_count > NAMED_MAX ? ", …" : "",
-				     (unsigned long long)(c->bad[0] * SEAL_CHUNK_SIZE));
+				     (unsigned long long)c->bad[0] * SEAL_CHUNK_SIZE);
 }
 
 static int compare_digests(struct checking *c, const char *label, struct check_payload_result *ret)

@@ -8,10 +8,11 @@
 #include <stdarg.h>
 #include <string.h>
 
-int error_set(struct error *err, int code, const char *fmt, ...)
+int error_fill(struct error *err, int code, const char *fmt, ...)
 {
 	va_list ap;
 
+	code = error_negative(code);
 	if (!err || err->code)
 		return code;
 	err->code = code;
@@ -32,11 +33,12 @@ void error_hint(struct error *err, const char *fmt, ...)
 	va_end(ap);
 }
 
-int error_prefix(struct error *err, int code, const char *fmt, ...)
+int error_put_before(struct error *err, int code, const char *fmt, ...)
 {
 	char text[ERROR_MESSAGE_MAX], old[ERROR_MESSAGE_MAX];
 	va_list ap;
 
+	code = error_negative(code);
 	if (!err)
 		return code;
 	if (!err->code)

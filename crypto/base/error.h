@@ -25,6 +25,8 @@
 
 #include "crypto/base/cleanup.h"
 
+#include <errno.h>
+
 #define ERROR_MESSAGE_MAX 1024
 #define ERROR_HINT_MAX 512
 
@@ -44,16 +46,24 @@ enum exit_code {
 	EXIT_CODE_UNREACHABLE = 5,
 };
 
+/* Nobody may take a failure for success because errno was 0. */
+static inline int error_negative(int code)
+{
+	return code < 0 ? code : -EIO;
+}
+
 /* Sets the error unless one is set already. Returns code (negative errno) for `return
- * error_set(…)`. */
-int error_set(struct error *err, int code, const char *fmt, ...) _printf_(3, 4);
+ * error_set(…)`. A macro, so that compilers and analyzers see that what comes back is negative. */
+#define error_set(err, code, ...) error_negative(error_fill(err, code, __VA_ARGS__))
+int error_fill(struct error *err, int code, const char *fmt, ...) _printf_(3, 4);
 
 /* Says what the user should do; kept only if no hint is set. Returns nothing. */
 void error_hint(struct error *err, const char *fmt, ...) _printf_(2, 3);
 
 /* Puts "text: " in front of the message of an error that is set. Returns err->code or, without one,
  * code. */
-int error_prefix(struct error *err, int code, const char *fmt, ...) _printf_(3, 4);
+#define error_prefix(err, code, ...) error_negative(error_put_before(err, code, __VA_ARGS__))
+int error_put_before(struct error *err, int code, const char *fmt, ...) _printf_(3, 4);
 
 void error_clear(struct error *err);
 

@@ -104,9 +104,9 @@ int clock_parse_http(const char *text, int64_t *ret_s)
 	text += 4;
 	if (scan_digits(&text, " dd ", fields) < 0)
 		return -EPROTO;
-	for (int m = 0; m < 12; m++)
+	for (size_t m = 0; m < 12; m++)
 		if (strncmp(text, months + 3 * m, 3) == 0)
-			fields[1] = m + 1;
+			fields[1] = (int)m + 1;
 	if (fields[1] == 0)
 		return -EPROTO;
 	text += 3;

@@ -18,7 +18,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define RENEW_BEFORE_S (15 * 60)
+#define RENEW_BEFORE_S ((int64_t)15 * 60)
 #define KEY_ID_MAX 128
 #define SECRET_KEY_TEXT_MAX 256
 #define SESSION_TOKEN_MAX 16384
@@ -248,12 +248,12 @@ static int64_t spread_s(void)
 	return r % RETRY_SPREAD_S;
 }
 
-/* Called with the lock held; puts what a renewal brought in its place. */
-static void store(struct credential_chain *chain, int r, struct credentials *fresh)
+/* Called with the lock held; puts what a renewal brought in its place. NULL: nothing. */
+static void store(struct credential_chain *chain, struct credentials *fresh)
 {
 	int64_t now_s = clock_now_s();
 
-	if (r < 0) {
+	if (!fresh) {
 		chain->renew_at_s = now_s + RETRY_AFTER_FAILURE_S + spread_s();
 		return;
 	}
@@ -286,7 +286,7 @@ static void renew(struct credential_chain *chain)
 	chain->last_error = last;
 	chain->renewing = false;
 	chain->generation++;
-	store(chain, r, fresh);
+	store(chain, fresh);
 	pthread_cond_broadcast(&chain->renewed);
 }
 
@@ -301,7 +301,7 @@ int credential_chain_get(struct credential_chain *chain, const struct credential
 			 struct credentials **ret, struct error *err)
 {
 	struct credentials *found = NULL;
-	struct error last = {0};
+	struct error last;
 
 	pthread_mutex_lock(&chain->lock);
 	if (!chain->current || (rejected && same_keys(rejected, chain->current))) {

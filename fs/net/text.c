@@ -145,7 +145,7 @@ ssize_t uri_decode(char *s, bool plus)
 		int high, low;
 
 		if (*p != '%') {
-			*out++ = plus && *p == '+' ? ' ' : *p;
+			*out++ = (char)(plus && *p == '+' ? ' ' : *p);
 			continue;
 		}
 		high = hex_digit(p[1]);

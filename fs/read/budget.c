@@ -13,12 +13,14 @@
 static uint64_t read_limit(const char *path)
 {
 	_cleanup_fclose_ FILE *f = fopen(path, "re");
-	unsigned long long v;
+	char line[32], *end;
+	uint64_t v;
 
 	/* "max" is no number */
-	if (!f || fscanf(f, "%llu", &v) != 1)
+	if (!f || !fgets(line, sizeof(line), f) || line[0] < '0' || line[0] > '9')
 		return UINT64_MAX;
-	return v;
+	v = strtoull(line, &end, 10); /* the largest value when it overflows */
+	return *end == '\n' || *end == '\0' ? v : UINT64_MAX;
 }
 
 uint64_t budget_cgroup_max(const char *root, const char *cgroup)

@@ -108,7 +108,7 @@ static int64_t mtime_of(const struct stat *st)
 /* A regular file below the root, or a negative errno. O_NONBLOCK: a FIFO must not stop us. */
 static int open_object(const struct directory_source *d, const char *name, struct stat *st)
 {
-	const char *leaf;
+	const char *leaf = name;
 	_cleanup_close_ int dir_fd = directory_open_parent(d, name, false, NULL, &leaf);
 	_cleanup_close_ int fd = -1;
 
@@ -132,7 +132,7 @@ static int directory_stat(struct source *s, const char *name, struct source_obje
 			  struct error *err)
 {
 	struct directory_source *d = (struct directory_source *)s;
-	struct stat st;
+	struct stat st = {0};
 	_cleanup_close_ int fd = open_object(d, name, &st);
 	struct source_object o = {0};
 
@@ -183,7 +183,7 @@ static int directory_read(struct source *s, const char *name, const char *versio
 			  size_t size, uint8_t *buf, struct error *err)
 {
 	struct directory_source *d = (struct directory_source *)s;
-	struct stat st;
+	struct stat st = {0};
 	_cleanup_close_ int fd = open_object(d, name, &st);
 	int r;
 
@@ -195,7 +195,7 @@ static int directory_read(struct source *s, const char *name, const char *versio
 	r = read_fully(fd, buf, size, offset);
 	if (r == -ENODATA)
 		return error_set(err, r, "%s/%s ends before offset %llu", d->path, name,
-				 (unsigned long long)(offset + size));
+				 (unsigned long long)offset + size);
 	if (r < 0)
 		return directory_error(d, name, "read", r, err);
 	/* Written to in the meantime: say so, rather than let it look like tampering. */

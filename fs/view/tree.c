@@ -161,7 +161,7 @@ static int add_child(struct view *v, struct view_node *dir, enum view_kind kind,
 	if ((dir->child_count & (dir->child_count - 1)) == 0) {
 		size_t room = dir->child_count ? 2 * dir->child_count : 1;
 		struct view_node **children =
-			reallocarray(dir->children, room, sizeof(*dir->children));
+			reallocarray(dir->children, room, sizeof(struct view_node *));
 
 		if (!children) {
 			node_free(n);
@@ -272,7 +272,7 @@ const struct view_node *view_lookup(const struct view_node *dir, const char *nam
 	struct view_node **found = NULL;
 
 	if (dir->child_count > 0)
-		found = bsearch(name, dir->children, dir->child_count, sizeof(*dir->children),
+		found = bsearch(name, dir->children, dir->child_count, sizeof(struct view_node *),
 				compare_name);
 	return found ? *found : NULL;
 }

@@ -33,6 +33,18 @@ static void works_without_an_object(void **state)
 	assert_string_equal(err.message, "a: No such file or directory");
 }
 
+/* errno may be 0 or forgotten where a failure is reported: it must not come back as success. */
+static void failure_is_never_zero(void **state)
+{
+	struct error err = {0}, other = {0};
+
+	assert_int_equal(error_set(NULL, 0, "x"), -EIO);
+	assert_int_equal(error_set(&err, 0, "x"), -EIO);
+	assert_int_equal(err.code, -EIO);
+	assert_int_equal(error_prefix(&other, ENOENT, "x"), -EIO);
+	assert_int_equal(other.code, -EIO);
+}
+
 static void exit_codes_are_frozen(void **state)
 {
 	assert_int_equal(error_exit_code(0), 0);
@@ -53,6 +65,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(first_error_wins),
 		cmocka_unit_test(works_without_an_object),
+		cmocka_unit_test(failure_is_never_zero),
 		cmocka_unit_test(exit_codes_are_frozen),
 	};
 
