@@ -66,9 +66,9 @@ static void explain_refusal(const uint8_t *document, size_t size, struct error *
 	pcr_text(d, 4, pcr4);
 	pcr_text(d, 7, pcr7);
 	pcr_text(d, 12, pcr12);
-	error_set(err, said.code,
+	error_set(err, -EKEYREJECTED,
 		  "%.*s; this machine (%s) attests PCR 4 = %s, PCR 7 = %s, PCR 12 = %s",
-		  KMS_WORDS_MAX, said.message, d->module_id, pcr4, pcr7, pcr12);
+		  KMS_WORDS_MAX, error_text(&said, -EKEYREJECTED), d->module_id, pcr4, pcr7, pcr12);
 	if (said.hint[0])
 		error_hint(err, "%s", said.hint);
 	error_hint(err, "compare them with the NitroTPMPCR conditions in the key's policy; they "
