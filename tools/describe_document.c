@@ -109,7 +109,7 @@ static void print_certificate(const char *label, struct bytes_view der)
 
 void describe_document(const struct attest_doc *doc, const char *label, size_t size)
 {
-	char name[NAME_PRINTABLE_SIZE], time[OUTPUT_TIME_SIZE], which[16];
+	char name[NAME_PRINTABLE_SIZE], time[OUTPUT_TIME_SIZE], which[32];
 
 	name_printable(label, name);
 	printf("%s: attestation document, %zu bytes (nothing is verified here)\n", name, size);
