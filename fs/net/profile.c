@@ -110,8 +110,9 @@ int profile_load(const char *name, struct profile **ret, struct error *err)
 	if (r < 0)
 		return r;
 	p->name = strdup(name);
-	p->config_section = config_section(p->config, name);
-	if (!p->name || !p->config_section)
+	if (p->name)
+		p->config_section = config_section(p->config, p->name);
+	if (!p->config_section)
 		return error_set(err, -ENOMEM, "out of memory for profile %s", name);
 	services = profile_get(p, "services");
 	if (services && asprintf(&p->services_section, "services %s", services) < 0) {
