@@ -175,7 +175,7 @@ static int finish_stream(struct input *in, struct error *err)
 	int r;
 
 	if (in->read < in->length)
-		return error_set(err, -EBUSY, "%s ended after %llu bytes of the %llu promised",
+		return error_set(err, -ENODATA, "%s ended after %llu bytes of the %llu promised",
 				 in->label, (unsigned long long)in->read,
 				 (unsigned long long)in->length);
 	if (in->spool)
@@ -184,7 +184,7 @@ static int finish_stream(struct input *in, struct error *err)
 	if (r < 0)
 		return r;
 	return n == 0 ? 0
-		      : error_set(err, -EBUSY, "%s is longer than the %llu bytes promised",
+		      : error_set(err, -EOVERFLOW, "%s is longer than the %llu bytes promised",
 				  in->label, (unsigned long long)in->length);
 }
 
@@ -200,9 +200,9 @@ int input_finish(struct input *in, struct error *err)
 	    now.st_mtim.tv_sec == in->before.st_mtim.tv_sec &&
 	    now.st_mtim.tv_nsec == in->before.st_mtim.tv_nsec)
 		return 0;
-	error_set(err, -EBUSY, "%s changed while it was read", in->label);
+	error_set(err, -ETXTBSY, "%s changed while it was read", in->label);
 	error_hint(err, "wait until nothing writes to it, and start again");
-	return -EBUSY;
+	return -ETXTBSY;
 }
 
 int input_spool(struct input *in, struct progress *progress, struct error *err)

@@ -32,7 +32,7 @@ int input_spool(struct input *in, struct progress *progress, struct error *err);
 int input_read(struct input *in, uint8_t *buf, size_t size, size_t *ret, struct error *err);
 /*
  * After input_length() bytes were read: 0 when that was all there is and nothing changed meanwhile;
- * else -EBUSY, saying what happened.
+ * else -ETXTBSY (a file changed), -ENODATA or -EOVERFLOW (a pipe broke its promise).
  */
 int input_finish(struct input *in, struct error *err);
 /* Makes a blocked or later input_read() return -EINTR. */

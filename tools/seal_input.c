@@ -61,7 +61,7 @@ static int fill(void *ctx, const struct pipeline_piece *piece, struct error *err
 	/* Too short: input_finish() knows how to say it. */
 	if (n < piece->size) {
 		r = input_finish(s->in, err);
-		return r < 0 ? r : -EBUSY;
+		return r < 0 ? r : -ETXTBSY;
 	}
 	return (int)n;
 }
