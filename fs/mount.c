@@ -21,6 +21,7 @@
 #include <sys/mount.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 
@@ -55,9 +56,11 @@ static void fuse_message(enum fuse_log_level level, const char *fmt, va_list ap)
 static int check_mountpoint(const struct config *config, char **ret_path, struct error *err)
 {
 	const char *at = config->mountpoint;
+	struct statvfs fs;
 	struct stat st;
 
-	if (stat(at, &st) < 0) {
+	/* Of a dead mount the kernel may still know the attributes, but nobody tells its size. */
+	if (stat(at, &st) < 0 || statvfs(at, &fs) < 0) {
 		int r = -errno;
 
 		if (r == -ENOENT)

@@ -9,6 +9,7 @@
 #include "fs/ops_parts.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/statvfs.h>
 
 #define TIMEOUT_S 86400.0
@@ -80,6 +81,10 @@ static void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 	if (!dir || dir->kind != VIEW_DIRECTORY) {
 		fuse_reply_err(req, dir ? ENOTDIR : ENOENT);
+		return;
+	}
+	if (strlen(name) > NAME_LENGTH_MAX) {
+		fuse_reply_err(req, ENAMETOOLONG);
 		return;
 	}
 	fill_entry(ops_context(req), view_lookup(dir, name), &e);
