@@ -6,8 +6,13 @@
  * ignores errors, and nothing but SIGKILL ends it. End of file does end it: the kernel takes the
  * file as that much shorter, and the process gets SIGBUS. So after BREAKER_ERRORS failed reads of
  * one offset within BREAKER_WINDOW_MS the file is cut there: reads at and after that offset give
- * 0 bytes. Ordinary readers see their error long before and never come so far. A cut file must not
- * be opened again before the cut is undone, so that nobody new takes a short file for a whole one.
+ * 0 bytes. Ordinary readers see their error long before and never come so far.
+ *
+ * Two things make that safe. Nobody may open a cut file, so nobody new takes a short file for a
+ * whole one. And the kernel keeps pages of zeros for what was answered with end of file; they are
+ * out of reach only as long as it believes the shorter size. So every attribute must show that
+ * size until those pages are gone: mending goes begin (no more end of file), forget the pages,
+ * end (the size is whole again).
  *
  * Threads: any. Time is passed in, in milliseconds of any clock that only goes forward.
  */
@@ -23,19 +28,28 @@
 
 struct breaker {
 	pthread_mutex_t lock; /* guards what follows */
-	uint64_t offset;      /* of the failed reads that are being counted */
+	pthread_cond_t answered;
+	uint64_t offset; /* of the failed reads that are being counted */
 	uint64_t since_ms;
 	unsigned errors;
-	uint64_t cut; /* UINT64_MAX: whole */
+	uint64_t end;  /* reads from here on get end of file; UINT64_MAX: none do */
+	uint64_t size; /* what attributes must not exceed; at most `end` */
+	unsigned answering;
 };
 
 void breaker_init(struct breaker *b);
 void breaker_done(struct breaker *b);
-/* A read at offset failed. True: answer it with end of file. */
-bool breaker_error(struct breaker *b, uint64_t offset, uint64_t now_ms);
-/* True: offset lies behind the cut. */
+
+/* True: answer a read at offset with end of file, then call breaker_answered(). */
 bool breaker_is_cut(struct breaker *b, uint64_t offset);
-/* Makes the file whole again; true when it was cut. */
-bool breaker_reset(struct breaker *b);
+/* The same after a read at offset failed: counts the failure first. */
+bool breaker_error(struct breaker *b, uint64_t offset, uint64_t now_ms);
+void breaker_answered(struct breaker *b);
+
+/* UINT64_MAX: whole. */
+uint64_t breaker_size(struct breaker *b);
+/* Waits until no end of file is being answered; then pages from breaker_size() on must go. */
+void breaker_mend_begin(struct breaker *b);
+void breaker_mend_end(struct breaker *b);
 
 #endif

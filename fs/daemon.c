@@ -100,6 +100,8 @@ static int open_view(struct daemon *d, struct error *err)
 				.tcti = c->tcti,
 				.allow_foreign = c->allow_foreign_extend,
 			},
+		.forget_pages = ops_forget_pages,
+		.forget_arg = &d->ops,
 	};
 	int r = view_open(&view, &d->view, err);
 

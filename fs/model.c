@@ -25,7 +25,7 @@ struct model_waiter {
 	void *arg;
 };
 
-enum model_state { MODEL_CLOSED, MODEL_OPENING, MODEL_OPEN };
+enum model_state { MODEL_CLOSED, MODEL_OPENING, MODEL_OPEN, MODEL_MENDING };
 
 struct model {
 	struct models *set;
@@ -248,21 +248,52 @@ int model_open_now(struct model *m, struct error *err)
 	return do_open(m, err, &waiters);
 }
 
-/* Queues the caller, and starts the work if nobody does it. Under the lock. */
+/*
+ * A file that was cut but not tampered with: its payload was out of reach for a while. The kernel
+ * holds pages of zeros behind the cut; the order of these steps keeps them from being seen.
+ */
+static void run_mend(void *arg)
+{
+	const struct models_options *o;
+	struct model *m = arg;
+	struct model_waiter *waiters;
+
+	o = &m->set->options;
+	breaker_mend_begin(&m->breaker);
+	o->forget_pages(o->forget_arg, m->node->ino, breaker_size(&m->breaker));
+	breaker_mend_end(&m->breaker);
+	o->forget_pages(o->forget_arg, m->node->ino, m->node->size);
+	pthread_mutex_lock(&m->lock);
+	m->state = MODEL_OPEN;
+	waiters = steal_ptr(m->waiters);
+	pthread_mutex_unlock(&m->lock);
+	tell_waiters(m, waiters, 0);
+	count_busy(m->set, -1);
+}
+
+/* 1: open, nothing to wait for. 0: queued, and somebody is at work. Under the lock. */
 static int join_opening(struct model *m, struct model_waiter *w)
 {
+	bool cut = m->state == MODEL_OPEN && breaker_size(&m->breaker) != UINT64_MAX;
+
 	if (atomic_load(&m->set->stopping))
 		return -ECANCELED;
-	if (m->state == MODEL_CLOSED) {
+	if (m->state == MODEL_OPEN) {
+		int r = read_file_poisoned(m->file, NULL);
+
+		if (r < 0 || !cut)
+			return r < 0 ? r : 1;
+	}
+	if (m->state == MODEL_CLOSED || cut) {
 		int r;
 
 		count_busy(m->set, 1);
-		r = pool_submit(m->set->openers, run_open, m);
+		r = pool_submit(m->set->openers, cut ? run_mend : run_open, m);
 		if (r < 0) {
 			count_busy(m->set, -1);
 			return r;
 		}
-		m->state = MODEL_OPENING;
+		m->state = cut ? MODEL_MENDING : MODEL_OPENING;
 	}
 	w->next = m->waiters;
 	m->waiters = w;
@@ -272,24 +303,18 @@ static int join_opening(struct model *m, struct model_waiter *w)
 void model_open(struct model *m, model_opened *opened, void *arg)
 {
 	struct model_waiter *w = calloc(1, sizeof(*w));
-	int r = w ? 0 : -ENOMEM;
-	bool open;
+	int r = -ENOMEM;
 
-	pthread_mutex_lock(&m->lock);
-	open = m->state == MODEL_OPEN;
-	if (r == 0 && !open) {
+	if (w) {
 		*w = (struct model_waiter){NULL, opened, arg};
+		pthread_mutex_lock(&m->lock);
 		r = join_opening(m, w);
-		if (r == 0)
-			w = NULL; /* the queue's */
+		pthread_mutex_unlock(&m->lock);
 	}
-	pthread_mutex_unlock(&m->lock);
+	if (r == 0)
+		return;
 	free(w);
-	if (open)
-		/* Its size may be cut in the kernel by now: see breaker.h. */
-		r = read_file_poisoned(m->file, NULL);
-	if (open || r < 0)
-		opened(arg, m, open_errno(r));
+	opened(arg, m, r > 0 ? 0 : open_errno(r));
 }
 
 bool model_open_cancel(struct model *m, const void *arg)
@@ -329,7 +354,12 @@ bool model_is_cut(struct model *m, uint64_t offset)
 	return breaker_is_cut(&m->breaker, offset);
 }
 
-bool model_uncut(struct model *m)
+void model_answered(struct model *m)
 {
-	return read_file_poisoned(m->file, NULL) == 0 && breaker_reset(&m->breaker);
+	breaker_answered(&m->breaker);
+}
+
+uint64_t model_size(struct model *m)
+{
+	return MIN(m->node->size, breaker_size(&m->breaker));
 }

@@ -29,6 +29,10 @@ struct models_options {
 	enum measure_mode measure;
 	unsigned pcr;
 	struct measure_options measure_options;
+	/* Has the kernel drop its pages of a file from offset on, and what it knows of its size.
+	 * May wait for reads that are under way. */
+	void (*forget_pages)(void *arg, uint64_t ino, uint64_t offset);
+	void *forget_arg;
 };
 
 int models_new(const struct models_options *options, struct models **ret);
@@ -58,13 +62,15 @@ struct read_file *model_file(struct model *m);
 const struct view_node *model_node(const struct model *m);
 
 /*
- * A read of an open model failed at offset. Logs it (a poisoned file once, other errors now and
- * then). True: answer with end of file, see breaker.h.
+ * End of file instead of errors without end, see breaker.h. Both: true: answer with 0 bytes and
+ * then call model_answered(). model_read_failed() also logs (a poisoned file once, other errors now
+ * and then).
  */
-bool model_read_failed(struct model *m, uint64_t offset, int code, const struct error *err);
 bool model_is_cut(struct model *m, uint64_t offset);
-/* Undoes a cut of a file that is not poisoned; true: the kernel must forget the size it has. */
-bool model_uncut(struct model *m);
+bool model_read_failed(struct model *m, uint64_t offset, int code, const struct error *err);
+void model_answered(struct model *m);
+/* The size that attributes have to show. */
+uint64_t model_size(struct model *m);
 
 DEFINE_CLEANUP(struct models *, models_free)
 

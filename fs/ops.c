@@ -30,13 +30,17 @@ const struct view_node *ops_node(fuse_req_t req, fuse_ino_t ino)
 
 static void fill_stat(const struct ops_context *c, const struct view_node *n, struct stat *st)
 {
+	uint64_t size = 0;
+
+	if (n->kind == VIEW_FILE)
+		size = model_size(models_get(c->models, n));
 	*st = (struct stat){
 		.st_ino = n->ino,
 		.st_uid = c->config->uid,
 		.st_gid = c->config->gid,
 		.st_blksize = BLOCK_SIZE,
-		.st_size = (off_t)n->size,
-		.st_blocks = (blkcnt_t)((n->size + SECTOR_SIZE - 1) / SECTOR_SIZE),
+		.st_size = (off_t)size,
+		.st_blocks = (blkcnt_t)((size + SECTOR_SIZE - 1) / SECTOR_SIZE),
 		.st_mtim = {n->mtime_ns / 1000000000, n->mtime_ns % 1000000000},
 	};
 	st->st_atim = st->st_ctim = st->st_mtim;
@@ -61,14 +65,13 @@ static void fill_entry(const struct ops_context *c, const struct view_node *n,
 
 static void ops_init(void *userdata, struct fuse_conn_info *conn)
 {
+	/* Not FUSE_CAP_EXPLICIT_INVAL_DATA: when a cut file grows back, the kernel drops its pages.
+	 */
 	conn->want &= ~(unsigned)(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_SPLICE_READ |
 				  FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
 	conn->want |= conn->capable &
 		      (FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS |
 		       FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO);
-#ifdef FUSE_CAP_EXPLICIT_INVAL_DATA
-	conn->want |= conn->capable & FUSE_CAP_EXPLICIT_INVAL_DATA;
-#endif
 	conn->max_background = BACKGROUND_MAX;
 	conn->congestion_threshold = BACKGROUND_MAX * 3 / 4;
 	conn->time_gran = 1;

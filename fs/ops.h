@@ -22,4 +22,7 @@ struct ops_context {
 
 extern const struct fuse_lowlevel_ops sealedfs_ops;
 
+/* For struct models_options; arg: the context. */
+void ops_forget_pages(void *arg, uint64_t ino, uint64_t offset);
+
 #endif

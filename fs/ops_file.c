@@ -31,10 +31,6 @@ static void open_ended(void *arg, struct model *m, int code)
 		fuse_reply_err(req, -code);
 		return;
 	}
-	/* A cut has left the kernel with a size that is too small. */
-	if (model_uncut(m))
-		(void)fuse_lowlevel_notify_inval_inode(ops_context(req)->session,
-						       model_node(m)->ino, -1, 0);
 	/* -ENOENT here: interrupted meanwhile. Nothing was counted, so nothing is to be undone. */
 	(void)fuse_reply_open(req, &fi);
 }
@@ -72,6 +68,12 @@ static void reply_pieces(fuse_req_t req, const struct read_result *result)
 	fuse_reply_iov(req, iov, (int)result->count);
 }
 
+static void reply_end(fuse_req_t req, struct model *m)
+{
+	fuse_reply_buf(req, NULL, 0);
+	model_answered(m);
+}
+
 void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
 {
 	struct model *m = (struct model *)(uintptr_t)fi->fh;
@@ -84,7 +86,7 @@ void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct 
 		return;
 	}
 	if (model_is_cut(m, (uint64_t)offset)) {
-		fuse_reply_buf(req, NULL, 0);
+		reply_end(req, m);
 		return;
 	}
 	if (!atomic_load(&ops_context(req)->leaving))
@@ -93,8 +95,15 @@ void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct 
 		reply_pieces(req, &result);
 		read_result_clear(&result);
 	} else if (model_read_failed(m, (uint64_t)offset, r, &err)) {
-		fuse_reply_buf(req, NULL, 0);
+		reply_end(req, m);
 	} else {
 		fuse_reply_err(req, r == -ENOMEM ? ENOMEM : EIO);
 	}
+}
+
+void ops_forget_pages(void *arg, uint64_t ino, uint64_t offset)
+{
+	struct ops_context *c = arg;
+
+	(void)fuse_lowlevel_notify_inval_inode(c->session, ino, (off_t)offset, 0);
 }
