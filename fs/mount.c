@@ -41,7 +41,7 @@ struct mount {
 static char last_fuse_message[256];
 static bool capture_fuse_messages;
 
-static void fuse_message(enum fuse_log_level level, const char *fmt, va_list ap)
+_printf_(2, 0) static void fuse_message(enum fuse_log_level level, const char *fmt, va_list ap)
 {
 	char line[sizeof(last_fuse_message)];
 

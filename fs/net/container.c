@@ -65,7 +65,7 @@ bool container_uri_allowed(const char *uri)
 static int build_uri(char **ret, struct error *err)
 {
 	const char *relative = env(relative_variable), *full = env(full_variable);
-	_cleanup_free_ char *checked = NULL;
+	_cleanup_free_ char *uri = NULL;
 
 	if (relative && relative[0] != '/')
 		return error_set(err, -EINVAL, "%s must begin with /", relative_variable);
@@ -74,15 +74,16 @@ static int build_uri(char **ret, struct error *err)
 				 "%s: only https, loopback and the container agents' addresses "
 				 "may be asked",
 				 full_variable);
-	if (asprintf(ret, "%s%s", relative ? "http://169.254.170.2" : full,
+	if (asprintf(&uri, "%s%s", relative ? "http://169.254.170.2" : full,
 		     relative ? relative : "") < 0) {
-		*ret = NULL;
+		uri = NULL;
 		return error_set(err, -ENOMEM, "out of memory for container credentials");
 	}
-	for (const char *p = *ret; *p; p++)
+	for (const char *p = uri; *p; p++)
 		if (*p <= ' ' || *p > '~' || *p == '@')
 			return error_set(err, -EINVAL,
 					 "the container credentials URI is malformed");
+	*ret = steal_ptr(uri);
 	return 0;
 }
 

@@ -164,8 +164,8 @@ static void test_refused(void **state)
 		"bf 6b4174746573746174696f6e a1 68646f63756d656e74 4100 00 00 ff", /* more keys */
 		"a1 654572726f72 a0", /* error is not a text */
 		/* the request, left as it was */
-		"a16b4174746573746174696f6ea369757365725f64617461f6656e6f6e6365f66a7075626c69635f6b"
-		"6579f6",
+		("a16b4174746573746174696f6ea369757365725f64617461f6656e6f6e6365f66a7075626c69635f6b"
+		 "6579f6"),
 	};
 
 	for (size_t n = 0; n < ARRAY_LEN(bad); n++) {

@@ -52,7 +52,7 @@ static void zeros_must_be_zero(void **state)
 
 static void stores_and_loads_agree(void **state)
 {
-	uint8_t buf[8];
+	uint8_t buf[8] = {0};
 	struct cursor c = cursor_init(buf, sizeof(buf));
 
 	put_le64(buf, 0x0102030405060708);

@@ -190,8 +190,8 @@ static void reads_upload_ids(void **state)
 	static const char *const bad[] = {
 		"<InitiateMultipartUploadResult/>",
 		"<InitiateMultipartUploadResult><UploadId/></InitiateMultipartUploadResult>",
-		"<InitiateMultipartUploadResult><UploadId>a</UploadId><UploadId>b</UploadId>"
-		"</InitiateMultipartUploadResult>",
+		("<InitiateMultipartUploadResult><UploadId>a</UploadId><UploadId>b</UploadId>"
+		 "</InitiateMultipartUploadResult>"),
 		"<UploadId>a</UploadId>",
 		"<Error/>",
 	};
