@@ -133,12 +133,12 @@ static void test_names_that_cannot_be_shown(void **state)
 	const char *good[] = {"fine.seal", "....seal", ".hidden.seal", longest};
 
 	memset(longest, 'x', 255);
-	strcat(longest, ".seal");
+	memcpy(longest + 255, ".seal", sizeof(".seal"));
 	memset(longer, 'x', 256);
-	strcat(longer, ".seal");
+	memcpy(longer + 256, ".seal", sizeof(".seal"));
 	for (size_t i = 0; i < 66; i++)
-		strcat(deep, "d/");
-	strcat(deep, "f.seal");
+		memcpy(deep + 2 * i, "d/", 2);
+	memcpy(deep + (size_t)2 * 66, "f.seal", sizeof("f.seal"));
 	for (size_t i = 0; i < ARRAY_LEN(hidden); i++) {
 		const char *names[] = {hidden[i], "fine.seal"};
 		_cleanup_(view_freep) struct view *v = build(names, 2);
