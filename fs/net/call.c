@@ -48,8 +48,11 @@ void call_copy_text(char *dst, size_t size, const char *src)
 {
 	size_t i;
 
-	for (i = 0; src && src[i] && i + 1 < size; i++)
-		dst[i] = (char)((unsigned char)src[i] < 0x20 || src[i] == 0x7f ? '?' : src[i]);
+	for (i = 0; src && src[i] && i + 1 < size; i++) {
+		dst[i] = src[i];
+		if ((unsigned char)src[i] < 0x20 || src[i] == 0x7f)
+			dst[i] = '?';
+	}
 	dst[i] = '\0';
 }
 

@@ -95,7 +95,8 @@ int clock_parse_rfc3339(const char *text, int64_t *ret_s)
 
 int clock_parse_http(const char *text, int64_t *ret_s)
 {
-	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+	static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+					 "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 	int fields[6] = {0};
 
 	/* The day of the week says nothing new; only its shape is checked. */
@@ -104,9 +105,9 @@ int clock_parse_http(const char *text, int64_t *ret_s)
 	text += 4;
 	if (scan_digits(&text, " dd ", fields) < 0)
 		return -EPROTO;
-	for (size_t m = 0; m < 12; m++)
-		if (strncmp(text, months + 3 * m, 3) == 0)
-			fields[1] = (int)m + 1;
+	for (int m = 0; m < 12; m++)
+		if (strncmp(text, months[m], 3) == 0)
+			fields[1] = m + 1;
 	if (fields[1] == 0)
 		return -EPROTO;
 	text += 3;

@@ -248,7 +248,7 @@ static int64_t spread_s(void)
 	return r % RETRY_SPREAD_S;
 }
 
-/* Called with the lock held; puts what a renewal brought in its place. NULL: nothing. */
+/* Called with the lock held; puts what a renewal brought (NULL: nothing) in its place. */
 static void store(struct credential_chain *chain, struct credentials *fresh)
 {
 	int64_t now_s = clock_now_s();

@@ -99,6 +99,14 @@ static int ask(struct imds *m, const char *method, const char *path,
 	}
 }
 
+/* The body as text; NULL when it is empty or has a NUL in it. */
+static char *answer_text(const struct http_response *resp)
+{
+	char *text = (char *)resp->body;
+
+	return text && text[0] && strlen(text) == resp->body_size ? text : NULL;
+}
+
 /* Header values and path parts must be printable and without spaces. */
 static bool is_plain_text(const char *s)
 {
@@ -113,6 +121,7 @@ static int fetch_token(struct imds *m, char **ret, struct error *err)
 	const struct http_header ttl = {"x-aws-ec2-metadata-token-ttl-seconds", TOKEN_TTL};
 	_cleanup_http_response_ struct http_response resp = {0};
 	int r = ask(m, "PUT", "/latest/api/token", &ttl, &resp, err);
+	const char *token;
 
 	if (r < 0)
 		return r;
@@ -125,10 +134,10 @@ static int fetch_token(struct imds *m, char **ret, struct error *err)
 	if (resp.status != 200)
 		return error_set(err, -EREMOTEIO, "instance metadata: no session token (%d)",
 				 resp.status);
-	if (resp.body_size == 0 || resp.body_size > TOKEN_SIZE_MAX ||
-	    strlen((char *)resp.body) != resp.body_size || !is_plain_text((char *)resp.body))
+	token = answer_text(&resp);
+	if (!token || resp.body_size > TOKEN_SIZE_MAX || !is_plain_text(token))
 		return error_set(err, -EREMOTEIO, "instance metadata: malformed session token");
-	*ret = strdup((char *)resp.body);
+	*ret = strdup(token);
 	return *ret ? 0 : error_set(err, -ENOMEM, "out of memory for a metadata token");
 }
 
@@ -148,7 +157,7 @@ static int get_token(struct imds *m, const char *refused, char **ret, struct err
 		return 0;
 	}
 	r = fetch_token(m, &fresh, err);
-	if (r < 0)
+	if (!fresh)
 		return r;
 	pthread_mutex_lock(&m->lock);
 	wipe_text(m->token);
@@ -159,8 +168,12 @@ static int get_token(struct imds *m, const char *refused, char **ret, struct err
 	return 0;
 }
 
-/* GET with a token; a 401 means that it has expired: once more with a new one. */
-static int get(struct imds *m, const char *path, struct http_response *ret, struct error *err)
+/*
+ * GET with a token; a 401 means that it has expired: once more with a new one. *ret_text points
+ * into *ret. -ENOENT sets no message.
+ */
+static int get(struct imds *m, const char *path, struct http_response *ret, char **ret_text,
+	       struct error *err)
 {
 	_cleanup_(wipe_textp) char *token = NULL;
 	int r;
@@ -170,7 +183,7 @@ static int get(struct imds *m, const char *path, struct http_response *ret, stru
 				 "instance metadata: disabled by "
 				 "AWS_EC2_METADATA_DISABLED");
 	r = get_token(m, NULL, &token, err);
-	if (r < 0)
+	if (!token)
 		return r;
 	r = ask(m, "GET", path, &(struct http_header){"x-aws-ec2-metadata-token", token}, ret, err);
 	if (r >= 0 && ret->status == 401) {
@@ -178,7 +191,7 @@ static int get(struct imds *m, const char *path, struct http_response *ret, stru
 
 		http_response_clear(ret);
 		r = get_token(m, token, &fresh, err);
-		if (r < 0)
+		if (!fresh)
 			return r;
 		r = ask(m, "GET", path, &(struct http_header){"x-aws-ec2-metadata-token", fresh},
 			ret, err);
@@ -190,8 +203,8 @@ static int get(struct imds *m, const char *path, struct http_response *ret, stru
 	if (ret->status == 401 || ret->status == 403)
 		return error_set(err, -EKEYREJECTED, "instance metadata: %s refused (%d)", path,
 				 ret->status);
-	if (ret->status != 200 || ret->body_size == 0 ||
-	    strlen((char *)ret->body) != ret->body_size)
+	*ret_text = ret->status == 200 ? answer_text(ret) : NULL;
+	if (!*ret_text)
 		return error_set(err, -EREMOTEIO, "instance metadata: %s: unusable answer (%d)",
 				 path, ret->status);
 	return 0;
@@ -201,18 +214,17 @@ int imds_credentials(struct imds *m, struct credentials **ret, struct error *err
 {
 	_cleanup_http_response_ struct http_response role = {0}, keys = {0};
 	_cleanup_text_ struct text path = {0};
-	char *name;
+	char *name = NULL, *document = NULL;
 	int r;
 
-	r = get(m, role_path, &role, err);
+	r = get(m, role_path, &role, &name, err);
 	if (r == -ENOENT) {
 		error_hint(err, "attach an IAM role to this instance");
 		return error_set(err, -EINVAL, "instance metadata: this instance has no IAM role");
 	}
-	if (r < 0)
+	if (!name)
 		return r;
 	/* One role an instance; a list would have line ends. */
-	name = (char *)role.body;
 	name[strcspn(name, "\r\n")] = '\0';
 	if (!name[0] || !is_plain_text(name))
 		return error_set(err, -EREMOTEIO, "instance metadata: malformed role name");
@@ -220,23 +232,24 @@ int imds_credentials(struct imds *m, struct credentials **ret, struct error *err
 	text_append_uri(&path, name, strlen(name), false);
 	if (path.failed)
 		return error_set(err, -ENOMEM, "out of memory for a metadata request");
-	r = get(m, path.data, &keys, err);
-	if (r < 0)
+	r = get(m, path.data, &keys, &document, err);
+	if (!document)
 		return error_set(err, r == -ENOENT ? -EINVAL : r,
 				 "instance metadata: no keys for role %.100s", name);
-	r = credentials_parse_json(keys.body, keys.body_size, "instance metadata", ret, err);
+	r = credentials_parse_json(document, strlen(document), "instance metadata", ret, err);
 	return r < 0 ? error_prefix(err, r, "instance metadata: role %.100s", name) : 0;
 }
 
 int imds_region(struct imds *m, char **ret, struct error *err)
 {
 	_cleanup_http_response_ struct http_response resp = {0};
-	int r = get(m, "/latest/meta-data/placement/region", &resp, err);
+	char *region = NULL;
+	int r = get(m, "/latest/meta-data/placement/region", &resp, &region, err);
 
-	if (r < 0)
+	if (!region)
 		return error_set(err, r, "instance metadata: no region");
-	if (!endpoint_region_valid((char *)resp.body))
+	if (!endpoint_region_valid(region))
 		return error_set(err, -EREMOTEIO, "instance metadata: malformed region");
-	*ret = strdup((char *)resp.body);
+	*ret = strdup(region);
 	return *ret ? 0 : error_set(err, -ENOMEM, "out of memory for the region");
 }

@@ -126,15 +126,16 @@ char *text_steal(struct text *t)
 	return s;
 }
 
-static int hex_digit(char c)
+/* 16 when it is none. */
+static unsigned hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')
-		return c - '0';
+		return (unsigned)(c - '0');
 	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
+		return (unsigned)(c - 'a') + 10;
 	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
+		return (unsigned)(c - 'A') + 10;
+	return 16;
 }
 
 ssize_t uri_decode(char *s, bool plus)
@@ -142,17 +143,20 @@ ssize_t uri_decode(char *s, bool plus)
 	char *out = s;
 
 	for (const char *p = s; *p; p++) {
-		int high, low;
+		unsigned high, low;
 
 		if (*p != '%') {
-			*out++ = (char)(plus && *p == '+' ? ' ' : *p);
+			*out = *p;
+			if (plus && *p == '+')
+				*out = ' ';
+			out++;
 			continue;
 		}
 		high = hex_digit(p[1]);
-		low = high < 0 ? -1 : hex_digit(p[2]);
-		if (low < 0)
+		low = high > 15 ? high : hex_digit(p[2]);
+		if (low > 15)
 			return -1;
-		*out++ = (char)(high << 4 | low);
+		*(unsigned char *)out++ = (unsigned char)(high << 4 | low);
 		p += 2;
 	}
 	*out = '\0';

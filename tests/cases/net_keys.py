@@ -15,7 +15,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import common  # noqa: E402
-import net  # noqa: E402
+import common_net  # noqa: E402
 
 BUCKET = common.BUCKET
 FILE_ID = "ab" * 32
@@ -31,7 +31,7 @@ class Imds(common.Emulator):
                     "AWS_EC2_METADATA_SERVICE_ENDPOINT": self.url}
 
 
-class KeysCase(net.NetCase):
+class KeysCase(common_net.NetCase):
     """With S3 to try the keys on."""
 
     PARTS = ("s3",)
@@ -85,7 +85,7 @@ class Instance(KeysCase):
         self.assertEqual(self.asked(), [])
 
     def test_never_through_a_proxy(self):
-        with net.RawServer(b"") as proxy:
+        with common_net.RawServer(b"") as proxy:
             self.good("keys", http_proxy=proxy.url, HTTP_PROXY=proxy.url, all_proxy=proxy.url)
             self.assertEqual(proxy.requests, [])
 
@@ -130,7 +130,7 @@ class Instance(KeysCase):
     def test_rotation_in_a_running_process(self):
         env = {**self.lab.env("owner"), **self.imds.env}
         env = {name: value for name, value in env.items() if value is not None}
-        with subprocess.Popen([net.PROBE, "repeat", BUCKET, "k"], env=env, text=True, bufsize=1,
+        with subprocess.Popen([common_net.PROBE, "repeat", BUCKET, "k"], env=env, text=True, bufsize=1,
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             def again():
                 process.stdin.write("x\n")
@@ -232,12 +232,12 @@ class Container(KeysCase):
         return result.err
 
     def test_never_through_a_proxy(self):
-        with net.RawServer(b"") as proxy:
+        with common_net.RawServer(b"") as proxy:
             self.good("keys", **self.agent(http_proxy=proxy.url))
             self.assertEqual(proxy.requests, [])
 
 
-class Kms(net.NetCase):
+class Kms(common_net.NetCase):
     PARTS = ("tpm", "kms")
 
     @classmethod
