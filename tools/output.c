@@ -126,6 +126,6 @@ const char *output_amount(double bytes, char out[OUTPUT_AMOUNT_SIZE])
 		u++;
 	}
 	(void)snprintf(out, OUTPUT_AMOUNT_SIZE, u > 0 && bytes < 9.95 ? "%.1f %s" : "%.0f %s",
-		       bytes, units[u]);
+		       bytes, u == 0 && bytes == 1 ? "byte" : units[u]);
 	return out;
 }
