@@ -44,20 +44,27 @@ static bool patience_wait(struct tpm_patience *p, unsigned deadline_ms)
 	return true;
 }
 
-bool tpm_again(TSS2_RC rc, struct tpm_patience *p)
+static bool is_busy(TSS2_RC rc)
 {
 	switch (TPM_RC_BASE(rc)) {
 	case TPM2_RC_RETRY:
 	case TPM2_RC_TESTING:
 	case TPM2_RC_YIELDED:
-		return patience_wait(p, BUSY_DEADLINE_MS);
+		return true;
 	default:
 		return false;
 	}
 }
 
+bool tpm_again(TSS2_RC rc, struct tpm_patience *p)
+{
+	return is_busy(rc) && patience_wait(p, BUSY_DEADLINE_MS);
+}
+
 int tpm_fail(struct error *err, int code, TSS2_RC rc, const char *what)
 {
+	if (code == -EIO && is_busy(rc))
+		code = -EBUSY;
 	return error_set(err, code, "%s: %s (0x%x)", what, Tss2_RC_Decode(rc), (unsigned)rc);
 }
 

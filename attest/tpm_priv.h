@@ -26,7 +26,8 @@ struct tpm {
 /* Closes and opens again through the same TCTI, in place. After an error t can only be closed. */
 int tpm_reopen(struct tpm *t, struct error *err);
 
-/* Sets "WHAT: TPM response in words (0x…)" and returns code. */
+/* Sets "WHAT: TPM response in words (0x…)" and returns code; -EBUSY for -EIO when the TPM said
+ * "again". */
 int tpm_fail(struct error *err, int code, TSS2_RC rc, const char *what);
 
 /* How long one caller has been waiting for a TPM that says "again". Zero-initialised. */

@@ -8,6 +8,7 @@ when its cause is gone.
 
 import os
 import struct
+import time
 
 import common
 from common import FAILURE, NOT_AUTHENTIC, OK, REFUSED, UNREACHABLE
@@ -206,6 +207,22 @@ class LyingTpm(Attested):
         full.stop()
         self.assert_works()
 
+    def test_tpm_that_is_never_free(self):
+        """It asks to come back for ever: we do, for 20 seconds."""
+        began = time.monotonic()
+        with self.lab.tpm.fault(op="vendor", kind="retry"):
+            result = self.lab.mount_fails(self.url, "unlock=mount", "event-log=" + self.events)
+        self.assert_result(result, UNREACHABLE, "TPM")
+        self.assertLess(time.monotonic() - began, 60)
+        self.assert_works()
+
+    def test_tpm_that_cuts_the_connection(self):
+        with self.lab.tpm.fault(op="vendor", kind="drop"):
+            result = self.lab.mount_fails(self.url, "unlock=mount", "event-log=" + self.events)
+        self.assertIn(result.code, (FAILURE, UNREACHABLE), result.err)
+        self.assertIn("TPM", result.err)
+        self.assert_works()
+
     def test_every_valid_form_of_document(self):
         for kind in ("definite", "tagged", "omit-null", "definite-outer", "indefinite-outer"):
             with self.subTest(kind=kind), self.lab.tpm.fault(op="vendor", kind=kind):
@@ -223,10 +240,15 @@ class LyingKms(Attested):
         self.assert_works()
 
     def test_envelopes_that_do_not_open(self):
-        for kind in ("garbage-cms", "truncated-cms", "wrong-recipient", "no-envelope"):
+        for kind in ("garbage-cms", "truncated-cms", "wrong-recipient"):
             with self.subTest(kind=kind), self.lab.kms.fault(op="Decrypt", kind=kind):
                 self.assert_refused(NOT_AUTHENTIC)
         self.assert_works()
+
+    def test_service_that_does_not_do_attestation(self):
+        """Such as other implementations of KMS's protocol: no answer that could be used."""
+        with self.lab.kms.fault(op="Decrypt", kind="no-envelope"):
+            self.assert_refused(UNREACHABLE, "attestation")
 
     def test_every_envelope_form(self):
         """Both BER forms, split or not: the emulator takes turns."""
