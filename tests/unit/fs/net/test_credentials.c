@@ -289,6 +289,7 @@ static void settings_that_are_refused(void **state)
 		{"AWS_METADATA_SERVICE_NUM_ATTEMPTS", "99"},
 		{"AWS_PROFILE", "absent"},
 	};
+	_cleanup_config_ struct aws_config both = {0};
 
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		_cleanup_config_ struct aws_config c = {0};
@@ -304,7 +305,7 @@ static void settings_that_are_refused(void **state)
 	clean_environment(NULL);
 	assert_int_equal(
 		aws_config_load(&(struct aws_options){.path_style = true, .virtual_host = true},
-				&(struct aws_config){0}, NULL),
+				&both, NULL),
 		-EINVAL);
 }
 
