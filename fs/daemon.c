@@ -192,7 +192,7 @@ int daemon_run(struct daemon *d, struct launch *launch, struct error *err)
 	if (!mount_stop(d->mount) || !models_idle(d->models, LINGER_MS))
 		/* Readers hold files open, and have had their errors; or a TPM does not answer. The
 		 * kernel wipes and frees the keys' pages with the process. */
-		_exit((int)error_exit_code(r));
+		_Exit((int)error_exit_code(r));
 	return r;
 }
 

@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define ARGS_MAX 16
+#define ARGS_MAX 32
 
 /* Parses "sealedfs" and the words of line, split at blanks. */
 static int parse(struct config *c, const char *line, struct error *err)

@@ -323,6 +323,10 @@ static void test_broken_models_stay_visible(void **state)
 	assert_broken(&s, NULL, -EPROTO, "malformed");
 	seal->size = 0;
 	assert_broken(&s, NULL, -EPROTO, "malformed");
+	s.model.seal = realloc(s.model.seal, s.model.seal_size + 1);
+	assert_non_null(s.model.seal);
+	s.model.seal[s.model.seal_size] = 0;
+	seal->data = s.model.seal;
 	seal->size = s.model.seal_size + 1;
 	assert_broken(&s, NULL, -EPROTO, "malformed");
 	seal->size = s.model.seal_size;
