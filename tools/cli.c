@@ -166,6 +166,7 @@ int cli_next(struct cli *cli, struct error *err)
 			return 0;
 		if (id == 'h') {
 			print_help(cli->verb);
+			cli->help_shown = true;
 			return -ECANCELED;
 		}
 		if (id == ':')

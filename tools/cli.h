@@ -41,6 +41,7 @@ struct cli {
 	char **argv;
 	const char *value; /* of the option that cli_next() returned */
 	bool json, quiet;
+	bool help_shown;
 	bool failure_reported; /* the JSON result says it already */
 	struct aws_options aws_options;
 	struct aws *aws; /* made by cli_aws() */

@@ -87,6 +87,14 @@ int interrupt_check(struct error *err)
 	return error_set(err, -EINTR, "interrupted by SIG%s", sigabbrev_np(number));
 }
 
+int interrupt_translate(int code, struct error *err)
+{
+	if (code == 0 || interrupt_check(NULL) == 0)
+		return code;
+	error_clear(err);
+	return interrupt_check(err);
+}
+
 int interrupt_hook(void (*fn)(void *ctx), void *ctx)
 {
 	int r = -ENOSPC;

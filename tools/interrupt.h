@@ -14,6 +14,9 @@
 int interrupt_setup(void);
 /* -EINTR with a message when a signal came, else 0. Any thread. */
 int interrupt_check(struct error *err);
+/* What cut a call short: when code is an error and a signal came, the error becomes that of
+ * interrupt_check(). Returns the code that holds. */
+int interrupt_translate(int code, struct error *err);
 /*
  * The hooks are called once each, in the signal's thread, at once if it came already. What they
  * use must live until interrupt_unhook(), after which they are not running.

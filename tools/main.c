@@ -44,17 +44,13 @@ static int run_verb(const struct verb *verb, int argc, char **argv)
 		cli.json = cli.json || strcmp(argv[i], "--json") == 0;
 	r = verb->run(&cli, &err);
 	cli_clear(&cli);
-	if (r == -ECANCELED && !err.code)
+	if (cli.help_shown)
 		r = 0;
 	if (r == 0)
 		r = output_finish(&err);
 	if (r == 0)
 		return EXIT_CODE_OK;
-	/* A network call that Ctrl-C cut short reports that, not its own end. */
-	if (interrupt_check(NULL) < 0) {
-		error_clear(&err);
-		r = interrupt_check(&err);
-	}
+	r = interrupt_translate(r, &err);
 	if (cli.json && !cli.failure_reported)
 		output_json_error(&err, r);
 	log_error_object(LOG_ERR, &err, r, verb->name);

@@ -213,6 +213,7 @@ static int seal_all(const struct settings *s, struct cli *cli, const struct seal
 		r = interrupt_check(err);
 		if (r == 0)
 			r = seal_entry(s, cli, req, &s->plan.entries[i], &results, err);
+		r = interrupt_translate(r, err);
 		if (r < 0 && i > 0)
 			log_notice("%zu of %zu files were sealed before the failure", i,
 				   s->plan.count);

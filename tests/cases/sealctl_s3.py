@@ -252,7 +252,7 @@ class Faults(Base):
                                ("PUT .*seal$", False)):
             with self.lab.s3.fault(match=match, kind="slow", ms=5000):
                 child = start(self.lab, "seal", path, self.lab.s3_url(self.prefix + "/"),
-                              "--key-file", self.key)
+                              "--key-file", self.key, "--json")
                 common.wait_for("request", lambda: json.loads(
                     self.lab.s3.ask("GET", "fault"))[0]["hits"] > 0, child)
                 started = time.monotonic()
@@ -265,6 +265,7 @@ class Faults(Base):
                                  {"m.gguf": "ok"})
             else:
                 self.assert_result(done, FAILURE, "interrupted by SIGINT")
+                self.assertEqual(json.loads(done.out)["error"]["code"], "EINTR")
                 self.assert_nothing()
 
     def test_a_second_signal_ends_it_at_once(self):
