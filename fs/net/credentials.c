@@ -27,6 +27,8 @@
 #define RETRY_AFTER_FAILURE_S 60
 #define RETRY_AFTER_STALE_S 600
 #define RETRY_SPREAD_S 120
+/* Refused keys for which the source had no others: it is left alone for so long. */
+#define FUTILE_MS 5000
 
 struct credential_chain {
 	const struct aws_config *config;
@@ -38,6 +40,7 @@ struct credential_chain {
 	struct credentials *current;
 	bool renewing;
 	int64_t renew_at_s;	 /* not before */
+	int64_t futile_until_ms; /* monotonic; until then refused keys are not renewed */
 	unsigned generation;	 /* counts renewals, good or bad */
 	struct error last_error; /* of the last renewal */
 };
@@ -297,6 +300,19 @@ static bool same_keys(const struct credentials *a, const struct credentials *b)
 		      b->session_token ? b->session_token : "") == 0;
 }
 
+/* Called with the lock held. Whoever comes first asks the sources, the others wait for it. */
+static void renew_now(struct credential_chain *chain, const struct credentials *rejected)
+{
+	unsigned generation = chain->generation;
+
+	if (!chain->renewing)
+		renew(chain);
+	while (chain->generation == generation)
+		pthread_cond_wait(&chain->renewed, &chain->lock);
+	if (rejected && chain->current && same_keys(rejected, chain->current))
+		chain->futile_until_ms = clock_monotonic_ms() + FUTILE_MS;
+}
+
 int credential_chain_get(struct credential_chain *chain, const struct credentials *rejected,
 			 struct credentials **ret, struct error *err)
 {
@@ -304,17 +320,13 @@ int credential_chain_get(struct credential_chain *chain, const struct credential
 	struct error last;
 
 	pthread_mutex_lock(&chain->lock);
-	if (!chain->current || (rejected && same_keys(rejected, chain->current))) {
-		unsigned generation = chain->generation;
-
-		/* Nothing to sign with: whoever comes first asks, the others wait for it. */
-		if (!chain->renewing)
-			renew(chain);
-		while (chain->generation == generation)
-			pthread_cond_wait(&chain->renewed, &chain->lock);
-	} else if (!chain->renewing && clock_now_s() >= chain->renew_at_s) {
+	if (!chain->current)
+		renew_now(chain, NULL);
+	else if (rejected && same_keys(rejected, chain->current) &&
+		 clock_monotonic_ms() >= chain->futile_until_ms)
+		renew_now(chain, rejected);
+	else if (!rejected && !chain->renewing && clock_now_s() >= chain->renew_at_s)
 		renew(chain);
-	}
 	last = chain->last_error;
 	if (chain->current)
 		found = credentials_ref(chain->current);

@@ -26,7 +26,7 @@ class NetCase(common.Case):
     ENDPOINT = None  # set by classes with a server of their own
 
     def probe(self, *argv, data=None, **env):
-        extra = {"PROBE_STALL_MS": "2000"}
+        extra = {"PROBE_STALL_MS": "4000"}
         if self.ENDPOINT:
             extra["AWS_ENDPOINT_URL_S3"] = self.ENDPOINT
         settings = {**self.lab.env("owner", extra=extra), **env}
