@@ -29,7 +29,6 @@
 #define VENDOR_AWS_NSM_REQUEST 0x20000001
 #define VENDOR_COMMAND_SIZE 31
 #define VENDOR_RESPONSE_MAX 4096
-#define RESPONSE_HEADER_SIZE 10
 
 static uint32_t index_of_path(const char *path)
 {

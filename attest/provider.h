@@ -10,8 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ATTEST_FIELD_MAX 1024	  /* bytes of each optional field */
-#define ATTEST_DOCUMENT_MAX 16384 /* bytes of a whole document */
+#define ATTEST_FIELD_MAX 1024 /* bytes of each optional field */
 
 struct attest_request {
 	const uint8_t *user_data; /* each may be NULL with size 0: absent */

@@ -102,11 +102,6 @@ struct model *models_get(struct models *m, const struct view_node *file)
 	return &m->items[file->file_index];
 }
 
-const struct view_node *model_node(const struct model *m)
-{
-	return m->node;
-}
-
 struct read_file *model_file(struct model *m)
 {
 	return m->file;

@@ -59,7 +59,6 @@ bool model_open_cancel(struct model *m, const void *arg);
 
 /* The plaintext, once an open has succeeded. */
 struct read_file *model_file(struct model *m);
-const struct view_node *model_node(const struct model *m);
 
 /*
  * End of file instead of errors without end, see breaker.h. Both: true: answer with 0 bytes and

@@ -129,11 +129,6 @@ bool profile_exists(const struct profile *p)
 	       ini_has_section(p->credentials, p->name);
 }
 
-const char *profile_name(const struct profile *p)
-{
-	return p->name;
-}
-
 const char *profile_get(const struct profile *p, const char *name)
 {
 	const char *value = ini_get(p->credentials, p->name, NULL, name);

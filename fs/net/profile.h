@@ -16,7 +16,6 @@ struct profile;
 int profile_load(const char *name, struct profile **ret, struct error *err);
 void profile_free(struct profile *p);
 bool profile_exists(const struct profile *p);
-const char *profile_name(const struct profile *p);
 /* NULL: not set. */
 const char *profile_get(const struct profile *p, const char *name);
 /* A nested setting, like addressing_style under `s3 =`. */
