@@ -223,7 +223,7 @@ class Machine:
     def _enter(self, argv, **how):
         return subprocess.Popen(
             ["nsenter", "--target", str(self._init_pid() or 0), "--mount", "--pid", "--uts",
-             "--ipc", "--cgroup", "--wd=/", "--", "env", "-i", "LC_ALL=C.UTF-8",
+             "--ipc", "--cgroup", "--root", "--wd", "--", "env", "-i", "LC_ALL=C.UTF-8",
              "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "SYSTEMD_PAGER=", *argv],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
             preexec_fn=self._join("visitors"), **how)
