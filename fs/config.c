@@ -6,315 +6,14 @@
  */
 #include "fs/config.h"
 
+#include "fs/config_file.h"
+#include "fs/config_options.h"
+
 #include "crypto/base/log.h"
 
 #include <errno.h>
 #include <getopt.h>
-#include <stddef.h>
 #include <string.h>
-
-enum option_kind {
-	OPT_FLAG,    /* sets a bool */
-	OPT_STRING,  /* char *, the last one wins */
-	OPT_LIST,    /* struct config_list */
-	OPT_PARSED,  /* has its own function */
-	OPT_KERNEL,  /* handed to the kernel's mount as it is */
-	OPT_IGNORED, /* for mount(8) and systemd */
-	OPT_REFUSED, /* known, and impossible here */
-};
-
-struct option_spec {
-	const char *name;
-	enum option_kind kind;
-	size_t offset;
-	int (*parse)(struct config *c, const char *value, struct error *err);
-};
-
-static int bad_value(struct error *err, const char *name, const char *value, const char *want)
-{
-	return error_set(err, -EINVAL, "option %s=%s: %s", name, value, want);
-}
-
-static int parse_measure(struct config *c, const char *value, struct error *err)
-{
-	if (measure_mode_parse(value, &c->measure) < 0)
-		return bad_value(err, "measure", value,
-				 "must be verity, sha384, sha256, declared or none");
-	return 0;
-}
-
-/* A whole decimal or octal number, nothing around it. */
-static int parse_number(const char *text, int base, unsigned long max, unsigned long *ret)
-{
-	char *end = NULL;
-	unsigned long v;
-
-	if (text[0] < '0' || text[0] > '9')
-		return -EINVAL;
-	errno = 0;
-	v = strtoul(text, &end, base);
-	if (errno || *end || v > max)
-		return -EINVAL;
-	*ret = v;
-	return 0;
-}
-
-static int parse_pcr(struct config *c, const char *value, struct error *err)
-{
-	unsigned long v;
-
-	if (parse_number(value, 10, PCR_COUNT - 1, &v) < 0 || !pcr_is_allowed((unsigned)v))
-		return bad_value(err, "pcr", value,
-				 "must be 0 to 15; software can reset 16 and 23, and 17 to 22 "
-				 "belong to the processor");
-	c->pcr = (unsigned)v;
-	return 0;
-}
-
-static int parse_unlock(struct config *c, const char *value, struct error *err)
-{
-	if (strcmp(value, "open") != 0 && strcmp(value, "mount") != 0)
-		return bad_value(err, "unlock", value, "must be open or mount");
-	c->unlock_at_mount = strcmp(value, "mount") == 0;
-	return 0;
-}
-
-static int parse_attest(struct config *c, const char *value, struct error *err)
-{
-	if (strcmp(value, "nitrotpm") != 0 && strcmp(value, "none") != 0)
-		return bad_value(err, "attest", value, "must be nitrotpm or none");
-	c->attest = strcmp(value, "none") == 0 ? CONFIG_ATTEST_NONE : CONFIG_ATTEST_NITROTPM;
-	return 0;
-}
-
-static int parse_memory(struct config *c, const char *value, struct error *err)
-{
-	static const char units[] = "KMG";
-	_cleanup_free_ char *digits = strdup(value);
-	size_t len = strlen(value);
-	const char *unit = len ? strchr(units, value[len - 1]) : NULL;
-	unsigned shift = 0;
-	unsigned long v;
-
-	if (!digits)
-		return -ENOMEM;
-	if (unit && *unit) {
-		shift = 10 * (unsigned)(unit - units + 1);
-		digits[len - 1] = '\0';
-	}
-	if (parse_number(digits, 10, CONFIG_MEMORY_MAX >> shift, &v) < 0 ||
-	    (size_t)v << shift < CONFIG_MEMORY_MIN)
-		return bad_value(err, "memory", value,
-				 "must be a size from 32M to 64G, as in 256M or 2G");
-	c->memory_bytes = (size_t)v << shift;
-	return 0;
-}
-
-static int parse_uid(struct config *c, const char *value, struct error *err)
-{
-	unsigned long v;
-
-	if (parse_number(value, 10, UINT32_MAX - 1, &v) < 0)
-		return bad_value(err, "uid", value, "must be a number");
-	c->uid = (uid_t)v;
-	return 0;
-}
-
-static int parse_gid(struct config *c, const char *value, struct error *err)
-{
-	unsigned long v;
-
-	if (parse_number(value, 10, UINT32_MAX - 1, &v) < 0)
-		return bad_value(err, "gid", value, "must be a number");
-	c->gid = (gid_t)v;
-	return 0;
-}
-
-static int parse_mode(struct config *c, const char *value, struct error *err)
-{
-	unsigned long v;
-
-	if (parse_number(value, 8, 0777, &v) < 0)
-		return bad_value(err, "mode", value, "must be octal permission bits, as in 0440");
-	c->mode = (mode_t)v;
-	return 0;
-}
-
-#define FIELD(name) offsetof(struct config, name)
-
-static const struct option_spec specs[] = {
-	{"owner-key", OPT_LIST, FIELD(owner_keys), NULL},
-	{"key-file", OPT_LIST, FIELD(keyfiles), NULL},
-	{"measure", OPT_PARSED, 0, parse_measure},
-	{"pcr", OPT_PARSED, 0, parse_pcr},
-	{"allow-foreign-extend", OPT_FLAG, FIELD(allow_foreign_extend), NULL},
-	{"event-log", OPT_STRING, FIELD(event_log), NULL},
-	{"unlock", OPT_PARSED, 0, parse_unlock},
-	{"attest", OPT_PARSED, 0, parse_attest},
-	{"tcti", OPT_STRING, FIELD(tcti), NULL},
-	{"region", OPT_STRING, FIELD(region), NULL},
-	{"profile", OPT_STRING, FIELD(profile), NULL},
-	{"s3-endpoint", OPT_STRING, FIELD(s3_endpoint), NULL},
-	{"kms-endpoint", OPT_STRING, FIELD(kms_endpoint), NULL},
-	{"path-style", OPT_FLAG, FIELD(path_style), NULL},
-	{"memory", OPT_PARSED, 0, parse_memory},
-	{"uid", OPT_PARSED, 0, parse_uid},
-	{"gid", OPT_PARSED, 0, parse_gid},
-	{"mode", OPT_PARSED, 0, parse_mode},
-	{"allow_other", OPT_FLAG, FIELD(allow_other), NULL},
-	{"allow_root", OPT_FLAG, FIELD(allow_root), NULL},
-	{"fsname", OPT_STRING, FIELD(fsname), NULL},
-	{"subtype", OPT_STRING, FIELD(subtype), NULL},
-	{"noexec", OPT_KERNEL, 0, NULL},
-	{"noatime", OPT_KERNEL, 0, NULL},
-	{"nodiratime", OPT_KERNEL, 0, NULL},
-	/* Always on, whatever is asked for: permissions are checked by the kernel, nothing is
-	 * writable, no device or set-uid file can be in the view. */
-	{"default_permissions", OPT_IGNORED, 0, NULL},
-	{"ro", OPT_IGNORED, 0, NULL},
-	{"nodev", OPT_IGNORED, 0, NULL},
-	{"dev", OPT_IGNORED, 0, NULL},
-	{"nosuid", OPT_IGNORED, 0, NULL},
-	{"suid", OPT_IGNORED, 0, NULL},
-	{"exec", OPT_IGNORED, 0, NULL},
-	{"async", OPT_IGNORED, 0, NULL},
-	{"sync", OPT_IGNORED, 0, NULL},
-	{"dirsync", OPT_IGNORED, 0, NULL},
-	{"atime", OPT_IGNORED, 0, NULL},
-	{"diratime", OPT_IGNORED, 0, NULL},
-	{"relatime", OPT_IGNORED, 0, NULL},
-	{"norelatime", OPT_IGNORED, 0, NULL},
-	{"strictatime", OPT_IGNORED, 0, NULL},
-	{"nostrictatime", OPT_IGNORED, 0, NULL},
-	{"lazytime", OPT_IGNORED, 0, NULL},
-	{"nolazytime", OPT_IGNORED, 0, NULL},
-	{"defaults", OPT_IGNORED, 0, NULL},
-	{"auto", OPT_IGNORED, 0, NULL},
-	{"noauto", OPT_IGNORED, 0, NULL},
-	{"nofail", OPT_IGNORED, 0, NULL},
-	{"_netdev", OPT_IGNORED, 0, NULL},
-	{"user", OPT_IGNORED, 0, NULL},
-	{"nouser", OPT_IGNORED, 0, NULL},
-	{"users", OPT_IGNORED, 0, NULL},
-	{"owner", OPT_IGNORED, 0, NULL},
-	{"group", OPT_IGNORED, 0, NULL},
-	{"nogroup", OPT_IGNORED, 0, NULL},
-	{"comment", OPT_IGNORED, 0, NULL},
-	{"rw", OPT_REFUSED, 0, NULL},
-	{"direct_io", OPT_REFUSED, 0, NULL},
-};
-
-static int list_add(struct config_list *list, const char *value)
-{
-	char **items = reallocarray(list->items, list->count + 1, sizeof(*items));
-
-	if (!items)
-		return -ENOMEM;
-	list->items = items;
-	items[list->count] = strdup(value);
-	if (!items[list->count])
-		return -ENOMEM;
-	list->count++;
-	return 0;
-}
-
-static int set_string(char **field, const char *value)
-{
-	char *copy = strdup(value);
-
-	if (!copy)
-		return -ENOMEM;
-	free(*field);
-	*field = copy;
-	return 0;
-}
-
-static const struct option_spec *find_option(const char *name)
-{
-	for (size_t i = 0; i < ARRAY_LEN(specs); i++)
-		if (strcmp(specs[i].name, name) == 0)
-			return &specs[i];
-	return NULL;
-}
-
-static int refuse_option(const char *name, struct error *err)
-{
-	if (strcmp(name, "rw") == 0) {
-		error_hint(err, "mount with -o ro");
-		return error_set(err, -EINVAL, "option rw: a mount of sealed models is read-only");
-	}
-	error_hint(err, "leave it out; O_DIRECT works without it");
-	return error_set(err, -EINVAL, "option %s: would keep programs from mapping a model", name);
-}
-
-static int apply_option(struct config *c, const char *name, const char *value, struct error *err)
-{
-	const struct option_spec *spec = find_option(name);
-	void *field;
-
-	if (strncmp(name, "x-", 2) == 0 || strncmp(name, "X-", 2) == 0)
-		return 0; /* comments for mount(8), systemd and other tools by definition */
-	if (!spec) {
-		error_hint(err, "sealedfs --help lists the options");
-		return error_set(err, -EINVAL, "unknown option: %s", name);
-	}
-	if (spec->kind == OPT_IGNORED)
-		return 0;
-	if (spec->kind == OPT_REFUSED)
-		return refuse_option(name, err);
-	if (spec->kind == OPT_FLAG || spec->kind == OPT_KERNEL) {
-		if (value)
-			return error_set(err, -EINVAL, "option %s takes no value", name);
-	} else if (!value || !*value) {
-		return error_set(err, -EINVAL, "option %s needs a value: %s=…", name, name);
-	}
-	field = (char *)c + spec->offset;
-	switch (spec->kind) {
-	case OPT_FLAG:
-		*(bool *)field = true;
-		return 0;
-	case OPT_STRING:
-		return set_string(field, value);
-	case OPT_LIST:
-		return list_add(field, value);
-	case OPT_KERNEL:
-		return list_add(&c->kernel, name);
-	default:
-		return spec->parse(c, value, err);
-	}
-}
-
-/* One -o argument. Splits at commas that no backslash guards, in place. */
-static int parse_option_list(struct config *c, const char *text, struct error *err)
-{
-	_cleanup_free_ char *copy = strdup(text);
-	const char *in = copy;
-
-	if (!copy)
-		return -ENOMEM;
-	while (*in) {
-		char *out = copy, *value;
-		int r;
-
-		for (; *in && *in != ','; in++) {
-			if (*in == '\\' && in[1])
-				in++;
-			*out++ = *in;
-		}
-		if (*in == ',')
-			in++;
-		*out = '\0';
-		if (!*copy)
-			continue; /* ",," and a trailing comma are what scripts produce */
-		value = strchr(copy, '=');
-		if (value)
-			*value++ = '\0';
-		r = apply_option(c, copy, value, err);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
 
 static int check_consistency(const struct config *c, struct error *err)
 {
@@ -330,10 +29,86 @@ static int check_consistency(const struct config *c, struct error *err)
 	return 0;
 }
 
-static int parse_flags(struct config *c, int argc, char **argv, struct error *err)
+/* credential:NAME becomes a path. */
+static int resolve_files(struct config_list *list, struct error *err)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		char *path = NULL;
+		int r = config_credential_path(list->items[i], &path, err);
+
+		if (r < 0)
+			return r;
+		free(list->items[i]);
+		list->items[i] = path;
+	}
+	return 0;
+}
+
+enum {
+	FLAG_TCTI = 1000,
+	FLAG_CONFIG,
+	FLAG_UNMOUNT,
+	FLAG_RELOAD,
+};
+
+/* *ret_file: of --config. */
+static int parse_flag(struct config *c, int opt, const char **ret_file, struct error *err)
+{
+	switch (opt) {
+	case 'o':
+		return config_apply_options(c, optarg, err);
+	case FLAG_TCTI:
+		return config_set_string(&c->tcti, optarg);
+	case FLAG_CONFIG:
+		*ret_file = optarg;
+		return 0;
+	case FLAG_UNMOUNT:
+		c->action = CONFIG_UNMOUNT;
+		return 0;
+	case FLAG_RELOAD:
+		c->action = CONFIG_RELOAD;
+		return 0;
+	case 'f':
+		c->foreground = true;
+		return 0;
+	case 'd':
+		c->debug = c->foreground = true;
+		return 0;
+	case 'v':
+		c->verbose = true;
+		return 0;
+	case 'V':
+		c->action = CONFIG_VERSION;
+		return 0;
+	case 'h':
+		c->action = CONFIG_HELP;
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+static int flag_error(int opt, char *const *argv, struct error *err)
+{
+	if (opt == ':')
+		return error_set(err, -EINVAL, "%s needs a value", argv[optind - 1]);
+	error_hint(err, "sealedfs --help lists the options");
+	return error_set(err, -EINVAL, "unknown option: %s", argv[optind - 1]);
+}
+
+static bool is_final(const struct config *c)
+{
+	return c->action == CONFIG_HELP || c->action == CONFIG_VERSION;
+}
+
+static int parse_flags(struct config *c, int argc, char **argv, const char **ret_file,
+		       struct error *err)
 {
 	static const struct option longs[] = {
-		{"tcti", required_argument, NULL, 'T'},
+		{"tcti", required_argument, NULL, FLAG_TCTI},
+		{"config", required_argument, NULL, FLAG_CONFIG},
+		{"unmount", no_argument, NULL, FLAG_UNMOUNT},
+		{"reload", no_argument, NULL, FLAG_RELOAD},
 		{"foreground", no_argument, NULL, 'f'},
 		{"debug", no_argument, NULL, 'd'},
 		{"verbose", no_argument, NULL, 'v'},
@@ -343,40 +118,127 @@ static int parse_flags(struct config *c, int argc, char **argv, struct error *er
 	};
 	int opt, r = 0;
 
-	optind = 0;
-	opterr = 0;
-	while (r == 0 && (opt = getopt_long(argc, argv, ":o:fdvVh", longs, NULL)) != -1) {
+	while (r == 0 && !is_final(c) &&
+	       (opt = getopt_long(argc, argv, ":o:fdvVh", longs, NULL)) != -1) {
+		if (opt == ':' || opt == '?')
+			return flag_error(opt, argv, err);
+		r = parse_flag(c, opt, ret_file, err);
+	}
+	return r;
+}
+
+/* "mount.sealedfs SOURCE DIR [-sfnvrw] [-o …] [-t TYPE]": util-linux's mount(8), "External helpers".
+ */
+static int parse_helper_flags(struct config *c, int argc, char **argv, struct error *err)
+{
+	static const struct option longs[] = {
+		{"version", no_argument, NULL, 'V'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
+	};
+	int opt, r = 0;
+
+	while (r == 0 && !is_final(c) &&
+	       (opt = getopt_long(argc, argv, ":o:t:sfnvrwVh", longs, NULL)) != -1) {
 		switch (opt) {
-		case 'o':
-			r = parse_option_list(c, optarg, err);
-			break;
-		case 'T':
-			r = set_string(&c->tcti, optarg);
-			break;
-		case 'f':
-			c->foreground = true;
-			break;
-		case 'd':
-			c->debug = c->foreground = true;
-			break;
-		case 'v':
-			c->verbose = true;
-			break;
-		case 'V':
-			c->action = CONFIG_VERSION;
-			return 0;
-		case 'h':
-			c->action = CONFIG_HELP;
-			return 0;
 		case ':':
-			r = error_set(err, -EINVAL, "%s needs a value", argv[optind - 1]);
+		case '?':
+			return flag_error(opt, argv, err);
+		case 'f':
+			c->action = CONFIG_NOTHING;
+			break;
+		case 't': /* our own name */
+		case 's': /* tolerate what is not known: never, it could be a check */
+		case 'n': /* no /etc/mtab */
+		case 'r':
+		case 'w':
 			break;
 		default:
-			error_hint(err, "sealedfs --help lists the options");
-			r = error_set(err, -EINVAL, "unknown option: %s", argv[optind - 1]);
+			r = parse_flag(c, opt, NULL, err);
 		}
 	}
 	return r;
+}
+
+static int take_operands(struct config *c, int count, char *const *operands, struct error *err)
+{
+	if (c->action == CONFIG_UNMOUNT || c->action == CONFIG_RELOAD) {
+		if (count == 1 && operands[0][0])
+			return config_set_string(&c->mountpoint, operands[0]);
+		return error_set(err, -EINVAL, "one mount point is needed, or --config FILE");
+	}
+	if (count != 2) {
+		error_hint(err, "usage: sealedfs SOURCE MOUNTPOINT [-o OPTIONS]; see --help");
+		return error_set(err, -EINVAL,
+				 count < 2 ? "a source and a mount point are needed"
+					   : "more than a source and a mount point given");
+	}
+	if (!operands[0][0] || !operands[1][0])
+		return error_set(err, -EINVAL, "source and mount point must not be empty");
+	if (config_set_string(&c->source, operands[0]) < 0)
+		return -ENOMEM;
+	return config_set_string(&c->mountpoint, operands[1]);
+}
+
+/* What is right for a service: for everybody, whole or not at all, patient. */
+static int take_file(struct config *c, const char *path, struct error *err)
+{
+	_cleanup_free_ char *instance = NULL;
+	int r;
+
+	c->foreground = true;
+	c->make_mountpoint = true;
+	c->unlock_at_mount = true;
+	c->wait_s = CONFIG_WAIT_FILE_S;
+	c->allow_other = true;
+	r = config_file_read(path, config_apply_key, c, err);
+	if (r < 0)
+		return r;
+	if (c->allow_root)
+		c->allow_other = false;
+	if (!c->source)
+		return error_set(err, -EINVAL, "%s: there is no \"source = …\"", path);
+	if (c->mountpoint)
+		return 0;
+	if (config_file_instance(path, &instance) < 0)
+		return error_set(err, -EINVAL,
+				 "%s: there is no \"mountpoint = …\", and no NAME" CONFIG_FILE_SUFFIX
+				 " to make it /srv/NAME",
+				 path);
+	if (asprintf(&c->mountpoint, "/srv/%s", instance) < 0) {
+		c->mountpoint = NULL;
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+static bool called_as_helper(const char *name)
+{
+	const char *slash = strrchr(name, '/');
+
+	return strcmp(slash ? slash + 1 : name, "mount.sealedfs") == 0;
+}
+
+/* From the words to *c, without a look at how they fit together. */
+static int parse_words(struct config *c, int argc, char **argv, struct error *err)
+{
+	const char *file = NULL;
+	int r;
+
+	optind = 0;
+	opterr = 0;
+	if (c->is_helper)
+		r = parse_helper_flags(c, argc, argv, err);
+	else
+		r = parse_flags(c, argc, argv, &file, err);
+	if (r < 0 || is_final(c))
+		return r;
+	if (!file)
+		return take_operands(c, argc - optind, argv + optind, err);
+	if (argc > optind)
+		return error_set(err, -EINVAL, "--config says it all: \"%.80s\" is too much",
+				 argv[optind]);
+	return take_file(c, file, err);
 }
 
 int config_parse(struct config *c, int argc, char **argv, struct error *err)
@@ -392,20 +254,19 @@ int config_parse(struct config *c, int argc, char **argv, struct error *err)
 		.gid = getegid(),
 		.mode = 0444,
 	};
-	r = parse_flags(c, argc, argv, err);
-	if (r < 0 || c->action != CONFIG_MOUNT)
-		return r;
-	if (argc - optind != 2) {
-		error_hint(err, "usage: sealedfs SOURCE MOUNTPOINT [-o OPTIONS]; see --help");
-		return error_set(err, -EINVAL,
-				 argc - optind < 2 ? "a source and a mount point are needed"
-						   : "more than a source and a mount point given");
+	if (argc > 0 && called_as_helper(argv[0])) {
+		c->is_helper = true;
+		c->wait_s = CONFIG_WAIT_HELPER_S;
 	}
-	if (!argv[optind][0] || !argv[optind + 1][0])
-		return error_set(err, -EINVAL, "source and mount point must not be empty");
-	r = set_string(&c->source, argv[optind]);
+	r = parse_words(c, argc, argv, err);
+	if (r < 0 || (c->action != CONFIG_MOUNT && c->action != CONFIG_NOTHING))
+		return r;
+	/* What root mounts by fstab is for the machine's users; mode= and gid= narrow it. */
+	if (c->is_helper && geteuid() == 0 && !c->allow_root)
+		c->allow_other = true;
+	r = resolve_files(&c->owner_keys, err);
 	if (r == 0)
-		r = set_string(&c->mountpoint, argv[optind + 1]);
+		r = resolve_files(&c->keyfiles, err);
 	return r < 0 ? r : check_consistency(c, err);
 }
 
@@ -420,9 +281,11 @@ void config_clear(struct config *c)
 {
 	list_clear(&c->owner_keys);
 	list_clear(&c->keyfiles);
+	list_clear(&c->models);
 	list_clear(&c->kernel);
 	free(c->source);
 	free(c->mountpoint);
+	free(c->user);
 	free(c->event_log);
 	free(c->tcti);
 	free(c->region);

@@ -19,7 +19,18 @@
 #define CONFIG_MEMORY_MIN ((size_t)32 << 20)
 #define CONFIG_MEMORY_MAX ((size_t)64 << 30)
 
-enum config_action { CONFIG_MOUNT, CONFIG_HELP, CONFIG_VERSION };
+#define CONFIG_WAIT_FILE_S 600	 /* with --config */
+#define CONFIG_WAIT_HELPER_S 60	 /* as mount.sealedfs: below systemd's 90 s for a mount unit */
+#define CONFIG_WAIT_MAX_S 86400
+
+enum config_action {
+	CONFIG_MOUNT,
+	CONFIG_HELP,
+	CONFIG_VERSION,
+	CONFIG_NOTHING, /* mount -f: everything but the mount */
+	CONFIG_UNMOUNT, /* take a dead mount away from mountpoint */
+	CONFIG_RELOAD,	/* make the daemon of mountpoint read its listing again */
+};
 enum config_attest { CONFIG_ATTEST_NITROTPM, CONFIG_ATTEST_NONE };
 
 struct config_list {
@@ -32,6 +43,8 @@ struct config {
 	char *source;	  /* directory or s3://bucket/prefix, as given */
 	char *mountpoint; /* as given */
 	bool foreground;
+	bool is_helper;	      /* called as mount.sealedfs by mount(8) */
+	bool make_mountpoint; /* when it is missing */
 	bool debug;   /* also shows libfuse's own trace */
 	bool verbose; /* log level: info */
 
@@ -42,6 +55,9 @@ struct config {
 	bool allow_foreign_extend;
 	char *event_log; /* NULL: the default of attest/pcr.h */
 	bool unlock_at_mount;
+	struct config_list models; /* what to unlock at mount; empty: all */
+	unsigned wait_s;	   /* at start, for what is not reachable yet */
+	char *user; /* who the daemon is once it has its files; NULL: see daemon_user() */
 	enum config_attest attest;
 	char *tcti; /* NULL: environment, then the device nodes */
 
@@ -56,6 +72,12 @@ struct config {
 	char *fsname, *subtype;	   /* NULL: the source, "sealedfs" */
 	struct config_list kernel; /* options for the kernel's mount: noexec, noatime, … */
 };
+
+/*
+ * There are three ways to say what to mount: "sealedfs SOURCE MOUNTPOINT -o …", "sealedfs --config
+ * FILE" with the same options as keys (config_file.h), and "mount.sealedfs SOURCE DIR -o …" as
+ * mount(8) calls it. They differ in their defaults: sealedfs.conf(5), mount.sealedfs(8).
+ */
 
 /* Fills *c; the caller calls config_clear() also after an error. -EINVAL with message and hint. */
 int config_parse(struct config *c, int argc, char **argv, struct error *err);

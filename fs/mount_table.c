@@ -1,0 +1,110 @@
+/*
+ * Mounts as the kernel lists them. Job: find and detach. Trusts the kernel's format; a line that
+ * does not have it is passed over.
+ */
+#include "fs/mount_table.h"
+
+#include "crypto/base/cleanup.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/mount.h>
+
+/* More mounts of one device than this were not made by us. */
+#define DETACH_MAX 64
+
+static bool is_octal(char c)
+{
+	return c >= '0' && c <= '7';
+}
+
+/* "\040" and its like; in place. */
+static void unescape(char *s)
+{
+	char *out = s;
+
+	while (*s) {
+		if (s[0] == '\\' && is_octal(s[1]) && is_octal(s[2]) && is_octal(s[3])) {
+			*out++ = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0'));
+			s += 4;
+		} else {
+			*out++ = *s++;
+		}
+	}
+	*out = '\0';
+}
+
+static bool copy_field(char *dst, size_t size, const char *src)
+{
+	size_t n = src ? strlen(src) : size;
+
+	if (n >= size)
+		return false;
+	memcpy(dst, src, n + 1);
+	return true;
+}
+
+/* "ID PARENT MAJOR:MINOR ROOT PATH OPTIONS [TAGS…] - TYPE SOURCE OPTIONS" */
+static bool parse_line(char *line, struct mount_entry *ret)
+{
+	char *save = NULL, *word = strtok_r(line, " \n", &save), *device = NULL, *path = NULL;
+
+	for (unsigned i = 0; word && strcmp(word, "-") != 0; i++) {
+		if (i == 2)
+			device = word;
+		else if (i == 4)
+			path = word;
+		word = strtok_r(NULL, " \n", &save);
+	}
+	if (!word || !path)
+		return false;
+	unescape(path);
+	return copy_field(ret->device, sizeof(ret->device), device) &&
+	       copy_field(ret->path, sizeof(ret->path), path) &&
+	       copy_field(ret->type, sizeof(ret->type), strtok_r(NULL, " \n", &save));
+}
+
+/* The last entry for which path or device (one is NULL) is the same: the uppermost. */
+static int find(const char *path, const char *device, struct mount_entry *ret)
+{
+	_cleanup_fclose_ FILE *f = fopen("/proc/self/mountinfo", "re");
+	_cleanup_free_ char *line = NULL;
+	struct mount_entry entry;
+	bool found = false;
+	size_t room = 0;
+
+	if (!f)
+		return -errno;
+	while (getline(&line, &room, f) >= 0) {
+		if (!parse_line(line, &entry))
+			continue;
+		if (path ? strcmp(entry.path, path) : strcmp(entry.device, device))
+			continue;
+		*ret = entry;
+		found = true;
+	}
+	return found ? 0 : -ENOENT;
+}
+
+int mount_table_find(const char *path, struct mount_entry *ret)
+{
+	return find(path, NULL, ret);
+}
+
+int mount_table_detach(const char *device)
+{
+	struct mount_entry entry;
+
+	for (unsigned i = 0; i < DETACH_MAX; i++) {
+		int r = find(NULL, device, &entry);
+
+		if (r == -ENOENT)
+			return 0;
+		if (r < 0)
+			return r;
+		if (umount2(entry.path, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL)
+			return -errno;
+	}
+	return -EBUSY;
+}

@@ -1,0 +1,24 @@
+/*
+ * mount_table.h: this mount namespace's mounts, from /proc/self/mountinfo (proc(5)). Asks no file
+ * system, so that a dead one cannot hang it.
+ */
+#ifndef SEALEDFS_MOUNT_TABLE_H
+#define SEALEDFS_MOUNT_TABLE_H
+
+#include <limits.h>
+
+#define MOUNT_TABLE_DEVICE_SIZE 24
+#define MOUNT_TABLE_TYPE_SIZE 64
+
+struct mount_entry {
+	char path[PATH_MAX];
+	char device[MOUNT_TABLE_DEVICE_SIZE]; /* "major:minor", the file system's own */
+	char type[MOUNT_TABLE_TYPE_SIZE];     /* as in "fuse.sealedfs" */
+};
+
+/* The uppermost mount at an absolute path without symbolic links. -ENOENT: none. */
+int mount_table_find(const char *path, struct mount_entry *ret);
+/* Takes every mount of this device away (lazily). 0 also when there was none; -EPERM, -errno. */
+int mount_table_detach(const char *device);
+
+#endif
