@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <sys/wait.h>
 
 #define ANSWER_MS 2000
@@ -23,6 +22,13 @@ struct keeper {
 	pid_t pid;
 	bool asked; /* an answer to keeper_ask() is still to come */
 };
+
+void keeper_mount_clear(struct keeper_mount *what)
+{
+	free(what->source);
+	free(what->type);
+	*what = (struct keeper_mount){0};
+}
 
 static bool is_ours(const struct mount_entry *entry)
 {
@@ -55,7 +61,6 @@ int keeper_remove_dead_mount(const char *path, struct error *err)
 {
 	_cleanup_free_ char *at = NULL;
 	struct mount_entry entry;
-	struct statfs st;
 	int r = resolve(path, &at);
 
 	if (r == -ENOENT)
@@ -69,9 +74,9 @@ int keeper_remove_dead_mount(const char *path, struct error *err)
 		return 0;
 	if (r < 0)
 		return error_set(err, r, "cannot look for mounts at %s: %s", at, strerror(-r));
-	if (statfs(at, &st) == 0 || errno != ENOTCONN)
+	if (!mount_is_dead(at))
 		return error_set(err, -EBUSY, "%s is served by a daemon that lives; use umount", at);
-	r = mount_table_detach(entry.device);
+	r = mount_table_detach(&entry, true);
 	if (r < 0)
 		return error_set(err, r, "cannot take the dead mount at %s away: %s", at,
 				 strerror(-r));
@@ -228,6 +233,11 @@ int keeper_detach(struct keeper *k, struct error *err)
 	if (k->asked && poll(&fd, 1, ANSWER_MS) <= 0)
 		return error_set(err, -ETIMEDOUT, "the mount does not answer");
 	return command(k, KEEPER_DETACH, NULL, err);
+}
+
+void keeper_forget(struct keeper *k)
+{
+	(void)command(k, KEEPER_FORGET, NULL, NULL);
 }
 
 void keeper_free(struct keeper *k)

@@ -18,15 +18,16 @@
 
 struct keeper;
 
-/* All strings are borrowed and used in keeper_start() only. */
 struct keeper_mount {
-	const char *path;
+	const char *path;    /* borrowed */
 	bool make_directory; /* make the mount point when it is missing (its parent exists) */
-	const char *source;  /* what df shows */
-	const char *type;    /* "fuse.sealedfs" */
+	char *source;	     /* what df shows */
+	char *type;	     /* "fuse.sealedfs" */
 	unsigned long flags; /* MS_* */
 	bool allow_other;
 };
+
+void keeper_mount_clear(struct keeper_mount *what);
 
 /*
  * Checks the mount point, takes a dead mount of our type from it, and forks the keeper. Needs
@@ -43,6 +44,8 @@ int keeper_take_answer(struct keeper *k);
 int keeper_fd(const struct keeper *k);
 /* Takes the mount away from the name space; open files stay with those who have them. */
 int keeper_detach(struct keeper *k, struct error *err);
+/* Somebody else has unmounted: there is nothing left to take away. */
+void keeper_forget(struct keeper *k);
 /* Ends the keeper, which unmounts unless that is done. */
 void keeper_free(struct keeper *k);
 

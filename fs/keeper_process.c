@@ -25,7 +25,8 @@
 
 struct state {
 	const struct keeper_mount *what;
-	char device[MOUNT_TABLE_DEVICE_SIZE]; /* "": nothing mounted */
+	struct mount_entry entry;
+	bool mounted;
 	bool raised;
 };
 
@@ -45,7 +46,6 @@ static int fail(struct keeper_answer *answer, int code, const char *fmt, ...)
 static int do_mount(struct state *s, int *ret_fd, struct keeper_answer *answer)
 {
 	const struct keeper_mount *w = s->what;
-	struct mount_entry entry;
 	char data[128];
 	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC), r;
 
@@ -57,12 +57,12 @@ static int do_mount(struct state *s, int *ret_fd, struct keeper_answer *answer)
 		       getuid(), getgid(), w->allow_other ? ",allow_other" : "");
 	if (mount(w->source, w->path, w->type, w->flags, data) < 0)
 		return fail(answer, -errno, "cannot mount on %s: %s", w->path, strerror(errno));
-	r = mount_table_find(w->path, &entry);
+	r = mount_table_find(w->path, &s->entry);
 	if (r < 0) {
 		(void)umount2(w->path, MNT_DETACH | UMOUNT_NOFOLLOW);
 		return fail(answer, r, "mounted on %s, but it is not there", w->path);
 	}
-	memcpy(s->device, entry.device, sizeof(s->device));
+	s->mounted = true;
 	return 0;
 }
 
@@ -73,7 +73,7 @@ static void raise_readahead(const struct state *s)
 	char path[64];
 	_cleanup_close_ int fd = -1;
 
-	(void)snprintf(path, sizeof(path), "/sys/class/bdi/%s/read_ahead_kb", s->device);
+	(void)snprintf(path, sizeof(path), "/sys/class/bdi/%s/read_ahead_kb", s->entry.device);
 	fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (fd >= 0 && write(fd, READAHEAD_KIB, sizeof(READAHEAD_KIB) - 1) < 0)
 		return;
@@ -94,11 +94,11 @@ static int probe(struct state *s, struct keeper_answer *answer)
 	return privileges_keep_unmount();
 }
 
-static int detach(struct state *s, struct keeper_answer *answer)
+static int detach(struct state *s, bool only_dead, struct keeper_answer *answer)
 {
-	int r = s->device[0] ? mount_table_detach(s->device) : 0;
+	int r = s->mounted ? mount_table_detach(&s->entry, only_dead) : 0;
 
-	s->device[0] = '\0';
+	s->mounted = false;
 	return r < 0 ? fail(answer, r, "cannot unmount %s: %s", s->what->path, strerror(-r)) : 0;
 }
 
@@ -134,7 +134,10 @@ static int serve(struct state *s, int socket, enum keeper_op op)
 		answer.code = probe(s, &answer);
 		break;
 	case KEEPER_DETACH:
-		answer.code = detach(s, &answer);
+		answer.code = detach(s, false, &answer);
+		break;
+	case KEEPER_FORGET:
+		s->mounted = false;
 		break;
 	default:
 		answer.code = fail(&answer, -EINVAL, "not a request");
@@ -182,6 +185,6 @@ void keeper_process(const struct keeper_mount *what, int fd)
 		if (n != sizeof(op) || serve(&s, fd, (enum keeper_op)op) < 0)
 			break;
 	}
-	(void)detach(&s, &ignored);
+	(void)detach(&s, true, &ignored);
 	_exit(EXIT_CODE_OK);
 }

@@ -8,7 +8,7 @@
 
 #include "fs/keeper.h"
 
-enum keeper_op { KEEPER_MOUNT = 1, KEEPER_PROBE, KEEPER_DETACH };
+enum keeper_op { KEEPER_MOUNT = 1, KEEPER_PROBE, KEEPER_DETACH, KEEPER_FORGET };
 
 struct keeper_answer {
 	int code; /* 0 or negative errno */

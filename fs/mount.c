@@ -31,6 +31,7 @@
 
 struct mount {
 	struct fuse_session *session;
+	struct keeper *keeper; /* borrowed; NULL: none */
 	char *path; /* absolute */
 	int signal_fd, ended_fd;
 	pthread_t loop;
@@ -85,17 +86,24 @@ static int add_named(char **options, const char *name, const char *value)
 	return fuse_opt_add_opt_escaped(options, text) < 0 ? -ENOMEM : 0;
 }
 
+/* A relative path would mean nothing in /proc/mounts. */
+static char *shown_source(const struct config *c)
+{
+	char *absolute = NULL;
+
+	if (!c->fsname && !source_spec_is_s3(c->source))
+		absolute = realpath(c->source, NULL);
+	return absolute ? absolute : strdup(c->fsname ? c->fsname : c->source);
+}
+
 /* One escaped -o list. */
 static int make_options(const struct config *c, char **ret)
 {
-	/* A relative path would mean nothing in /proc/mounts. */
-	_cleanup_free_ char *absolute =
-		source_spec_is_s3(c->source) ? NULL : realpath(c->source, NULL);
-	const char *source = absolute ? absolute : c->source;
-	int r = fuse_opt_add_opt(ret, "ro,nosuid,nodev,default_permissions");
+	_cleanup_free_ char *source = shown_source(c);
+	int r = source ? fuse_opt_add_opt(ret, "ro,nosuid,nodev,default_permissions") : -1;
 
 	if (r == 0)
-		r = add_named(ret, "fsname", c->fsname ? c->fsname : source);
+		r = add_named(ret, "fsname", source);
 	if (r == 0)
 		r = add_named(ret, "subtype", c->subtype ? c->subtype : "sealedfs");
 	if (r == 0 && c->allow_other)
@@ -141,16 +149,74 @@ static int block_signals(struct mount *m)
 	return m->signal_fd < 0 || m->ended_fd < 0 ? -errno : 0;
 }
 
-int mount_start(const struct config *config, struct ops_context *ops, struct mount **ret,
-		struct error *err)
+int mount_plan(const struct config *config, struct keeper_mount *ret)
+{
+	static const struct {
+		const char *name;
+		unsigned long flag;
+	} kernel[] = {
+		{"noexec", MS_NOEXEC}, {"noatime", MS_NOATIME}, {"nodiratime", MS_NODIRATIME}};
+	const char *subtype = config->subtype ? config->subtype : "sealedfs";
+
+	*ret = (struct keeper_mount){
+		.path = config->mountpoint,
+		.make_directory = config->make_mountpoint,
+		.flags = MS_RDONLY | MS_NOSUID | MS_NODEV,
+		.allow_other = config->allow_other || config->allow_root,
+	};
+	for (size_t i = 0; i < config->kernel.count; i++)
+		for (size_t k = 0; k < ARRAY_LEN(kernel); k++)
+			if (strcmp(config->kernel.items[i], kernel[k].name) == 0)
+				ret->flags |= kernel[k].flag;
+	ret->source = shown_source(config);
+	if (asprintf(&ret->type, "fuse.%s", subtype) < 0)
+		ret->type = NULL;
+	if (ret->source && ret->type)
+		return 0;
+	keeper_mount_clear(ret);
+	return -ENOMEM;
+}
+
+static int mount_by_keeper(struct mount *m, struct error *err)
+{
+	char name[32];
+	int fd = -1, r = keeper_mount(m->keeper, &fd, err);
+
+	if (r < 0)
+		return r;
+	m->mounted = true;
+	/* How libfuse is told that the mount is there already; the descriptor is its own now. */
+	(void)snprintf(name, sizeof(name), "/dev/fd/%d", fd);
+	if (fuse_session_mount(m->session, name) < 0) {
+		close(fd);
+		return error_set(err, -EIO, "cannot start FUSE: %s", last_fuse_message);
+	}
+	return 0;
+}
+
+static int mount_by_libfuse(struct mount *m, struct error *err)
+{
+	if (fuse_session_mount(m->session, m->path) < 0) {
+		error_hint(err, "FUSE needs /dev/fuse and, for other users than root, fusermount3");
+		return error_set(err, -EIO, "cannot mount on %s: %s", m->path,
+				 last_fuse_message[0] ? last_fuse_message : "fusermount3 failed");
+	}
+	m->mounted = true;
+	return 0;
+}
+
+int mount_start(const struct config *config, struct ops_context *ops, struct keeper *keeper,
+		struct mount **ret, struct error *err)
 {
 	_cleanup_(mount_freep) struct mount *m = calloc(1, sizeof(*m));
-	int r;
+	int r = 0;
 
 	if (!m)
 		return -ENOMEM;
 	m->signal_fd = m->ended_fd = -1;
-	r = check_mountpoint(config, &m->path, err);
+	m->keeper = keeper;
+	if (!keeper)
+		r = check_mountpoint(config, &m->path, err);
 	if (r < 0)
 		return r;
 	fuse_set_log_func(fuse_message);
@@ -161,13 +227,10 @@ int mount_start(const struct config *config, struct ops_context *ops, struct mou
 	if (r < 0)
 		return r;
 	ops->session = m->session;
-	if (fuse_session_mount(m->session, m->path) < 0) {
-		error_hint(err, "FUSE needs /dev/fuse and, for other users than root, fusermount3");
-		return error_set(err, -EIO, "cannot mount on %s: %s", m->path,
-				 last_fuse_message[0] ? last_fuse_message : "fusermount3 failed");
-	}
+	r = keeper ? mount_by_keeper(m, err) : mount_by_libfuse(m, err);
+	if (r < 0)
+		return r;
 	capture_fuse_messages = false;
-	m->mounted = true;
 	*ret = steal_ptr(m);
 	return 0;
 }
@@ -214,6 +277,8 @@ int mount_serve(struct mount *m, struct error *err)
 	if (r != 0)
 		return error_set(err, -r, "cannot start a thread: %s", strerror(r));
 	m->looping = true;
+	if (m->keeper)
+		return keeper_probe(m->keeper, err);
 	if (stat(m->path, &st) < 0)
 		return error_set(err, -errno, "%s is mounted but does not answer: %s", m->path,
 				 strerror(errno));
@@ -221,28 +286,40 @@ int mount_serve(struct mount *m, struct error *err)
 	return 0;
 }
 
-/* True when the session has ended; false on a signal or after timeout_ms (-1: none). */
-static bool wait_for_end(struct mount *m, int timeout_ms, bool with_signals)
+/* True when the session has ended. */
+static bool has_ended(struct mount *m, int timeout_ms)
 {
-	struct pollfd fds[2] = {
+	struct pollfd fd = {.fd = m->ended_fd, .events = POLLIN};
+	int n;
+
+	do
+		n = poll(&fd, 1, timeout_ms);
+	while (n < 0 && errno == EINTR);
+	return n > 0;
+}
+
+enum mount_event mount_wait(struct mount *m, int fd, int timeout_ms)
+{
+	struct pollfd fds[] = {
 		{.fd = m->ended_fd, .events = POLLIN},
-		{.fd = with_signals ? m->signal_fd : -1, .events = POLLIN},
+		{.fd = m->signal_fd, .events = POLLIN},
+		{.fd = fd, .events = POLLIN},
 	};
+	struct signalfd_siginfo info;
 	int n;
 
 	do
 		n = poll(fds, ARRAY_LEN(fds), timeout_ms);
 	while (n < 0 && errno == EINTR);
-	return n > 0 && (fds[0].revents & POLLIN);
-}
-
-bool mount_wait(struct mount *m)
-{
-	return wait_for_end(m, -1, true);
+	if (fds[0].revents)
+		return MOUNT_ENDED;
+	if (fds[1].revents && read(m->signal_fd, &info, sizeof(info)) == sizeof(info))
+		return info.ssi_signo == SIGHUP ? MOUNT_HANGUP : MOUNT_STOP;
+	return fds[2].revents ? MOUNT_READABLE : MOUNT_TIMEOUT;
 }
 
 /* Without root only the set-uid helper may unmount. */
-static void detach(struct mount *m)
+static void detach_by_helper(struct mount *m)
 {
 	char *argv[] = {(char *)(uintptr_t) "fusermount3",
 			(char *)(uintptr_t) "-u",
@@ -260,13 +337,26 @@ static void detach(struct mount *m)
 			;
 }
 
+static void detach(struct mount *m)
+{
+	struct error err = {0};
+
+	if (!m->keeper)
+		detach_by_helper(m);
+	else if (keeper_detach(m->keeper, &err) < 0)
+		log_error_object(LOG_ERR, &err, err.code, NULL);
+}
+
 bool mount_stop(struct mount *m)
 {
 	if (!m->looping)
 		return true;
-	if (!wait_for_end(m, 0, false)) {
+	if (has_ended(m, 0)) {
+		if (m->keeper)
+			keeper_forget(m->keeper);
+	} else {
 		detach(m);
-		if (!wait_for_end(m, LINGER_MS, false))
+		if (!has_ended(m, LINGER_MS))
 			return false;
 	}
 	pthread_join(m->loop, NULL);
@@ -278,7 +368,8 @@ void mount_free(struct mount *m)
 {
 	if (!m)
 		return;
-	if (m->mounted && !m->looping)
+	/* A keeper's mount is its own to take away, once nobody answers. */
+	if (m->mounted && !m->looping && !m->keeper)
 		fuse_session_unmount(m->session);
 	if (m->session && !m->looping)
 		fuse_session_destroy(m->session);

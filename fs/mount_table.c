@@ -7,9 +7,9 @@
 #include "crypto/base/cleanup.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/vfs.h>
 
 /* More mounts of one device than this were not made by us. */
 #define DETACH_MAX 64
@@ -65,8 +65,36 @@ static bool parse_line(char *line, struct mount_entry *ret)
 	       copy_field(ret->type, sizeof(ret->type), strtok_r(NULL, " \n", &save));
 }
 
-/* The last entry for which path or device (one is NULL) is the same: the uppermost. */
-static int find(const char *path, const char *device, struct mount_entry *ret)
+/* A request that is under way when the daemon dies ends with ECONNABORTED. */
+bool mount_is_dead(const char *path)
+{
+	struct statfs st;
+	int r;
+
+	do
+		r = statfs(path, &st) < 0 ? -errno : 0;
+	while (r == -ECONNABORTED || r == -EINTR);
+	return r == -ENOTCONN;
+}
+
+struct wanted {
+	const char *path; /* NULL: any */
+	const struct mount_entry *like; /* its device and type; NULL: any */
+	bool only_dead;
+};
+
+static bool is_wanted(const struct wanted *w, const struct mount_entry *e)
+{
+	if (w->path && strcmp(e->path, w->path) != 0)
+		return false;
+	if (w->like && (strcmp(e->device, w->like->device) != 0 ||
+			strcmp(e->type, w->like->type) != 0))
+		return false;
+	return !w->only_dead || mount_is_dead(e->path);
+}
+
+/* The last entry is the uppermost mount. */
+static int find(const struct wanted *wanted, struct mount_entry *ret)
 {
 	_cleanup_fclose_ FILE *f = fopen("/proc/self/mountinfo", "re");
 	_cleanup_free_ char *line = NULL;
@@ -77,9 +105,7 @@ static int find(const char *path, const char *device, struct mount_entry *ret)
 	if (!f)
 		return -errno;
 	while (getline(&line, &room, f) >= 0) {
-		if (!parse_line(line, &entry))
-			continue;
-		if (path ? strcmp(entry.path, path) : strcmp(entry.device, device))
+		if (!parse_line(line, &entry) || !is_wanted(wanted, &entry))
 			continue;
 		*ret = entry;
 		found = true;
@@ -89,15 +115,16 @@ static int find(const char *path, const char *device, struct mount_entry *ret)
 
 int mount_table_find(const char *path, struct mount_entry *ret)
 {
-	return find(path, NULL, ret);
+	return find(&(struct wanted){.path = path}, ret);
 }
 
-int mount_table_detach(const char *device)
+int mount_table_detach(const struct mount_entry *what, bool only_dead)
 {
+	struct wanted wanted = {.like = what, .only_dead = only_dead};
 	struct mount_entry entry;
 
 	for (unsigned i = 0; i < DETACH_MAX; i++) {
-		int r = find(NULL, device, &entry);
+		int r = find(&wanted, &entry);
 
 		if (r == -ENOENT)
 			return 0;

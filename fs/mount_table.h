@@ -6,6 +6,7 @@
 #define SEALEDFS_MOUNT_TABLE_H
 
 #include <limits.h>
+#include <stdbool.h>
 
 #define MOUNT_TABLE_DEVICE_SIZE 24
 #define MOUNT_TABLE_TYPE_SIZE 64
@@ -18,7 +19,12 @@ struct mount_entry {
 
 /* The uppermost mount at an absolute path without symbolic links. -ENOENT: none. */
 int mount_table_find(const char *path, struct mount_entry *ret);
-/* Takes every mount of this device away (lazily). 0 also when there was none; -EPERM, -errno. */
-int mount_table_detach(const char *device);
+/*
+ * Takes every mount of this device and type away (lazily). Device numbers are given anew, so with
+ * only_dead a mount that answers is another's and stays. 0 also when there was none; -errno.
+ */
+int mount_table_detach(const struct mount_entry *what, bool only_dead);
+/* True: nobody answers there any more. Asks the file system. */
+bool mount_is_dead(const char *path);
 
 #endif

@@ -6,17 +6,19 @@
 #define SEALEDFS_OPS_H
 
 #include "fs/config.h"
+#include "fs/life.h"
 #include "fs/model.h"
 
 #include <fuse_lowlevel.h>
 #include <stdatomic.h>
 
-/* The session's user data. Everything but `leaving` is immutable once the loop runs. */
+/* The session's user data. Everything but `leaving` and `life` is immutable once the loop runs. */
 struct ops_context {
 	const struct config *config;
 	const struct view *view;
 	struct models *models;
 	struct fuse_session *session; /* for notifications */
+	struct life *life;	      /* counts reads */
 	atomic_bool leaving;	      /* unmounting: reads fail from now on */
 };
 

@@ -74,7 +74,7 @@ static void reply_end(fuse_req_t req, struct model *m)
 	model_answered(m);
 }
 
-void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
+static void read_data(fuse_req_t req, size_t size, off_t offset, struct fuse_file_info *fi)
 {
 	struct model *m = (struct model *)(uintptr_t)fi->fh;
 	struct read_result result = {0};
@@ -106,4 +106,13 @@ void ops_forget_pages(void *arg, uint64_t ino, uint64_t offset)
 	struct ops_context *c = arg;
 
 	(void)fuse_lowlevel_notify_inval_inode(c->session, ino, (off_t)offset, 0);
+}
+
+void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	struct life *life = ops_context(req)->life;
+
+	atomic_fetch_add(&life->started, 1);
+	read_data(req, size, offset, fi);
+	atomic_fetch_add(&life->finished, 1);
 }

@@ -51,6 +51,12 @@ int aws_new(const struct aws_options *options, struct aws **ret, struct error *e
 	return 0;
 }
 
+void aws_observe_retries(struct aws *a, aws_retry_observer *observe, void *arg)
+{
+	a->observe = observe;
+	a->observe_arg = arg;
+}
+
 void aws_cancel(struct aws *a)
 {
 	http_client_cancel(a->http);

@@ -29,6 +29,9 @@ struct aws_options {
 	unsigned deadline_ms;
 };
 
+/* A call has failed and will be tried again: what was asked, and why it failed. From any thread. */
+typedef void aws_retry_observer(void *arg, const char *what, const char *why);
+
 /*
  * Reads the configuration; asks no server. options may be NULL. -EINVAL and -EPROTO name the
  * variable, profile or file that cannot be understood.
@@ -36,6 +39,8 @@ struct aws_options {
 int aws_new(const struct aws_options *options, struct aws **ret, struct error *err);
 /* Only when no call is running. */
 void aws_free(struct aws *a);
+/* Before the first call; only one. */
+void aws_observe_retries(struct aws *a, aws_retry_observer *observe, void *arg);
 /* For shutdown: running and later calls fail with -ECANCELED within a second. */
 void aws_cancel(struct aws *a);
 /* After aws_cancel(), when all its calls have returned: calls work again, to clean up. */

@@ -286,6 +286,15 @@ static bool prepare_retry(struct run *run, const struct outcome *o,
 	wait_ms = retry_next(&run->retry, o->class, o->attempts_cap, o->retry_after_s);
 	if (wait_ms < 0)
 		return false;
+	if (run->aws->observe) {
+		char why[sizeof(o->error.message)];
+
+		(void)snprintf(why, sizeof(why), "%s%s%s", o->failure.code,
+			       o->failure.code[0] ? ": " : "",
+			       o->failure.code[0] ? o->failure.message
+						  : error_text(&o->error, o->code));
+		run->aws->observe(run->aws->observe_arg, call->what, why);
+	}
 	log_debug("%s: attempt %u in %lld ms after: %s %s", call->what, run->retry.attempt,
 		  (long long)wait_ms, o->failure.code, error_text(&o->error, o->code));
 	*ret_canceled = http_client_wait(run->aws->http, (unsigned)wait_ms);

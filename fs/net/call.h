@@ -6,6 +6,7 @@
 #ifndef SEALEDFS_NET_CALL_H
 #define SEALEDFS_NET_CALL_H
 
+#include "fs/net/aws.h"
 #include "fs/net/config.h"
 #include "fs/net/credentials.h"
 #include "fs/net/http.h"
@@ -23,6 +24,8 @@ struct aws {
 	struct http_client *http;
 	struct imds *imds;
 	struct credential_chain *chain;
+	aws_retry_observer *observe; /* NULL: nobody wants to know */
+	void *observe_arg;
 	atomic_llong clock_offset_s; /* server's time minus ours, once a server complained */
 	pthread_mutex_t lock;
 	char region[ENDPOINT_REGION_MAX]; /* from IMDS or by default; guarded by lock */

@@ -110,6 +110,7 @@ int source_list(struct source *s, struct source_listing *ret, struct error *err)
 	struct source_listing l = {0};
 	int r = s->ops->list(s, &l, err);
 
+	atomic_fetch_add(&s->answers, 1);
 	if (r < 0) {
 		_cleanup_free_ char *label = source_describe(s, "");
 
@@ -143,7 +144,10 @@ int source_stat(struct source *s, const char *name, struct source_object *ret, s
 {
 	int r = check_name(name, err);
 
-	return r < 0 ? r : s->ops->stat(s, name, ret, err);
+	if (r == 0)
+		r = s->ops->stat(s, name, ret, err);
+	atomic_fetch_add(&s->answers, 1);
+	return r;
 }
 
 int source_read(struct source *s, const char *name, const char *version, uint64_t offset,
@@ -155,7 +159,14 @@ int source_read(struct source *s, const char *name, const char *version, uint64_
 		return r;
 	if (offset > INT64_MAX || size > INT64_MAX - offset)
 		return error_set(err, -EINVAL, "%s: range beyond any object", name);
-	return s->ops->read(s, name, version, offset, size, buf, err);
+	r = s->ops->read(s, name, version, offset, size, buf, err);
+	atomic_fetch_add(&s->answers, 1);
+	return r;
+}
+
+uint64_t source_answers(const struct source *s)
+{
+	return atomic_load(&s->answers);
 }
 
 int source_put(struct source *s, const char *name, const void *data, size_t size, struct error *err)

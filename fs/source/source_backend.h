@@ -37,6 +37,7 @@ struct source_ops {
 
 struct source {
 	const struct source_ops *ops;
+	atomic_ullong answers; /* source_answers(); source.c counts */
 };
 
 struct source_writer_ops {
