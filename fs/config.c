@@ -127,7 +127,8 @@ static int parse_flags(struct config *c, int argc, char **argv, const char **ret
 	return r;
 }
 
-/* "mount.sealedfs SOURCE DIR [-sfnvrw] [-o …] [-t TYPE]": util-linux's mount(8), "External helpers".
+/* "mount.sealedfs SOURCE DIR [-sfnvrw] [-o …] [-t TYPE]": util-linux's mount(8), "External
+ * helpers".
  */
 static int parse_helper_flags(struct config *c, int argc, char **argv, struct error *err)
 {
@@ -201,10 +202,11 @@ static int take_file(struct config *c, const char *path, struct error *err)
 	if (c->mountpoint)
 		return 0;
 	if (config_file_instance(path, &instance) < 0)
-		return error_set(err, -EINVAL,
-				 "%s: there is no \"mountpoint = …\", and no NAME" CONFIG_FILE_SUFFIX
-				 " to make it /srv/NAME",
-				 path);
+		return error_set(
+			err, -EINVAL,
+			"%s: there is no \"mountpoint = …\", and no NAME" CONFIG_FILE_SUFFIX
+			" to make it /srv/NAME",
+			path);
 	if (asprintf(&c->mountpoint, "/srv/%s", instance) < 0) {
 		c->mountpoint = NULL;
 		return -ENOMEM;

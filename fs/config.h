@@ -19,8 +19,8 @@
 #define CONFIG_MEMORY_MIN ((size_t)32 << 20)
 #define CONFIG_MEMORY_MAX ((size_t)64 << 30)
 
-#define CONFIG_WAIT_FILE_S 600	 /* with --config */
-#define CONFIG_WAIT_HELPER_S 60	 /* as mount.sealedfs: below systemd's 90 s for a mount unit */
+#define CONFIG_WAIT_FILE_S 600	/* with --config */
+#define CONFIG_WAIT_HELPER_S 60 /* as mount.sealedfs: below systemd's 90 s for a mount unit */
 #define CONFIG_WAIT_MAX_S 86400
 
 enum config_action {
@@ -45,8 +45,8 @@ struct config {
 	bool foreground;
 	bool is_helper;	      /* called as mount.sealedfs by mount(8) */
 	bool make_mountpoint; /* when it is missing */
-	bool debug;   /* also shows libfuse's own trace */
-	bool verbose; /* log level: info */
+	bool debug;	      /* also shows libfuse's own trace */
+	bool verbose;	      /* log level: info */
 
 	struct config_list owner_keys; /* PEM files */
 	struct config_list keyfiles;

@@ -7,13 +7,25 @@
 #include "crypto/base/log.h"
 #include "fs/model.h"
 #include "fs/mount.h"
+#include "fs/patience.h"
+#include "fs/privileges.h"
+#include "fs/supervise.h"
 
 #include <errno.h>
+#include <pwd.h>
+#include <string.h>
+#include <sys/stat.h>
 
-#define LINGER_MS 1500
+/* One step of a start, with all its retries, ends in this time. */
+#define STEP_MS 180000
+#define RUNTIME_DIR "/run/sealedfs"
 
 struct daemon {
 	const struct config *config;
+	struct notify *notify; /* borrowed */
+	struct status *status;
+	struct life life;
+	struct keeper *keeper; /* NULL: we may not mount; libfuse does it by fusermount3 */
 	struct owner_keys *owners;
 	struct aws *aws;
 	struct attest_provider *provider;
@@ -114,51 +126,192 @@ static int open_view(struct daemon *d, struct error *err)
 	return models_new(&models, &d->models);
 }
 
+static const struct view_node *find_model(const struct daemon *d, const char *path)
+{
+	for (size_t i = 0; i < d->view->file_count; i++)
+		if (strcmp(d->view->files[i]->path, path) == 0)
+			return d->view->files[i];
+	return NULL;
+}
+
+/* A model that the configuration names must be there, even if it is opened later. */
+static int check_models(const struct daemon *d, struct error *err)
+{
+	const struct config_list *names = &d->config->models;
+
+	for (size_t i = 0; i < names->count; i++)
+		if (!find_model(d, names->items[i]))
+			return error_set(err, -ENOENT, "%s has no model %s", d->config->source,
+					 names->items[i]);
+	return 0;
+}
+
+static bool is_named(const struct daemon *d, const char *path)
+{
+	const struct config_list *names = &d->config->models;
+
+	for (size_t i = 0; i < names->count; i++)
+		if (strcmp(names->items[i], path) == 0)
+			return true;
+	return names->count == 0;
+}
+
+static int unlock_one(struct daemon *d, const struct view_node *n, struct error *err)
+{
+	int r;
+
+	status_set(d->status, "Unlocking %s", n->path);
+	notify_extend(d->notify, STEP_MS);
+	if (n->broken) {
+		*err = *n->broken;
+		return err->code;
+	}
+	r = model_open_now(models_get(d->models, n), err);
+	return r < 0 ? error_prefix(err, r, "%s", n->path) : 0;
+}
+
 /* In path order, one after the other: the order is the PCR's. */
-static int unlock_all(struct daemon *d, struct error *err)
+static int unlock_all(struct daemon *d, struct patience *patience, struct error *err)
 {
 	for (size_t i = 0; i < d->view->file_count; i++) {
 		const struct view_node *n = d->view->files[i];
-		int r;
+		int r = is_named(d, n->path) ? unlock_one(d, n, err) : 0;
 
-		if (n->broken) {
-			*err = *n->broken;
-			return err->code;
+		while (r < 0 && patience_again(patience, r, err)) {
+			error_clear(err);
+			r = unlock_one(d, n, err);
 		}
-		r = model_open_now(models_get(d->models, n), err);
 		if (r < 0)
-			return error_prefix(err, r, "%s", n->path);
+			return r;
 	}
 	return 0;
 }
 
-int daemon_prepare(const struct config *config, struct daemon **ret, struct error *err)
+static void on_retry(void *arg, const char *what, const char *why)
+{
+	struct daemon *d = arg;
+
+	atomic_fetch_add(&d->life.events, 1);
+	status_trouble(d->status, what, why);
+}
+
+/*
+ * Who the daemon is once it has its keys: the option setuid, else whoever owns the directory of the
+ * measurement log: all daemons of a machine write to that one log, and it is not shared between
+ * users. NULL: nobody else.
+ */
+static const char *daemon_user(const struct config *c)
+{
+	_cleanup_free_ char *dir = strdup(c->event_log ? c->event_log : RUNTIME_DIR "/");
+	char *slash = dir ? strrchr(dir, '/') : NULL;
+	const struct passwd *pw;
+	struct stat st;
+
+	if (c->user || geteuid() != 0 || c->measure == MEASURE_NONE)
+		return c->user;
+	if (!slash)
+		return NULL;
+	*slash = '\0';
+	if (stat(*dir ? dir : "/", &st) < 0 || st.st_uid == 0)
+		return NULL;
+	pw = getpwuid(st.st_uid);
+	return pw ? pw->pw_name : NULL;
+}
+
+static int drop_privileges(const struct daemon *d, struct error *err)
+{
+	_cleanup_free_ char *user = NULL;
+	const char *found = daemon_user(d->config);
+	struct privileges keep = {0};
+
+	/* Without a keeper there may be nothing to drop, and fusermount3 has to work. */
+	if (!d->keeper && !found)
+		return 0;
+	if (found) {
+		user = strdup(found);
+		if (!user)
+			return -ENOMEM;
+	}
+	keep.user = user;
+	keep.read_anything = !user && geteuid() == 0;
+	return privileges_drop(&keep, err);
+}
+
+static int start_keeper(struct daemon *d, struct error *err)
+{
+	_cleanup_(keeper_mount_clear) struct keeper_mount plan = {0};
+	int r;
+
+	if (!privileges_can_mount())
+		return 0;
+	r = mount_plan(d->config, &plan);
+	return r < 0 ? r : keeper_start(&plan, &d->keeper, err);
+}
+
+/* Everything that asks a server or the TPM. */
+static int open_models(struct daemon *d, struct error *err)
+{
+	struct patience patience;
+	int r;
+
+	patience_start(&patience, d->notify, d->status, d->config->wait_s);
+	if (d->aws)
+		patience_for_clock(&patience);
+	for (;;) {
+		status_set(d->status, "Reading the listing of %s", d->config->source);
+		notify_extend(d->notify, STEP_MS);
+		r = open_view(d, err);
+		if (r == 0 || !patience_again(&patience, r, err))
+			break;
+		error_clear(err);
+	}
+	if (r == 0)
+		r = check_models(d, err);
+	if (r == 0 && d->config->unlock_at_mount)
+		r = unlock_all(d, &patience, err);
+	else if (r == 0)
+		log_view(d);
+	return r;
+}
+
+int daemon_prepare(const struct config *config, struct notify *notify, struct daemon **ret,
+		   struct error *err)
 {
 	_cleanup_(daemon_freep) struct daemon *d = calloc(1, sizeof(*d));
+	_cleanup_(supervise_start_overp) struct supervisor *supervisor = NULL;
 	int r;
 
 	if (!d)
 		return -ENOMEM;
 	d->config = config;
+	d->notify = notify;
 	if (config->measure == MEASURE_DECLARED && config->owner_keys.count == 0)
 		log_warning("measure=declared without owner-key: what is measured is the word of "
 			    "whoever sealed the model");
-	r = load_owners(d, err);
+	r = status_new(notify, &d->status);
+	/* Before any secret is in memory. */
+	if (r == 0)
+		r = start_keeper(d, err);
+	if (r == 0)
+		r = load_owners(d, err);
 	if (r == 0)
 		r = open_means(d, err);
 	if (r == 0)
-		r = open_view(d, err);
+		r = drop_privileges(d, err);
 	if (r < 0)
 		return r;
-	if (config->unlock_at_mount)
-		r = unlock_all(d, err);
-	else
-		log_view(d);
+	if (d->aws)
+		aws_observe_retries(d->aws, on_retry, d);
+	r = supervise_start(&(struct supervision){notify, d->status, &d->life, d->source},
+			    &supervisor);
+	if (r == 0)
+		r = open_models(d, err);
 	if (r < 0)
 		return r;
 	d->ops.config = config;
 	d->ops.view = d->view;
 	d->ops.models = d->models;
+	d->ops.life = &d->life;
 	*ret = steal_ptr(d);
 	return 0;
 }
@@ -173,9 +326,22 @@ static void let_go(struct daemon *d)
 	read_engine_stop(d->engine);
 }
 
+static void serve(struct daemon *d)
+{
+	struct supervision what = {d->notify, d->status, &d->life, d->source};
+
+	status_set(d->status, "Serving %zu models, %.1f GB, from %s", d->view->file_count,
+		   (double)d->view->total_size / 1e9, d->config->source);
+	notify_ready(d->notify);
+	if (!supervise(&what, d->mount, d->keeper))
+		log_info("unmounting");
+	notify_stopping(d->notify);
+	status_set(d->status, "Unmounting");
+}
+
 int daemon_run(struct daemon *d, struct launch *launch, struct error *err)
 {
-	int r = mount_start(d->config, &d->ops, &d->mount, err);
+	int r = mount_start(d->config, &d->ops, d->keeper, &d->mount, err);
 
 	if (r == 0)
 		r = mount_serve(d->mount, err);
@@ -183,8 +349,8 @@ int daemon_run(struct daemon *d, struct launch *launch, struct error *err)
 		if (launch->report_fd >= 0)
 			log_setup("sealedfs", config_log_level(d->config), true);
 		r = launch_ready(launch);
-		if (r == 0 && !mount_wait(d->mount))
-			log_info("unmounting");
+		if (r == 0)
+			serve(d);
 	}
 	if (!d->mount)
 		return r;
@@ -201,6 +367,7 @@ void daemon_free(struct daemon *d)
 	if (!d)
 		return;
 	mount_free(d->mount);
+	keeper_free(d->keeper);
 	models_free(d->models);
 	read_engine_free(d->engine);
 	view_free(d->view);
@@ -209,5 +376,6 @@ void daemon_free(struct daemon *d)
 	attest_provider_free(d->provider);
 	aws_free(d->aws);
 	owner_keys_free(d->owners);
+	status_free(d->status);
 	free(d);
 }

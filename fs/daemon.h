@@ -6,11 +6,17 @@
 
 #include "fs/config.h"
 #include "fs/launch.h"
+#include "fs/notify.h"
 
 struct daemon;
 
-/* Opens source, keys and view and, with unlock=mount, every model. No FUSE yet. */
-int daemon_prepare(const struct config *config, struct daemon **ret, struct error *err);
+/*
+ * Opens source, keys and view and, with unlock=mount, every model, waiting for what is not there
+ * yet as long as the configuration allows. Not mounted yet. Drops the process's privileges as soon
+ * as it has what it needs them for. Nothing that has threads or secrets may exist before.
+ */
+int daemon_prepare(const struct config *config, struct notify *notify, struct daemon **ret,
+		   struct error *err);
 /*
  * Mounts, reports ready to the launch, serves until unmounted or told to end. 0, or the error that
  * kept it from getting ready. May end the process itself when readers hold on.

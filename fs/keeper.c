@@ -75,7 +75,8 @@ int keeper_remove_dead_mount(const char *path, struct error *err)
 	if (r < 0)
 		return error_set(err, r, "cannot look for mounts at %s: %s", at, strerror(-r));
 	if (!mount_is_dead(at))
-		return error_set(err, -EBUSY, "%s is served by a daemon that lives; use umount", at);
+		return error_set(err, -EBUSY, "%s is served by a daemon that lives; use umount",
+				 at);
 	r = mount_table_detach(&entry, true);
 	if (r < 0)
 		return error_set(err, r, "cannot take the dead mount at %s away: %s", at,

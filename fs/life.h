@@ -20,7 +20,7 @@ struct life {
 	atomic_ullong finished; /* answered */
 	atomic_ullong events;	/* anything else that shows progress, such as a failed attempt */
 
-	uint64_t answers; /* of the source: set it before a look */
+	uint64_t answers;	 /* of the source: set it before a look */
 	unsigned long long seen; /* sum of finished and events at the last look */
 	uint64_t moved_ms;	 /* when that changed last, or nothing was being waited for */
 	bool answered;		 /* the mount answered the last probe */

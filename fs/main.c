@@ -6,6 +6,7 @@
 #include "crypto/base/secret.h"
 #include "fs/config.h"
 #include "fs/daemon.h"
+#include "fs/keeper.h"
 
 #include <fuse_lowlevel.h>
 #include <signal.h>
@@ -18,21 +19,52 @@ static enum exit_code fail(const struct error *err, int code)
 
 static enum exit_code run(const struct config *config, struct launch *launch)
 {
+	_cleanup_(notify_freep) struct notify *notify = NULL;
 	_cleanup_(daemon_freep) struct daemon *d = NULL;
 	struct error err = {0};
-	int r = daemon_prepare(config, &d, &err);
+	int r = notify_new(&notify, &err);
 
 	if (r == 0)
+		r = daemon_prepare(config, notify, &d, &err);
+	if (r == 0)
 		r = daemon_run(d, launch, &err);
+	if (r == 0)
+		return EXIT_CODE_OK;
+	/* The service manager shows the status of a failed unit too. */
+	if (notify)
+		notify_status(notify, "Failed: %s", error_text(&err, r));
+	return fail(&err, r);
+}
+
+static enum exit_code mount_it(const struct config *config)
+{
+	struct launch launch = {.report_fd = -1};
+	struct error err = {0};
+	enum exit_code code;
+	int r;
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	r = launch_start(&launch, config->foreground, &err);
+	if (r < 0)
+		return fail(&err, r);
+	code = run(config, &launch);
+	if (code != EXIT_CODE_OK)
+		launch_failed(&launch, code);
+	return code;
+}
+
+static enum exit_code unmount(const struct config *config)
+{
+	struct error err = {0};
+	int r = keeper_remove_dead_mount(config->mountpoint, &err);
+
 	return r < 0 ? fail(&err, r) : EXIT_CODE_OK;
 }
 
 int main(int argc, char **argv)
 {
 	_cleanup_(config_clear) struct config config = {0};
-	struct launch launch = {.report_fd = -1};
 	struct error err = {0};
-	enum exit_code code;
 	int r;
 
 	log_setup("sealedfs", LOG_NOTICE, false);
@@ -42,21 +74,19 @@ int main(int argc, char **argv)
 	r = config_parse(&config, argc, argv, &err);
 	if (r < 0)
 		return fail(&err, r);
-	if (config.action == CONFIG_HELP) {
+	log_setup("sealedfs", config_log_level(&config), false);
+	switch (config.action) {
+	case CONFIG_HELP:
 		config_print_help(stdout);
 		return EXIT_CODE_OK;
-	}
-	if (config.action == CONFIG_VERSION) {
+	case CONFIG_VERSION:
 		printf("sealedfs %s (libfuse %s)\n", SEALEDFS_VERSION, fuse_pkgversion());
 		return EXIT_CODE_OK;
+	case CONFIG_NOTHING:
+		return EXIT_CODE_OK;
+	case CONFIG_UNMOUNT:
+		return unmount(&config);
+	default:
+		return mount_it(&config);
 	}
-	log_setup("sealedfs", config_log_level(&config), false);
-	(void)signal(SIGPIPE, SIG_IGN);
-	r = launch_start(&launch, config.foreground, &err);
-	if (r < 0)
-		return fail(&err, r);
-	code = run(&config, &launch);
-	if (code != EXIT_CODE_OK)
-		launch_failed(&launch, code);
-	return code;
 }

@@ -32,7 +32,7 @@
 struct mount {
 	struct fuse_session *session;
 	struct keeper *keeper; /* borrowed; NULL: none */
-	char *path; /* absolute */
+	char *path;	       /* absolute */
 	int signal_fd, ended_fd;
 	pthread_t loop;
 	bool mounted, looping;

@@ -13,8 +13,9 @@ struct mount;
 int mount_plan(const struct config *config, struct keeper_mount *ret);
 /*
  * Mounts; the kernel queues requests until mount_serve() starts to answer. keeper: mounts for us;
- * NULL: libfuse does it, by fusermount3 unless we are root. Blocks SIGINT, SIGTERM and SIGHUP in the
- * calling thread for mount_wait(). ops and keeper must outlive the mount; its session is set here.
+ * NULL: libfuse does it, by fusermount3 unless we are root. Blocks SIGINT, SIGTERM and SIGHUP in
+ * the calling thread for mount_wait(). ops and keeper must outlive the mount; its session is set
+ * here.
  */
 int mount_start(const struct config *config, struct ops_context *ops, struct keeper *keeper,
 		struct mount **ret, struct error *err);
@@ -22,9 +23,9 @@ int mount_start(const struct config *config, struct ops_context *ops, struct kee
 int mount_serve(struct mount *m, struct error *err);
 
 enum mount_event {
-	MOUNT_ENDED,  /* unmounted by somebody */
-	MOUNT_STOP,   /* SIGINT or SIGTERM */
-	MOUNT_HANGUP, /* SIGHUP */
+	MOUNT_ENDED,	/* unmounted by somebody */
+	MOUNT_STOP,	/* SIGINT or SIGTERM */
+	MOUNT_HANGUP,	/* SIGHUP */
 	MOUNT_READABLE, /* fd has something to say */
 	MOUNT_TIMEOUT,
 };

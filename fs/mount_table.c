@@ -78,7 +78,7 @@ bool mount_is_dead(const char *path)
 }
 
 struct wanted {
-	const char *path; /* NULL: any */
+	const char *path;		/* NULL: any */
 	const struct mount_entry *like; /* its device and type; NULL: any */
 	bool only_dead;
 };
@@ -87,8 +87,8 @@ static bool is_wanted(const struct wanted *w, const struct mount_entry *e)
 {
 	if (w->path && strcmp(e->path, w->path) != 0)
 		return false;
-	if (w->like && (strcmp(e->device, w->like->device) != 0 ||
-			strcmp(e->type, w->like->type) != 0))
+	if (w->like &&
+	    (strcmp(e->device, w->like->device) != 0 || strcmp(e->type, w->like->type) != 0))
 		return false;
 	return !w->only_dead || mount_is_dead(e->path);
 }

@@ -289,10 +289,9 @@ static bool prepare_retry(struct run *run, const struct outcome *o,
 	if (run->aws->observe) {
 		char why[sizeof(o->error.message)];
 
-		(void)snprintf(why, sizeof(why), "%s%s%s", o->failure.code,
-			       o->failure.code[0] ? ": " : "",
-			       o->failure.code[0] ? o->failure.message
-						  : error_text(&o->error, o->code));
+		(void)snprintf(
+			why, sizeof(why), "%s%s%s", o->failure.code, o->failure.code[0] ? ": " : "",
+			o->failure.code[0] ? o->failure.message : error_text(&o->error, o->code));
 		run->aws->observe(run->aws->observe_arg, call->what, why);
 	}
 	log_debug("%s: attempt %u in %lld ms after: %s %s", call->what, run->retry.attempt,

@@ -49,8 +49,8 @@ void source_object_clear(struct source_object *o);
  */
 int source_read(struct source *s, const char *name, const char *version, uint64_t offset,
 		size_t size, uint8_t *buf, struct error *err);
-/* How often list, stat and read have come back, well or badly: it only grows while somebody asks and
- * gets an answer. */
+/* How often list, stat and read have come back, well or badly: it only grows while somebody asks
+ * and gets an answer. */
 uint64_t source_answers(const struct source *s);
 /* Bytes that are worth asking for at once: SEAL_EXTENT_SIZE for S3, SEAL_CHUNK_SIZE for a
  * directory. */
