@@ -30,7 +30,7 @@ void keeper_mount_clear(struct keeper_mount *what)
 	*what = (struct keeper_mount){0};
 }
 
-static bool is_ours(const struct mount_entry *entry)
+static bool is_fuse(const struct mount_entry *entry)
 {
 	return strncmp(entry->type, "fuse.", 5) == 0 || strcmp(entry->type, "fuse") == 0;
 }
@@ -52,12 +52,14 @@ static int resolve(const char *path, char **ret)
 	real = realpath(!name ? "." : copy[0] ? copy : "/", NULL);
 	if (!real)
 		return -errno;
-	if (asprintf(ret, "%s/%s", real[1] ? real : "", name ? name : copy) < 0)
-		return -ENOMEM;
-	return 0;
+	if (asprintf(ret, "%s/%s", real[1] ? real : "", name ? name : copy) >= 0)
+		return 0;
+	*ret = NULL;
+	return -ENOMEM;
 }
 
-int keeper_remove_dead_mount(const char *path, struct error *err)
+/* 1: a FUSE mount is there and somebody answers; 0: none (any more). */
+static int remove_dead_mount(const char *path, struct error *err)
 {
 	_cleanup_free_ char *at = NULL;
 	struct mount_entry entry;
@@ -65,18 +67,15 @@ int keeper_remove_dead_mount(const char *path, struct error *err)
 
 	if (r == -ENOENT)
 		return 0;
-	if (r < 0) {
-		at = NULL;
+	if (r < 0)
 		return error_set(err, r, "%s: %s", path, strerror(-r));
-	}
 	r = mount_table_find(at, &entry);
-	if (r == -ENOENT || (r == 0 && !is_ours(&entry)))
+	if (r == -ENOENT || (r == 0 && !is_fuse(&entry)))
 		return 0;
 	if (r < 0)
 		return error_set(err, r, "cannot look for mounts at %s: %s", at, strerror(-r));
 	if (!mount_is_dead(at))
-		return error_set(err, -EBUSY, "%s is served by a daemon that lives; use umount",
-				 at);
+		return 1;
 	r = mount_table_detach(&entry, true);
 	if (r < 0)
 		return error_set(err, r, "cannot take the dead mount at %s away: %s", at,
@@ -85,28 +84,30 @@ int keeper_remove_dead_mount(const char *path, struct error *err)
 	return 0;
 }
 
+int keeper_remove_dead_mount(const char *path, struct error *err)
+{
+	int r = remove_dead_mount(path, err);
+
+	return r > 0 ? error_set(err, -EEXIST, "%s is served by a daemon that lives; use umount",
+				 path)
+		     : r;
+}
+
 static int check_directory(const struct keeper_mount *what, char **ret, struct error *err)
 {
 	const char *at = what->path;
 	struct stat st;
-	int r = stat(at, &st) < 0 ? -errno : 0;
+	int r = remove_dead_mount(at, err);
 
-	if (r == -ENOTCONN) {
-		r = keeper_remove_dead_mount(at, err);
-		if (r < 0)
-			return r;
-		r = stat(at, &st) < 0 ? -errno : 0;
-	}
+	if (r < 0)
+		return r;
+	r = stat(at, &st) < 0 ? -errno : 0;
 	if (r == -ENOENT && what->make_directory)
 		r = mkdir(at, 0755) < 0 || stat(at, &st) < 0 ? -errno : 0;
-	if (r < 0) {
-		if (r == -ENOENT)
-			error_hint(err, "make it first: mkdir -p %s", at);
-		if (r == -ENOTCONN)
-			error_hint(err, "a daemon died there; clean up with: umount -l %s", at);
-		return error_set(err, r, "mount point %s: %s", at,
-				 r == -ENOTCONN ? "it is a dead mount" : strerror(-r));
-	}
+	if (r == -ENOENT)
+		error_hint(err, "make it first: mkdir -p %s", at);
+	if (r < 0)
+		return error_set(err, r, "mount point %s: %s", at, strerror(-r));
 	if (!S_ISDIR(st.st_mode))
 		return error_set(err, -ENOTDIR, "mount point %s is not a directory", at);
 	*ret = realpath(at, NULL);

@@ -27,11 +27,14 @@ struct keeper_mount {
 	bool allow_other;
 };
 
+/* Where the program's arguments are, before anybody has moved them: the keeper shows its own name
+ * there, so that nobody takes it for the daemon. */
+void keeper_title_area(int argc, char *const *argv);
 void keeper_mount_clear(struct keeper_mount *what);
 
 /*
- * Checks the mount point, takes a dead mount of our type from it, and forks the keeper. Needs
- * privileges_can_mount(). -ENOENT, -ENOTDIR, -ENOTCONN (a dead mount of another type), -errno.
+ * Checks the mount point, takes a dead FUSE mount from it, and forks the keeper. Needs
+ * privileges_can_mount(). -ENOENT, -ENOTDIR, -errno.
  */
 int keeper_start(const struct keeper_mount *what, struct keeper **ret, struct error *err);
 /* Mounts; *ret_fd is the connection (/dev/fuse). Requests wait until somebody answers there. */
@@ -50,7 +53,7 @@ void keeper_forget(struct keeper *k);
 void keeper_free(struct keeper *k);
 
 /*
- * Takes away a mount at path that a daemon left behind. 0 also where there is none; -EBUSY: its
+ * Takes away a mount at path that a daemon left behind. 0 also where there is none; -EEXIST: its
  * daemon lives; -errno.
  */
 int keeper_remove_dead_mount(const char *path, struct error *err);

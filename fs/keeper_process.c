@@ -22,6 +22,7 @@
 #include <sys/vfs.h>
 
 #define READAHEAD_KIB "4096"
+#define KEEPER_NAME "sealedfs-keeper" /* 15 bytes, as many as a name may have */
 
 struct state {
 	const struct keeper_mount *what;
@@ -29,6 +30,34 @@ struct state {
 	bool mounted;
 	bool raised;
 };
+
+static struct {
+	char *start;
+	size_t size;
+} title;
+
+void keeper_title_area(int argc, char *const *argv)
+{
+	char *end = argc > 0 ? argv[0] : NULL;
+
+	for (int i = 0; i < argc && argv[i] == end; i++)
+		end = argv[i] + strlen(argv[i]) + 1;
+	if (end) {
+		title.start = argv[0];
+		title.size = (size_t)(end - argv[0]);
+	}
+}
+
+static void show_title(void)
+{
+	static const char name[] = KEEPER_NAME;
+
+	(void)prctl(PR_SET_NAME, name, 0, 0, 0);
+	if (title.size == 0)
+		return;
+	memset(title.start, 0, title.size);
+	memcpy(title.start, name, MIN(sizeof(name), title.size) - 1);
+}
 
 static int fail(struct keeper_answer *answer, int code, const char *fmt, ...) _printf_(3, 4);
 
@@ -152,7 +181,7 @@ static int settle(int socket)
 	struct privileges keep = {.mount = true};
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC), r;
 
-	(void)prctl(PR_SET_NAME, "sealedfs-keeper", 0, 0, 0);
+	show_title();
 	for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
 		(void)signal(ignored[i], SIG_IGN);
 	(void)setsid();

@@ -68,6 +68,7 @@ int main(int argc, char **argv)
 	int r;
 
 	log_setup("sealedfs", LOG_NOTICE, false);
+	keeper_title_area(argc, argv);
 	r = process_protect_secrets();
 	if (r < 0)
 		return fail(&err, error_set(&err, r, "cannot keep keys out of core files"));

@@ -285,11 +285,11 @@ class Mount:
         return read_text(self.log_path)
 
     def kill(self):
-        """SIGKILL, as by the OOM killer; then takes the dead mount away."""
+        """SIGKILL, as by the OOM killer. Nothing of the mount may be left soon after."""
         self.ended = True
         self.process.kill()
         self.process.wait()
-        subprocess.run(["umount", "-l", self.path], check=True, timeout=60)
+        wait_for("the dead mount to go", lambda: not is_mounted(self.path), timeout_s=20)
 
     def unmount(self):
         """As a user does it. The daemon must end by itself, with 0."""

@@ -10,7 +10,9 @@ import ctypes
 import errno
 import mmap
 import os
+import re
 import shutil
+import signal
 import stat
 import subprocess
 import unittest
@@ -410,14 +412,72 @@ class Background(Local):
                                 ",".join(self.options()))
             self.assert_result(done, FAILURE, *words)
 
-    def test_dead_mount_is_named(self):
+    def test_killed_daemon_leaves_no_dead_mount(self):
         mount = self.lab.start_mount(self.source, *self.options())
-        mount.process.kill()
+        held = os.open(mount.join("a.gguf"), os.O_RDONLY)
+        mount.kill()
+        with contextlib.suppress(OSError):
+            os.close(held)  # there is nobody left to tell
+        self.assertEqual(os.listdir(mount.path), [])
+
+    def test_dead_mount_is_taken_away(self):
+        """Daemon and keeper killed together; the next daemon cleans up after them."""
+        mount = self.lab.start_mount(self.source, *self.options())
+        keepers = self.keepers_of(mount.pid)
+        self.assertEqual(len(keepers), 1)
+        for pid in (*keepers, mount.pid):
+            os.kill(pid, signal.SIGSTOP)
+        for pid in (*keepers, mount.pid):
+            os.kill(pid, signal.SIGKILL)
         mount.process.wait()
+        with self.assertRaises(OSError) as dead:
+            os.listdir(mount.path)
+        self.assertEqual(dead.exception.errno, errno.ENOTCONN)
         done = self.lab.run(common.SEALEDFS, self.source, mount.path, "-o",
                             ",".join(self.options()))
-        self.assert_result(done, FAILURE, "umount -l " + mount.path)
-        mount.kill()
+        self.assert_result(done, OK, "took away a mount whose daemon had died")
+        self.assertEqual(sorted(os.listdir(mount.path)), ["a.gguf", "deep"])
+        subprocess.run(["umount", mount.path], check=True)
+        self.wait_until_gone(mount.path)
+        mount.ended = True
+
+    def keepers_of(self, pid):
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as children:
+            return list(map(int, children.read().split()))
+
+    def test_unmount_takes_dead_mounts_only(self):
+        with self.lab.mount(self.source, *self.options()) as mount:
+            done = self.lab.run(common.SEALEDFS, "--unmount", mount.path)
+            self.assert_result(done, FAILURE, "lives", "umount")
+            self.assertTrue(common.is_mounted(mount.path))
+            for pid in self.keepers_of(mount.pid):
+                os.kill(pid, signal.SIGKILL)
+            mount.process.kill()
+            mount.process.wait()
+            self.assertTrue(common.is_mounted(mount.path))
+            self.assert_result(self.lab.run(common.SEALEDFS, "--unmount", mount.path), OK)
+            self.assertFalse(common.is_mounted(mount.path))
+            mount.ended = True
+        for nothing in (mount.path, self.lab.path("nowhere")):
+            self.assert_result(self.lab.run(common.SEALEDFS, "--unmount", nothing), OK)
+
+    def test_privileges_are_dropped(self):
+        """The daemon keeps what root needs to read sealed files, its keeper what unmounting needs."""
+        with self.lab.mount(self.source, *self.options()) as mount:
+            (keeper,) = self.keepers_of(mount.pid)
+            for pid, bits in ((mount.pid, 1 << 2), (keeper, 1 << 21)):
+                status = common.read_text(f"/proc/{pid}/status")
+                for kind in ("CapEff", "CapPrm"):
+                    (found,) = re.findall(rf"^{kind}:\s+([0-9a-f]+)$", status, re.M)
+                    self.assertEqual(int(found, 16), bits, status)
+                self.assertRegex(status, r"NoNewPrivs:\s+1\n")
+                self.assertRegex(status, r"CapInh:\s+0+\n(.*\n)*CapAmb:\s+0+\n")
+            self.assertEqual(common.read_text(f"/proc/{keeper}/cmdline").strip("\0"),
+                             "sealedfs-keeper")
+            self.assertEqual(
+                sorted(os.readlink(f"/proc/{keeper}/fd/{fd}").split(":")[0]
+                       for fd in os.listdir(f"/proc/{keeper}/fd")),
+                ["/dev/null"] * 3 + ["socket"])
 
     def test_help_and_version(self):
         for argv, word in ((("--help",), "owner-key=FILE"), (("-h",), "measure=MODE"),
