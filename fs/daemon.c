@@ -18,6 +18,7 @@
 
 /* One step of a start, with all its retries, ends in this time. */
 #define STEP_MS 180000
+#define LINGER_MS 1500
 #define RUNTIME_DIR "/run/sealedfs"
 
 struct daemon {
