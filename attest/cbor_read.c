@@ -1,84 +1,201 @@
 /*
  * CBOR reader. Job: give one item at a time, as views, with every length already checked against
- * the bytes at hand. Trusts nothing it reads; takes bytes through the cursor only. Must never
- * allocate, and never follow nesting by recursion: the bytes are hostile. Not libcbor: its
- * streaming decoder (0.8) refuses tag 18, which marks the very structure that is read here.
+ * the bytes at hand. Trusts libcbor's streaming decoder for the heads of items, and nothing that
+ * it reads. Must never allocate (so no cbor_load(), which allocates by what a head claims), and
+ * never follow nesting by recursion: the bytes are hostile. One kind of head is read here: tags in
+ * one byte, since libcbor before 0.11 refuses tags 6 to 20 in that form, among them 18, which
+ * marks the very structure that is read. The verdict must not depend on the version installed.
  */
 #include "attest/cbor_read.h"
 
-#include "crypto/base/cursor.h"
-
+#include <cbor.h>
 #include <errno.h>
 #include <string.h>
 
-/* The initial byte of an item: major type and additional information (RFC 8949, section 3). */
-#define MAJOR(b) ((b) >> 5)
-#define INFO(b) ((b)&0x1f)
-#define INFO_ONE_BYTE 24
-#define INFO_EIGHT_BYTES 27
-#define INFO_INDEFINITE 31
-#define SIMPLE_NULL 22
-#define SIMPLE_MIN_IN_A_BYTE 32
+/* A tag of 0 to 23 in its initial byte (RFC 8949, section 3.4): no argument follows. */
+#define TAG_FIRST 0xc0
+#define TAG_LAST 0xd7
 
-static const enum item_kind kind_of_major[] = {ITEM_UINT,  ITEM_NEGINT, ITEM_BYTES, ITEM_TEXT,
-					       ITEM_ARRAY, ITEM_MAP,	ITEM_TAG,   ITEM_OTHER};
+/* What the callbacks of one cbor_stream_decode() leave. */
+struct head {
+	struct item item;
+	bool refused;
+};
 
-/* The argument that follows an initial byte. Longer forms than needed are well-formed. */
-static uint64_t take_argument(struct cursor *c, unsigned info)
+static void got_number(void *context, enum item_kind kind, uint64_t value)
 {
-	uint64_t high;
-
-	switch (info) {
-	case INFO_ONE_BYTE:
-		return cursor_u8(c);
-	case INFO_ONE_BYTE + 1:
-		return cursor_be16(c);
-	case INFO_ONE_BYTE + 2:
-		return cursor_be32(c);
-	case INFO_EIGHT_BYTES:
-		high = cursor_be32(c);
-		return high << 32 | cursor_be32(c);
-	default:
-		return info;
-	}
+	((struct head *)context)->item = (struct item){.kind = kind, .value = value};
 }
+
+static void got_open(void *context, enum item_kind kind)
+{
+	((struct head *)context)->item = (struct item){.kind = kind, .indefinite = true};
+}
+
+/* libcbor gives a string only when all of it lies within the bytes it was given. */
+static void got_string(void *context, enum item_kind kind, cbor_data data, uint64_t size)
+{
+	((struct head *)context)->item =
+		(struct item){.kind = kind, .data = data, .size = (size_t)size};
+}
+
+static void got_uint8(void *context, uint8_t v)
+{
+	got_number(context, ITEM_UINT, v);
+}
+
+static void got_uint16(void *context, uint16_t v)
+{
+	got_number(context, ITEM_UINT, v);
+}
+
+static void got_uint32(void *context, uint32_t v)
+{
+	got_number(context, ITEM_UINT, v);
+}
+
+static void got_uint64(void *context, uint64_t v)
+{
+	got_number(context, ITEM_UINT, v);
+}
+
+static void got_negint8(void *context, uint8_t v)
+{
+	got_number(context, ITEM_NEGINT, v);
+}
+
+static void got_negint16(void *context, uint16_t v)
+{
+	got_number(context, ITEM_NEGINT, v);
+}
+
+static void got_negint32(void *context, uint32_t v)
+{
+	got_number(context, ITEM_NEGINT, v);
+}
+
+static void got_negint64(void *context, uint64_t v)
+{
+	got_number(context, ITEM_NEGINT, v);
+}
+
+static void got_bytes(void *context, cbor_data data, uint64_t size)
+{
+	got_string(context, ITEM_BYTES, data, size);
+}
+
+static void got_text(void *context, cbor_data data, uint64_t size)
+{
+	got_string(context, ITEM_TEXT, data, size);
+}
+
+static void got_chunked(void *context)
+{
+	((struct head *)context)->refused = true;
+}
+
+static void got_array(void *context, uint64_t elements)
+{
+	got_number(context, ITEM_ARRAY, elements);
+}
+
+static void got_open_array(void *context)
+{
+	got_open(context, ITEM_ARRAY);
+}
+
+static void got_map(void *context, uint64_t pairs)
+{
+	got_number(context, ITEM_MAP, pairs);
+}
+
+static void got_open_map(void *context)
+{
+	got_open(context, ITEM_MAP);
+}
+
+static void got_tag(void *context, uint64_t tag)
+{
+	got_number(context, ITEM_TAG, tag);
+}
+
+static void got_null(void *context)
+{
+	got_number(context, ITEM_NULL, 0);
+}
+
+static void got_break(void *context)
+{
+	got_number(context, ITEM_BREAK, 0);
+}
+
+static void got_undefined(void *context)
+{
+	got_number(context, ITEM_OTHER, 0);
+}
+
+static void got_bool(void *context, bool v)
+{
+	got_number(context, ITEM_OTHER, 0);
+}
+
+static void got_float(void *context, float v)
+{
+	got_number(context, ITEM_OTHER, 0);
+}
+
+static void got_double(void *context, double v)
+{
+	got_number(context, ITEM_OTHER, 0);
+}
+
+/* Every member is set: libcbor calls without looking. */
+static const struct cbor_callbacks callbacks = {
+	.uint8 = got_uint8,
+	.uint16 = got_uint16,
+	.uint32 = got_uint32,
+	.uint64 = got_uint64,
+	.negint8 = got_negint8,
+	.negint16 = got_negint16,
+	.negint32 = got_negint32,
+	.negint64 = got_negint64,
+	.byte_string_start = got_chunked,
+	.byte_string = got_bytes,
+	.string_start = got_chunked,
+	.string = got_text,
+	.indef_array_start = got_open_array,
+	.array_start = got_array,
+	.indef_map_start = got_open_map,
+	.map_start = got_map,
+	.tag = got_tag,
+	.float2 = got_float,
+	.float4 = got_float,
+	.float8 = got_double,
+	.undefined = got_undefined,
+	.null = got_null,
+	.boolean = got_bool,
+	.indef_break = got_break,
+};
 
 int item_next(struct item_reader *r, struct item *ret)
 {
-	struct cursor c = cursor_init(r->data + r->pos, r->size - r->pos);
-	unsigned initial = cursor_u8(&c), info = INFO(initial);
-	struct item i = {.kind = kind_of_major[MAJOR(initial)]};
+	const uint8_t *data = r->data + r->pos;
+	size_t left = r->size - r->pos;
+	struct cbor_decoder_result done;
+	struct head h = {0};
 
-	if (c.failed)
+	if (left > 0 && data[0] >= TAG_FIRST && data[0] <= TAG_LAST) {
+		*ret = (struct item){.kind = ITEM_TAG, .value = data[0] - TAG_FIRST};
+		r->pos++;
+		return 0;
+	}
+	done = cbor_stream_decode(data, left, &callbacks, &h);
+	if (done.status == CBOR_DECODER_NEDATA)
 		return -ENODATA;
-	if (info > INFO_EIGHT_BYTES && info != INFO_INDEFINITE)
+	if (done.status != CBOR_DECODER_FINISHED || h.refused)
 		return -EPROTO;
-	if (info == INFO_INDEFINITE) {
-		if (i.kind == ITEM_OTHER)
-			i.kind = ITEM_BREAK;
-		else if (i.kind != ITEM_ARRAY && i.kind != ITEM_MAP)
-			return -EPROTO;
-		i.indefinite = i.kind != ITEM_BREAK;
-	} else {
-		i.value = take_argument(&c, info);
-	}
-	if (i.kind == ITEM_OTHER) {
-		if (info == INFO_ONE_BYTE && !c.failed && i.value < SIMPLE_MIN_IN_A_BYTE)
-			return -EPROTO;
-		i.kind = info == SIMPLE_NULL ? ITEM_NULL : ITEM_OTHER;
-		i.value = 0;
-	}
-	if (i.kind == ITEM_BYTES || i.kind == ITEM_TEXT) {
-		if (i.value > cursor_left(&c))
-			return -ENODATA;
-		i.size = (size_t)i.value;
-		i.data = cursor_take(&c, i.size);
-		i.value = 0;
-	}
-	if (c.failed)
-		return -ENODATA;
-	r->pos += c.pos;
-	*ret = i;
+	r->pos += done.read;
+	*ret = h.item;
 	return 0;
 }
 

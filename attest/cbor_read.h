@@ -3,6 +3,7 @@
  *
  * A reader is a cursor: it does not own the bytes, and strings are views into them. Containers may
  * be definite or indefinite; strings must be definite, since nothing that we read is ever chunked.
+ * Heads may be longer than needed; reserved ones and unassigned simple values are malformed.
  * Errors: -ENODATA the bytes end inside an item (more may follow), -EPROTO malformed or too deep.
  */
 #ifndef SEALEDFS_CBOR_READ_H

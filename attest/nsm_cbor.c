@@ -1,48 +1,78 @@
 /*
  * NSM messages. Job: one request, one response. Trusts nothing that it decodes: the response comes
  * out of an NV index that other processes can write. Must never read past the first CBOR item.
+ * libcbor encodes the request's heads into the caller's buffer; cbor_read.c decodes.
  */
 #include "attest/nsm_cbor.h"
 
 #include "attest/cbor_read.h"
-#include "crypto/base/cursor.h"
 
+#include <cbor.h>
 #include <errno.h>
 #include <string.h>
 
+/* libcbor's encoders write nothing and return 0 when there is no room. */
 struct writer {
 	uint8_t *out;
 	size_t size;
+	bool full;
 };
+
+static uint8_t *room(const struct writer *w, size_t *ret_left)
+{
+	*ret_left = NSM_REQUEST_MAX - w->size;
+	return w->out + w->size;
+}
+
+static void wrote(struct writer *w, size_t head_size)
+{
+	w->size += head_size;
+	w->full |= head_size == 0;
+}
+
+static void write_map(struct writer *w, size_t pairs)
+{
+	size_t left;
+	uint8_t *at = room(w, &left);
+
+	wrote(w, cbor_encode_map_start(pairs, at, left));
+}
+
+/* What follows the head of a string. */
+static void write_content(struct writer *w, const void *data, size_t size)
+{
+	size_t left;
+	uint8_t *at = room(w, &left);
+
+	if (w->full || size > left) {
+		w->full = true;
+		return;
+	}
+	if (size > 0)
+		memcpy(at, data, size);
+	w->size += size;
+}
 
 static void write_text(struct writer *w, const char *text)
 {
-	size_t n = strlen(text); /* at most 23: all names are constants of this file */
+	size_t left, size = strlen(text);
+	uint8_t *at = room(w, &left);
 
-	w->out[w->size++] = (uint8_t)(0x60 | n);
-	memcpy(w->out + w->size, text, n);
-	w->size += n;
+	wrote(w, cbor_encode_string_start(size, at, left));
+	write_content(w, text, size);
 }
 
 static void write_optional(struct writer *w, const uint8_t *data, size_t size)
 {
+	size_t left;
+	uint8_t *at = room(w, &left);
+
 	if (!data) {
-		w->out[w->size++] = 0xf6; /* null */
+		wrote(w, cbor_encode_null(at, left));
 		return;
 	}
-	if (size < 24) {
-		w->out[w->size++] = (uint8_t)(0x40 | size);
-	} else if (size <= UINT8_MAX) {
-		w->out[w->size++] = 0x58;
-		w->out[w->size++] = (uint8_t)size;
-	} else {
-		w->out[w->size++] = 0x59;
-		put_be16(w->out + w->size, (uint16_t)size);
-		w->size += 2;
-	}
-	if (size > 0)
-		memcpy(w->out + w->size, data, size);
-	w->size += size;
+	wrote(w, cbor_encode_bytestring_start(size, at, left));
+	write_content(w, data, size);
 }
 
 int nsm_encode_attestation(const struct attest_request *req, uint8_t out[NSM_REQUEST_MAX],
@@ -56,15 +86,18 @@ int nsm_encode_attestation(const struct attest_request *req, uint8_t out[NSM_REQ
 				 "user data, nonce and public key of an attestation document have "
 				 "at most %d bytes each",
 				 ATTEST_FIELD_MAX);
-	out[w.size++] = 0xa1; /* map of one */
+	write_map(&w, 1);
 	write_text(&w, "Attestation");
-	out[w.size++] = 0xa3; /* map of three */
+	write_map(&w, 3);
 	write_text(&w, "user_data");
 	write_optional(&w, req->user_data, req->user_data_size);
 	write_text(&w, "nonce");
 	write_optional(&w, req->nonce, req->nonce_size);
 	write_text(&w, "public_key");
 	write_optional(&w, req->public_key, req->public_key_size);
+	if (w.full)
+		return error_set(err, -E2BIG, "an attestation request has at most %d bytes",
+				 NSM_REQUEST_MAX);
 	*ret_size = w.size;
 	return 0;
 }
