@@ -116,39 +116,57 @@ static enum chunk_check check_for(enum measure_mode mode)
 }
 
 /* The flat modes: what the owner stated must be what is there. */
-static int check_digests(struct opening *s, const struct model_digests *stated, struct error *err)
+static int hash_plaintext(struct opening *s, struct model_digests *ret, struct error *err)
 {
-	struct model_digests found;
-	int r = read_file_hash(s->plain, found.sha256, found.sha384, err);
+	const struct seal_core *core = seal_core(s->seal);
+	bool both = s->o->measure == MEASURE_SHA384;
+	int r = read_file_hash(s->plain, ret->sha256, both ? ret->sha384 : NULL, err);
 
 	if (r < 0)
 		return r;
-	if (memcmp(found.sha256, stated->sha256, sizeof(found.sha256)) == 0 &&
-	    memcmp(found.sha384, stated->sha384, sizeof(found.sha384)) == 0)
+	if (memcmp(ret->sha256, core->sha256, sizeof(core->sha256)) != 0)
+		return seal_fail(err, SEAL_BAD_DIGEST, s->label,
+				 "the plaintext does not have the SHA-256 that the seal states");
+	if (both && memcmp(ret->sha384, core->sha384, sizeof(core->sha384)) != 0)
+		return seal_fail(err, SEAL_BAD_DIGEST, s->label,
+				 "the plaintext does not have the SHA-384 that the seal states");
+	return 0;
+}
+
+/* Those that the mode measures (attest/PCRS.md) and no others: what stays zero is not claimed. */
+static int find_digests(struct opening *s, struct model_digests *ret, struct error *err)
+{
+	const struct seal_core *core = seal_core(s->seal);
+
+	switch (s->o->measure) {
+	case MEASURE_VERITY:
+		memcpy(ret->verity, core->verity, sizeof(core->verity));
 		return 0;
-	return seal_fail(
-		err, SEAL_BAD_DIGEST, s->label,
-		"the plaintext does not have the SHA-256 and SHA-384 that the seal states");
+	case MEASURE_SHA256:
+	case MEASURE_SHA384:
+		return hash_plaintext(s, ret, err);
+	case MEASURE_DECLARED:
+		memcpy(ret->sha256, core->sha256, sizeof(core->sha256));
+		memcpy(ret->sha384, core->sha384, sizeof(core->sha384));
+		return 0;
+	default:
+		return -EINVAL;
+	}
 }
 
 static int measure(struct opening *s, struct error *err)
 {
-	const struct seal_core *core = seal_core(s->seal);
 	struct measure_event event = {
 		.pcr = s->o->pcr,
 		.mode = s->o->measure,
 		.name = s->file->path,
 	};
 	enum measure_outcome outcome = MEASURE_EXTENDED;
-	int r = 0;
+	int r;
 
 	if (s->o->measure == MEASURE_NONE)
 		return 0;
-	memcpy(event.digests.verity, core->verity, sizeof(core->verity));
-	memcpy(event.digests.sha256, core->sha256, sizeof(core->sha256));
-	memcpy(event.digests.sha384, core->sha384, sizeof(core->sha384));
-	if (check_for(s->o->measure) == CHUNK_CHECK_FINGERPRINT)
-		r = check_digests(s, &event.digests, err);
+	r = find_digests(s, &event.digests, err);
 	if (r == 0)
 		r = measure_model(&s->o->measure_options, &event, &outcome, err);
 	if (r == -ENODEV)

@@ -167,6 +167,36 @@ class Vectors(common.Case):
                         self.assert_io_error(mount.join(vector["name"]), errno.EBADMSG, errno.EIO)
                         self.assertIn(WORDS[vector["expected"]["class"]], mount.log())
 
+    def test_wrong_digests_in_the_flat_modes(self):
+        """A mode refuses a seal that misstates what it measures. What it does not measure it does
+        not compute, and so must not record."""
+        tpm = self.lab.tpm
+        for vector in self.bad:
+            if vector["expected"]["class"] != "bad-digest":
+                continue
+            with open(vector["seal"], "rb") as raw:
+                seal = sf.Seal(raw.read())
+            for mode in ("sha384", "sha256"):
+                with self.subTest(vector["id"], mode=mode):
+                    tpm.ask("POST", "reboot", {})
+                    events = self.lab.path("events." + vector["id"] + "." + mode)
+                    refused = mode == "sha384" or vector["id"] == "extended-sha256"
+                    with self.lab.mount(vector["folder"], "key-file=" + self.keys(vector)[0],
+                                        "attest=none", "measure=" + mode,
+                                        "event-log=" + events) as mount:
+                        path = mount.join(vector["name"])
+                        if refused:
+                            self.assert_io_error(path)
+                            self.assertIn(WORDS["bad-digest"], mount.log())
+                            self.assertEqual(int(tpm.pcr("sha384"), 16), 0)
+                            continue
+                        self.assertEqual(common.digest(path), seal.sha256.hex())
+                        with open(events, encoding="utf-8") as log:
+                            recorded = log.read()
+                        self.assertIn(seal.sha256.hex(), recorded)
+                        self.assertNotIn(seal.sha384.hex(), recorded)
+                        self.assertNotIn('"sha384":', recorded)
+
     def check_arguments(self, vector, with_key=True):
         kek, owners = self.keys(vector)
         arguments = ["check", vector["seal"]] + (["--key-file", kek] if with_key else [])
