@@ -33,7 +33,6 @@ struct model {
 	struct breaker breaker;
 
 	pthread_mutex_t lock; /* guards what follows */
-	pthread_cond_t opened;
 	enum model_state state;
 	struct model_waiter *waiters;
 	struct read_file *file; /* set once, with MODEL_OPEN; then readable without the lock */
@@ -75,7 +74,6 @@ int models_new(const struct models_options *options, struct models **ret)
 		m->items[i].node = options->view->files[i];
 		breaker_init(&m->items[i].breaker);
 		pthread_mutex_init(&m->items[i].lock, NULL);
-		pthread_cond_init(&m->items[i].opened, NULL);
 	}
 	*ret = m;
 	return 0;
@@ -88,7 +86,6 @@ void models_free(struct models *m)
 	pool_free(m->openers);
 	for (size_t i = 0; i < m->count; i++) {
 		read_file_free(m->items[i].file);
-		pthread_cond_destroy(&m->items[i].opened);
 		pthread_mutex_destroy(&m->items[i].lock);
 		breaker_done(&m->items[i].breaker);
 	}
@@ -169,7 +166,6 @@ static int do_open(struct model *m, struct error *err, struct model_waiter **ret
 	m->file = file;
 	m->state = r == 0 ? MODEL_OPEN : MODEL_CLOSED;
 	*ret_waiters = steal_ptr(m->waiters);
-	pthread_cond_broadcast(&m->opened);
 	pthread_mutex_unlock(&m->lock);
 	return r;
 }
