@@ -79,7 +79,7 @@ def build(result, log, directory, *options):
 
 def suite_build(result, log):
     """The product, warnings as errors; and that it installs."""
-    if build(result, log, PLAIN, "-Dbuildtype=release", "-Ddebug=true"):
+    if build(result, log, PLAIN, "-Dbuildtype=release", "-Ddebug=true", "-Dbench=true"):
         code = run(log, "meson", "install", "-C", PLAIN, "--no-rebuild", "--quiet", "--destdir",
                    os.path.join(BUILD, "root"))[0]
         one(result, code, "meson install")
@@ -160,6 +160,11 @@ def suite_oracle(result, log):
 def suite_emulators(result, log):
     """The emulators, checked by other programs than ours."""
     unittests(result, log, "emu", r"test_.*\.py")
+
+
+def suite_bench(result, log):
+    """That the benchmark can be believed; no speed is judged."""
+    unittests(result, log, "bench", r"test_.*\.py")
 
 
 def suite_cases(result, log):
@@ -255,6 +260,7 @@ SUITES = [
     ("unit", suite_unit),
     ("oracle", suite_oracle),
     ("emulators", suite_emulators),
+    ("bench", suite_bench),
     ("cases", suite_cases),
     ("build-asan", suite_build_asan),
     ("unit-asan", suite_unit_asan),

@@ -230,7 +230,8 @@ def openssl_speed(algorithm, seconds=1, jobs=1, block_bytes=524288):
 
 
 def describe():
-    cpu = re.search(r"model name\s*:\s*(.*)", open("/proc/cpuinfo", encoding="utf-8").read())
+    with open("/proc/cpuinfo", encoding="utf-8") as info:
+        cpu = re.search(r"model name\s*:\s*(.*)", info.read())
     with open("/etc/os-release", encoding="utf-8") as release:
         system = re.search(r'PRETTY_NAME="(.*)"', release.read())
     with open("/proc/meminfo", encoding="ascii") as info:

@@ -51,12 +51,12 @@ def judge(result, goals):
     groups = {group["name"]: {row["subject"]: row for row in group["rows"] if row["samples"]}
               for group in result["groups"]}
     judged = []
-    for work, subject, against, relation, factor in goals:
+    for work, subject, against, relation, factor, *field in goals:
         row = groups.get(work, {}).get(subject)
         if not row:
             continue
         if not against:
-            reached = row["value"]["median"]
+            reached = row[field[0]] if field else row["value"]["median"]
         else:
             found = []
             for name in against:
@@ -72,7 +72,7 @@ def judge(result, goals):
             reached = max(found)
         judged.append({
             "work": work, "subject": subject, "against": against, "relation": relation,
-            "factor": factor, "reached": round(reached, 4),
+            "factor": factor, "of": field[0] if field else "value", "reached": round(reached, 4),
             "met": reached >= factor if relation == ">=" else reached <= factor})
     return judged
 
@@ -131,7 +131,7 @@ def text_of_goals(judged):
         lines.append("  %-3s %-11s %-14s %s %s%s, reached %s" % (
             "yes" if goal["met"] else "no", goal["work"], goal["subject"],
             {">=": "at least", "<=": "at most"}[goal["relation"]], goal["factor"],
-            " x " + against if against else " s", number(goal["reached"], "s")))
+            " x " + against if against else " " + goal["of"].replace("value", "s"), number(goal["reached"], "s")))
     return "\n".join(lines)
 
 
