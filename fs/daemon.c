@@ -92,7 +92,9 @@ static void log_view(const struct daemon *d)
 
 	for (size_t i = 0; i < v->note_count; i++)
 		log_warning("%s", v->notes[i]);
-	models_log_broken(d->models);
+	/* With unlock=mount the first of them fails the mount, and is reported so. */
+	if (!d->config->unlock_at_mount)
+		models_log_broken(d->models);
 	log_info("%zu models, %llu bytes", v->file_count, (unsigned long long)v->total_size);
 }
 
@@ -268,11 +270,10 @@ static int open_models(struct daemon *d, struct error *err)
 	}
 	if (r == 0)
 		r = check_models(d, err);
-	if (r == 0 && d->config->unlock_at_mount)
-		r = unlock_all(d, &patience, err);
-	else if (r == 0)
-		log_view(d);
-	return r;
+	if (r < 0)
+		return r;
+	log_view(d);
+	return d->config->unlock_at_mount ? unlock_all(d, &patience, err) : 0;
 }
 
 int daemon_prepare(const struct config *config, struct notify *notify, struct daemon **ret,
