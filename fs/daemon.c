@@ -5,10 +5,11 @@
 #include "fs/daemon.h"
 
 #include "crypto/base/log.h"
-#include "fs/model.h"
+#include "fs/listing.h"
 #include "fs/mount.h"
 #include "fs/patience.h"
 #include "fs/privileges.h"
+#include "fs/reload.h"
 #include "fs/supervise.h"
 
 #include <errno.h>
@@ -16,8 +17,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* One step of a start, with all its retries, ends in this time. */
-#define STEP_MS 180000
 #define LINGER_MS 1500
 #define RUNTIME_DIR "/run/sealedfs"
 
@@ -32,11 +31,12 @@ struct daemon {
 	struct attest_provider *provider;
 	struct unlock *unlock;
 	struct source *source;
-	struct view *view;
 	struct read_engine *engine;
-	struct models *models;
+	struct catalog *catalog;
+	struct listing listing;
 	struct ops_context ops;
 	struct mount *mount;
+	struct reload *reload;
 };
 
 static int load_owners(struct daemon *d, struct error *err)
@@ -86,22 +86,9 @@ static int open_means(struct daemon *d, struct error *err)
 	return r;
 }
 
-static void log_view(const struct daemon *d)
-{
-	const struct view *v = d->view;
-
-	for (size_t i = 0; i < v->note_count; i++)
-		log_warning("%s", v->notes[i]);
-	/* With unlock=mount the first of them fails the mount, and is reported so. */
-	if (!d->config->unlock_at_mount)
-		models_log_broken(d->models);
-	log_info("%zu models, %llu bytes", v->file_count, (unsigned long long)v->total_size);
-}
-
-static int open_view(struct daemon *d, struct error *err)
+static int make_catalog(struct daemon *d)
 {
 	const struct config *c = d->config;
-	struct view_options view = {.source = d->source, .owners = d->owners};
 	struct read_engine_options engine = {.memory_bytes = c->memory_bytes};
 	struct models_options models = {
 		.source = d->source,
@@ -109,85 +96,29 @@ static int open_view(struct daemon *d, struct error *err)
 		.unlock = d->unlock,
 		.measure = c->measure,
 		.pcr = c->pcr,
+		.forget_pages = ops_forget_pages,
+		.forget_arg = &d->ops,
 		.measure_options =
 			{
 				.log_path = c->event_log,
 				.tcti = c->tcti,
 				.allow_foreign = c->allow_foreign_extend,
 			},
-		.forget_pages = ops_forget_pages,
-		.forget_arg = &d->ops,
 	};
-	int r = view_open(&view, &d->view, err);
+	int r = read_engine_new(&engine, &d->engine);
 
-	if (r == 0)
-		r = read_engine_new(&engine, &d->engine);
-	if (r < 0)
-		return r;
-	models.view = d->view;
 	models.engine = d->engine;
-	return models_new(&models, &d->models);
-}
-
-static const struct view_node *find_model(const struct daemon *d, const char *path)
-{
-	for (size_t i = 0; i < d->view->file_count; i++)
-		if (strcmp(d->view->files[i]->path, path) == 0)
-			return d->view->files[i];
-	return NULL;
-}
-
-/* A model that the configuration names must be there, even if it is opened later. */
-static int check_models(const struct daemon *d, struct error *err)
-{
-	const struct config_list *names = &d->config->models;
-
-	for (size_t i = 0; i < names->count; i++)
-		if (!find_model(d, names->items[i]))
-			return error_set(err, -ENOENT, "%s has no model %s", d->config->source,
-					 names->items[i]);
-	return 0;
-}
-
-static bool is_named(const struct daemon *d, const char *path)
-{
-	const struct config_list *names = &d->config->models;
-
-	for (size_t i = 0; i < names->count; i++)
-		if (strcmp(names->items[i], path) == 0)
-			return true;
-	return names->count == 0;
-}
-
-static int unlock_one(struct daemon *d, const struct view_node *n, struct error *err)
-{
-	int r;
-
-	status_set(d->status, "Unlocking %s", n->path);
-	notify_extend(d->notify, STEP_MS);
-	if (n->broken) {
-		*err = *n->broken;
-		return err->code;
-	}
-	r = model_open_now(models_get(d->models, n), err);
-	return r < 0 ? error_prefix(err, r, "%s", n->path) : 0;
-}
-
-/* In path order, one after the other: the order is the PCR's. */
-static int unlock_all(struct daemon *d, struct patience *patience, struct error *err)
-{
-	for (size_t i = 0; i < d->view->file_count; i++) {
-		const struct view_node *n = d->view->files[i];
-		int r = is_named(d, n->path) ? unlock_one(d, n, err) : 0;
-
-		while (r < 0 && patience_again(patience, r, err)) {
-			error_clear(err);
-			r = unlock_one(d, n, err);
-		}
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	if (r == 0)
+		r = catalog_new(&models, &d->catalog);
+	d->listing = (struct listing){
+		.config = c,
+		.source = d->source,
+		.owners = d->owners,
+		.catalog = d->catalog,
+		.notify = d->notify,
+		.status = d->status,
+	};
+	return r;
 }
 
 static void on_retry(void *arg, const char *what, const char *why)
@@ -254,6 +185,8 @@ static int start_keeper(struct daemon *d, struct error *err)
 /* Everything that asks a server or the TPM. */
 static int open_models(struct daemon *d, struct error *err)
 {
+	const struct listing *l = &d->listing;
+	struct generation *g = NULL, *none;
 	struct patience patience;
 	int r;
 
@@ -261,19 +194,21 @@ static int open_models(struct daemon *d, struct error *err)
 	if (d->aws)
 		patience_for_clock(&patience);
 	for (;;) {
-		status_set(d->status, "Reading the listing of %s", d->config->source);
-		notify_extend(d->notify, STEP_MS);
-		r = open_view(d, err);
+		r = listing_read(l, &g, err);
 		if (r == 0 || !patience_again(&patience, r, err))
 			break;
 		error_clear(err);
 	}
 	if (r == 0)
-		r = check_models(d, err);
+		r = listing_check(l, g, err);
 	if (r < 0)
 		return r;
-	log_view(d);
-	return d->config->unlock_at_mount ? unlock_all(d, &patience, err) : 0;
+	listing_log(l, g);
+	if (d->config->unlock_at_mount)
+		r = listing_unlock(l, g, &patience, err);
+	if (r == 0)
+		catalog_commit(d->catalog, g, &none);
+	return r;
 }
 
 int daemon_prepare(const struct config *config, struct notify *notify, struct daemon **ret,
@@ -304,6 +239,9 @@ int daemon_prepare(const struct config *config, struct notify *notify, struct da
 		return r;
 	if (d->aws)
 		aws_observe_retries(d->aws, on_retry, d);
+	r = make_catalog(d);
+	if (r < 0)
+		return r;
 	r = supervise_start(&(struct supervision){notify, d->status, &d->life, d->source},
 			    &supervisor);
 	if (r == 0)
@@ -311,32 +249,36 @@ int daemon_prepare(const struct config *config, struct notify *notify, struct da
 	if (r < 0)
 		return r;
 	d->ops.config = config;
-	d->ops.view = d->view;
-	d->ops.models = d->models;
+	d->ops.catalog = d->catalog;
 	d->ops.life = &d->life;
 	*ret = steal_ptr(d);
 	return 0;
 }
 
-/* Everything that may wait for a network ends soon. */
-static void let_go(struct daemon *d)
+/* Everything that may wait for a network ends soon. False: something does not. */
+static bool let_go(struct daemon *d)
 {
+	bool reloaded;
+
 	atomic_store(&d->ops.leaving, true);
 	if (d->aws)
 		aws_cancel(d->aws);
-	models_stop(d->models);
+	reloaded = !d->reload || reload_end(d->reload, LINGER_MS);
+	catalog_stop(d->catalog);
 	read_engine_stop(d->engine);
+	return reloaded;
 }
 
 static void serve(struct daemon *d)
 {
 	struct supervision what = {d->notify, d->status, &d->life, d->source};
+	struct generation *g = catalog_acquire(d->catalog);
 
-	status_set(d->status, "Serving %zu models, %.1f GB, from %s", d->view->file_count,
-		   (double)d->view->total_size / 1e9, d->config->source);
+	listing_show_status(&d->listing, g);
+	catalog_release(d->catalog, g);
 	notify_ready(d->notify);
-	if (!supervise(&what, d->mount, d->keeper))
-		log_info("unmounting");
+	while (supervise(&what, d->mount, d->keeper) == SUPERVISE_RELOAD)
+		reload_begin(d->reload);
 	notify_stopping(d->notify);
 	status_set(d->status, "Unmounting");
 }
@@ -344,9 +286,12 @@ static void serve(struct daemon *d)
 int daemon_run(struct daemon *d, struct launch *launch, struct error *err)
 {
 	int r = mount_start(d->config, &d->ops, d->keeper, &d->mount, err);
+	bool idle;
 
 	if (r == 0)
 		r = mount_serve(d->mount, err);
+	if (r == 0)
+		r = reload_new(&d->listing, &d->ops, &d->reload);
 	if (r == 0) {
 		if (launch->report_fd >= 0)
 			log_setup("sealedfs", config_log_level(d->config), true);
@@ -356,11 +301,11 @@ int daemon_run(struct daemon *d, struct launch *launch, struct error *err)
 	}
 	if (!d->mount)
 		return r;
-	let_go(d);
-	if (!mount_stop(d->mount) || !models_idle(d->models, LINGER_MS))
-		/* Readers hold files open, and have had their errors; or a TPM does not answer. The
-		 * kernel wipes and frees the keys' pages with the process. */
-		_Exit((int)error_exit_code(r));
+	idle = let_go(d);
+	if (!mount_stop(d->mount) || !idle || !catalog_idle(d->catalog, LINGER_MS))
+		/* Readers hold files open, or a TPM or a network does not answer. Readers have had
+		 * their errors; the kernel wipes and frees the keys' pages with the process. */
+		_exit((int)error_exit_code(r));
 	return r;
 }
 
@@ -370,9 +315,9 @@ void daemon_free(struct daemon *d)
 		return;
 	mount_free(d->mount);
 	keeper_free(d->keeper);
-	models_free(d->models);
+	reload_free(d->reload);
+	catalog_free(d->catalog);
 	read_engine_free(d->engine);
-	view_free(d->view);
 	source_free(d->source);
 	unlock_free(d->unlock);
 	attest_provider_free(d->provider);

@@ -7,6 +7,7 @@
 #include "fs/config.h"
 #include "fs/daemon.h"
 #include "fs/keeper.h"
+#include "fs/reload.h"
 
 #include <fuse_lowlevel.h>
 #include <signal.h>
@@ -61,6 +62,14 @@ static enum exit_code unmount(const struct config *config)
 	return r < 0 ? fail(&err, r) : EXIT_CODE_OK;
 }
 
+static enum exit_code reload(const struct config *config)
+{
+	struct error err = {0};
+	int r = reload_ask(config->mountpoint, &err);
+
+	return r < 0 ? fail(&err, r) : EXIT_CODE_OK;
+}
+
 int main(int argc, char **argv)
 {
 	_cleanup_(config_clear) struct config config = {0};
@@ -87,6 +96,8 @@ int main(int argc, char **argv)
 		return EXIT_CODE_OK;
 	case CONFIG_UNMOUNT:
 		return unmount(&config);
+	case CONFIG_RELOAD:
+		return reload(&config);
 	default:
 		return mount_it(&config);
 	}

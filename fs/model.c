@@ -8,13 +8,11 @@
 #include "crypto/base/log.h"
 #include "fs/breaker.h"
 #include "fs/read/monotonic.h"
-#include "fs/read/pool.h"
 #include "fs/unlock_model.h"
 
 #include <errno.h>
 #include <stdatomic.h>
 
-#define OPENERS 8
 /* The same complaint about the same model is logged again after so long. */
 #define LOG_AGAIN_MS 60000
 #define LOG_AGAIN_READ_MS 10000
@@ -43,7 +41,6 @@ struct model {
 
 struct models {
 	struct models_options options;
-	struct pool *openers;
 	atomic_bool stopping;
 
 	pthread_mutex_t lock; /* guards busy */
@@ -63,10 +60,6 @@ int models_new(const struct models_options *options, struct models **ret)
 		return -ENOMEM;
 	m->options = *options;
 	m->count = count;
-	if (pool_new(OPENERS, &m->openers) < 0) {
-		free(m);
-		return -ENOMEM;
-	}
 	pthread_mutex_init(&m->lock, NULL);
 	monotonic_cond_init(&m->idle);
 	for (size_t i = 0; i < count; i++) {
@@ -83,7 +76,6 @@ void models_free(struct models *m)
 {
 	if (!m)
 		return;
-	pool_free(m->openers);
 	for (size_t i = 0; i < m->count; i++) {
 		read_file_free(m->items[i].file);
 		pthread_mutex_destroy(&m->items[i].lock);
@@ -97,6 +89,27 @@ void models_free(struct models *m)
 struct model *models_get(struct models *m, const struct view_node *file)
 {
 	return &m->items[file->file_index];
+}
+
+void *models_owner(const struct model *m)
+{
+	return m->set->options.owner;
+}
+
+bool model_is_open(struct model *m)
+{
+	bool open;
+
+	pthread_mutex_lock(&m->lock);
+	open = m->state == MODEL_OPEN || m->state == MODEL_MENDING;
+	pthread_mutex_unlock(&m->lock);
+	return open;
+}
+
+bool model_is_spoilt(struct model *m)
+{
+	return model_is_open(m) &&
+	       (read_file_poisoned(m->file, NULL) < 0 || breaker_size(&m->breaker) != UINT64_MAX);
 }
 
 struct read_file *model_file(struct model *m)
@@ -279,7 +292,7 @@ static int join_opening(struct model *m, struct model_waiter *w)
 		int r;
 
 		count_busy(m->set, 1);
-		r = pool_submit(m->set->openers, cut ? run_mend : run_open, m);
+		r = pool_submit(m->set->options.openers, cut ? run_mend : run_open, m);
 		if (r < 0) {
 			count_busy(m->set, -1);
 			return r;

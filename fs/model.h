@@ -12,6 +12,7 @@
 #define SEALEDFS_MODEL_H
 
 #include "attest/pcr.h"
+#include "fs/read/pool.h"
 #include "fs/read/read.h"
 #include "fs/unlock/unlock.h"
 #include "fs/view/view.h"
@@ -33,10 +34,12 @@ struct models_options {
 	 * May wait for reads that are under way. */
 	void (*forget_pages)(void *arg, uint64_t ino, uint64_t offset);
 	void *forget_arg;
+	struct pool *openers; /* where models are unlocked */
+	void *owner;	      /* models_owner() */
 };
 
 int models_new(const struct models_options *options, struct models **ret);
-/* No read may be under way. Waits for those that unlock: see models_idle(). */
+/* No read may be under way, and nothing in openers: see models_idle(). */
 void models_free(struct models *m);
 struct model *models_get(struct models *m, const struct view_node *file);
 /* Answers all opens that wait, and later ones, with EINTR; ends the log lines of failing reads. */
@@ -56,6 +59,12 @@ typedef void model_opened(void *arg, struct model *m, int code);
 void model_open(struct model *m, model_opened *opened, void *arg);
 /* True: the waiting open with this arg was taken out, opened() will not be called. */
 bool model_open_cancel(struct model *m, const void *arg);
+
+void *models_owner(const struct model *m);
+/* True: unlocked. */
+bool model_is_open(struct model *m);
+/* True: something was wrong with its payload; another try would begin from nothing. */
+bool model_is_spoilt(struct model *m);
 
 /* The plaintext, once an open has succeeded. */
 struct read_file *model_file(struct model *m);

@@ -23,17 +23,18 @@ struct ops_context *ops_context(fuse_req_t req)
 	return fuse_req_userdata(req);
 }
 
-const struct view_node *ops_node(fuse_req_t req, fuse_ino_t ino)
+struct catalog_place ops_place(fuse_req_t req, fuse_ino_t ino)
 {
-	return view_by_ino(ops_context(req)->view, ino);
+	return catalog_find(ops_context(req)->catalog, ino);
 }
 
-static void fill_stat(const struct ops_context *c, const struct view_node *n, struct stat *st)
+static void fill_stat(const struct ops_context *c, const struct generation *g,
+		      const struct view_node *n, struct stat *st)
 {
 	uint64_t size = 0;
 
 	if (n->kind == VIEW_FILE)
-		size = model_size(models_get(c->models, n));
+		size = model_size(generation_model(g, n));
 	*st = (struct stat){
 		.st_ino = n->ino,
 		.st_uid = c->config->uid,
@@ -53,14 +54,14 @@ static void fill_stat(const struct ops_context *c, const struct view_node *n, st
 	}
 }
 
-static void fill_entry(const struct ops_context *c, const struct view_node *n,
-		       struct fuse_entry_param *e)
+static void fill_entry(const struct ops_context *c, const struct generation *g,
+		       const struct view_node *n, struct fuse_entry_param *e)
 {
 	*e = (struct fuse_entry_param){.attr_timeout = TIMEOUT_S, .entry_timeout = TIMEOUT_S};
 	if (!n)
 		return; /* inode 0: remember that there is nothing */
 	e->ino = n->ino;
-	fill_stat(c, n, &e->attr);
+	fill_stat(c, g, n, &e->attr);
 }
 
 static void ops_init(void *userdata, struct fuse_conn_info *conn)
@@ -79,22 +80,24 @@ static void ops_init(void *userdata, struct fuse_conn_info *conn)
 
 static void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	const struct view_node *dir = ops_node(req, parent);
+	_cleanup_place_ struct catalog_place place = ops_place(req, parent);
+	const struct view_node *dir = place.node;
 	struct fuse_entry_param e;
 
 	if (!dir || dir->kind != VIEW_DIRECTORY) {
-		fuse_reply_err(req, dir ? ENOTDIR : ENOENT);
+		fuse_reply_err(req, dir ? ENOTDIR : ESTALE);
 		return;
 	}
 	if (strlen(name) > NAME_LENGTH_MAX) {
 		fuse_reply_err(req, ENAMETOOLONG);
 		return;
 	}
-	fill_entry(ops_context(req), view_lookup(dir, name), &e);
+	fill_entry(ops_context(req), place.generation, view_lookup(dir, name), &e);
 	fuse_reply_entry(req, &e);
 }
 
-/* Nothing is counted: nodes live as long as the mount. */
+/* Nothing is counted: a node lives as long as its generation, and an inode number that nobody knows
+ * any more is stale, which has the kernel look up the name again. */
 static void ops_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
 {
 	fuse_reply_none(req);
@@ -107,23 +110,24 @@ static void ops_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_da
 
 static void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	const struct view_node *n = ops_node(req, ino);
+	_cleanup_place_ struct catalog_place place = ops_place(req, ino);
 	struct stat st;
 
-	if (!n) {
-		fuse_reply_err(req, ENOENT);
+	if (!place.node) {
+		fuse_reply_err(req, ESTALE);
 		return;
 	}
-	fill_stat(ops_context(req), n, &st);
+	fill_stat(ops_context(req), place.generation, place.node, &st);
 	fuse_reply_attr(req, &st, TIMEOUT_S);
 }
 
 static void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	const struct view_node *n = ops_node(req, ino);
+	_cleanup_place_ struct catalog_place place = ops_place(req, ino);
+	const struct view_node *n = place.node;
 
 	if (!n || n->kind != VIEW_DIRECTORY) {
-		fuse_reply_err(req, n ? ENOTDIR : ENOENT);
+		fuse_reply_err(req, n ? ENOTDIR : ESTALE);
 		return;
 	}
 	fi->fh = 0;
@@ -146,40 +150,49 @@ static const struct view_node *entry_at(const struct view_node *dir, uint64_t po
 	return dir->children[position - 2];
 }
 
-static size_t add_entry(fuse_req_t req, char *buf, size_t room, const struct view_node *n,
-			const char *name, uint64_t next, bool plus)
+struct listing {
+	fuse_req_t req;
+	const struct generation *generation;
+	bool plus;
+	char *buf;
+	size_t size, used;
+};
+
+/* False: no room left. */
+static bool add_entry(struct listing *l, const struct view_node *n, const char *name, uint64_t next)
 {
 	struct fuse_entry_param e;
+	char *at = l->buf + l->used;
+	size_t room = l->size - l->used, need;
 
-	fill_entry(ops_context(req), n, &e);
-	if (!plus)
-		return fuse_add_direntry(req, buf, room, name, &e.attr, (off_t)next);
+	fill_entry(ops_context(l->req), l->generation, n, &e);
 	/* "." and ".." are not looked up, and so must not be. */
-	if (next <= 2)
+	if (l->plus && next <= 2)
 		e.ino = 0;
-	return fuse_add_direntry_plus(req, buf, room, name, &e, (off_t)next);
+	need = l->plus ? fuse_add_direntry_plus(l->req, at, room, name, &e, (off_t)next)
+		       : fuse_add_direntry(l->req, at, room, name, &e.attr, (off_t)next);
+	if (need > room)
+		return false;
+	l->used += need;
+	return true;
 }
 
 static void reply_directory(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, bool plus)
 {
-	const struct view_node *dir = ops_node(req, ino), *n;
+	_cleanup_place_ struct catalog_place place = ops_place(req, ino);
+	const struct view_node *dir = place.node, *n;
 	_cleanup_free_ char *buf = malloc(size);
+	struct listing l = {req, place.generation, plus, buf, size, 0};
 	uint64_t position = (uint64_t)offset;
 	const char *name = NULL;
-	size_t used = 0;
 
 	if (!dir || !buf) {
-		fuse_reply_err(req, dir ? ENOMEM : ENOENT);
+		fuse_reply_err(req, dir ? ENOMEM : ESTALE);
 		return;
 	}
-	while ((n = entry_at(dir, position, &name))) {
-		size_t need = add_entry(req, buf + used, size - used, n, name, ++position, plus);
-
-		if (need > size - used)
-			break;
-		used += need;
-	}
-	fuse_reply_buf(req, buf, used);
+	while ((n = entry_at(dir, position, &name)) && add_entry(&l, n, name, position + 1))
+		position++;
+	fuse_reply_buf(req, buf, l.used);
 }
 
 static void ops_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
@@ -201,7 +214,8 @@ static void ops_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info
 
 static void ops_statfs(fuse_req_t req, fuse_ino_t ino)
 {
-	const struct view *v = ops_context(req)->view;
+	_cleanup_place_ struct catalog_place place = ops_place(req, VIEW_ROOT_INO);
+	const struct view *v = generation_view(place.generation);
 	struct statvfs st = {
 		.f_bsize = BLOCK_SIZE,
 		.f_frsize = BLOCK_SIZE,

@@ -5,21 +5,23 @@
 #ifndef SEALEDFS_OPS_H
 #define SEALEDFS_OPS_H
 
+#include "fs/catalog.h"
 #include "fs/config.h"
 #include "fs/life.h"
-#include "fs/model.h"
 
 #include <fuse_lowlevel.h>
 #include <stdatomic.h>
 
-/* The session's user data. Everything but `leaving` and `life` is immutable once the loop runs. */
+/* The session's user data. Everything but what is atomic, and `life`, is immutable once the loop
+ * runs. */
 struct ops_context {
 	const struct config *config;
-	const struct view *view;
-	struct models *models;
+	struct catalog *catalog;
 	struct fuse_session *session; /* for notifications */
 	struct life *life;	      /* counts reads */
-	atomic_bool leaving;	      /* unmounting: reads fail from now on */
+	atomic_uint reloads;	      /* that ended; and how the last one did */
+	atomic_bool reload_failed;
+	atomic_bool leaving; /* unmounting: reads fail from now on */
 };
 
 extern const struct fuse_lowlevel_ops sealedfs_ops;

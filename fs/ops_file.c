@@ -18,44 +18,67 @@ static void open_interrupted(fuse_req_t req, void *data)
 {
 	struct model *m = data;
 
-	if (process_is_dying(fuse_req_ctx(req)->pid) && model_open_cancel(m, req))
+	if (process_is_dying(fuse_req_ctx(req)->pid) && model_open_cancel(m, req)) {
+		struct catalog *catalog = ops_context(req)->catalog;
+
 		fuse_reply_err(req, EINTR);
+		catalog_drop_model(catalog, m);
+	}
 }
 
 static void open_ended(void *arg, struct model *m, int code)
 {
 	fuse_req_t req = arg;
 	struct fuse_file_info fi = {.fh = (uintptr_t)m, .keep_cache = 1};
+	struct catalog *catalog = ops_context(req)->catalog;
+	int r = code < 0 ? fuse_reply_err(req, -code) : fuse_reply_open(req, &fi);
 
-	if (code < 0) {
-		fuse_reply_err(req, -code);
-		return;
-	}
-	/* -ENOENT here: interrupted meanwhile. Nothing was counted, so nothing is to be undone. */
-	(void)fuse_reply_open(req, &fi);
+	/* -ENOENT: interrupted meanwhile. Then there will be no release. */
+	if (code < 0 || r < 0)
+		catalog_drop_model(catalog, m);
+}
+
+/* A file that is no longer in the listing can be opened again (by /proc/PID/fd) as long as it is
+ * open; else the name is looked up anew. */
+static bool may_open(const struct catalog_place *place, struct model *m)
+{
+	struct generation *now = catalog_acquire(place->catalog);
+	bool is_current = now == place->generation;
+
+	catalog_release(place->catalog, now);
+	return is_current || model_is_open(m);
 }
 
 void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	const struct view_node *n = ops_node(req, ino);
+	_cleanup_place_ struct catalog_place place = ops_place(req, ino);
+	const struct view_node *n = place.node;
 	struct model *m;
 
 	if (!n || n->kind != VIEW_FILE) {
-		fuse_reply_err(req, n ? EISDIR : ENOENT);
+		fuse_reply_err(req, n ? EISDIR : ESTALE);
 		return;
 	}
 	if ((fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & O_TRUNC)) {
 		fuse_reply_err(req, EROFS);
 		return;
 	}
-	m = models_get(ops_context(req)->models, n);
+	m = generation_model(place.generation, n);
+	if (!may_open(&place, m)) {
+		fuse_reply_err(req, ESTALE);
+		return;
+	}
+	catalog_hold_model(place.catalog, m);
 	fuse_req_interrupt_func(req, open_interrupted, m);
 	model_open(m, open_ended, req);
 }
 
 void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	struct catalog *catalog = ops_context(req)->catalog;
+
 	fuse_reply_err(req, 0);
+	catalog_drop_model(catalog, (struct model *)(uintptr_t)fi->fh);
 }
 
 static void reply_pieces(fuse_req_t req, const struct read_result *result)

@@ -8,8 +8,9 @@
 #include "fs/ops.h"
 
 struct ops_context *ops_context(fuse_req_t req);
-/* NULL: no such inode. */
-const struct view_node *ops_node(fuse_req_t req, fuse_ino_t ino);
+/* What an inode number means to this request, to be left when it is answered. */
+struct catalog_place ops_place(fuse_req_t req, fuse_ino_t ino);
+#define _cleanup_place_ _cleanup_(catalog_leave)
 
 /* ops_file.c */
 void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);

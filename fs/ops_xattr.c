@@ -5,6 +5,7 @@
  */
 #include "crypto/base/encode.h"
 #include "fs/ops_parts.h"
+#include "fs/reload.h"
 
 #include <errno.h>
 #include <string.h>
@@ -36,13 +37,27 @@ static void reply_sized(fuse_req_t req, const char *data, size_t data_size, size
 		fuse_reply_buf(req, data, data_size);
 }
 
+/* What the mount says about itself; not listed, as nobody should copy it. */
+static bool mount_attribute(struct ops_context *c, const char *name, char *buf, size_t size)
+{
+	if (strcmp(name, RELOAD_PID_ATTRIBUTE) == 0)
+		(void)snprintf(buf, size, "%d", (int)getpid());
+	else if (strcmp(name, RELOAD_ATTRIBUTE) == 0)
+		(void)snprintf(buf, size, "%u %s", atomic_load(&c->reloads),
+			       atomic_load(&c->reload_failed) ? "failed" : "ok");
+	else
+		return false;
+	return true;
+}
+
 void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
-	const struct view_node *n = ops_node(req, ino);
+	_cleanup_place_ struct catalog_place place = ops_place(req, ino);
+	const struct view_node *n = place.node;
 	char text[VALUE_SIZE + 1];
 
 	if (!n) {
-		fuse_reply_err(req, ENOENT);
+		fuse_reply_err(req, ESTALE);
 		return;
 	}
 	for (size_t i = 0; has_attributes(n) && i < ARRAY_LEN(attributes); i++) {
@@ -52,17 +67,21 @@ void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 		reply_sized(req, text, VALUE_SIZE, size);
 		return;
 	}
-	fuse_reply_err(req, ENODATA);
+	if (n->ino == VIEW_ROOT_INO && mount_attribute(ops_context(req), name, text, sizeof(text)))
+		reply_sized(req, text, strlen(text), size);
+	else
+		fuse_reply_err(req, ENODATA);
 }
 
 void ops_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
-	const struct view_node *n = ops_node(req, ino);
+	_cleanup_place_ struct catalog_place place = ops_place(req, ino);
+	const struct view_node *n = place.node;
 	char list[256];
 	size_t used = 0;
 
 	if (!n) {
-		fuse_reply_err(req, ENOENT);
+		fuse_reply_err(req, ESTALE);
 		return;
 	}
 	for (size_t i = 0; has_attributes(n) && i < ARRAY_LEN(attributes); i++) {

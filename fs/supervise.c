@@ -116,12 +116,20 @@ static bool take_answer(const struct supervision *w, struct keeper *keeper)
 	return r != -EPIPE && r != -ECONNRESET;
 }
 
-bool supervise(const struct supervision *w, struct mount *mount, struct keeper *keeper)
+/* SIGHUP asks a daemon to reload; from a terminal that goes away it means the end. */
+static enum supervise_reason hangup_reason(void)
+{
+	return isatty(STDERR_FILENO) ? SUPERVISE_END : SUPERVISE_RELOAD;
+}
+
+enum supervise_reason supervise(const struct supervision *w, struct mount *mount,
+				struct keeper *keeper)
 {
 	int pause_ms = tick_ms(w->notify);
 	uint64_t next_ms = monotonic_ms();
 
-	life_start(w->life, next_ms);
+	if (w->life->moved_ms == 0)
+		life_start(w->life, next_ms);
 	for (;;) {
 		uint64_t now_ms = monotonic_ms();
 		int fd = keeper ? keeper_fd(keeper) : -1;
@@ -132,10 +140,12 @@ bool supervise(const struct supervision *w, struct mount *mount, struct keeper *
 		}
 		switch (mount_wait(mount, fd, pause_ms < 0 ? -1 : (int)(next_ms - now_ms))) {
 		case MOUNT_ENDED:
-			return true;
+			return SUPERVISE_END;
 		case MOUNT_STOP:
+			log_info("unmounting");
+			return SUPERVISE_END;
 		case MOUNT_HANGUP:
-			return false;
+			return hangup_reason();
 		case MOUNT_READABLE:
 			if (!take_answer(w, keeper))
 				keeper = NULL;

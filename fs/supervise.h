@@ -26,11 +26,17 @@ struct supervision {
 int supervise_start(const struct supervision *what, struct supervisor **ret);
 void supervise_start_over(struct supervisor *s);
 
+enum supervise_reason {
+	SUPERVISE_END,	  /* the mount was taken away, or a signal asks to end */
+	SUPERVISE_RELOAD, /* a signal asks to read the listing again */
+};
+
 /*
- * The main thread of a mount that serves. Returns when the mount was taken away (true) or a signal
- * asks to end (false). keeper: NULL: nobody looks at the mount from outside.
+ * The main thread of a mount that serves; called again after each reload has begun. keeper: NULL:
+ * nobody looks at the mount from outside.
  */
-bool supervise(const struct supervision *what, struct mount *mount, struct keeper *keeper);
+enum supervise_reason supervise(const struct supervision *what, struct mount *mount,
+				struct keeper *keeper);
 
 DEFINE_CLEANUP(struct supervisor *, supervise_start_over)
 

@@ -216,7 +216,7 @@ class Told(Ending):
         return self.lab.start_mount(self.source, *self.options(*options), **how)
 
     def test_idle(self):
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in (signal.SIGTERM, signal.SIGINT):
             with self.subTest(number=number):
                 mount = self.start()
                 self.assertLess(self.assert_ends(mount, number), 5)

@@ -1,0 +1,286 @@
+/*
+ * Generations of the listing. Job: hand out the current one, keep the older ones as long as they
+ * are held, and carry over what did not change. Trusts the view for identity: path, file id,
+ * digests and the seal's version.
+ */
+#include "fs/catalog.h"
+
+#include "fs/read/pool.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+#define OPENERS 8
+
+struct generation {
+	struct generation *older; /* guarded by the catalog's lock */
+	unsigned holds;		  /* same; current, adopted from, requests, open files */
+	struct view *view;
+	struct models *models;	     /* of all files; those that were adopted are not used */
+	struct generation **adopted; /* by file index: whose model is used; NULL: ours */
+};
+
+struct catalog {
+	struct models_options options;
+	struct pool *openers;
+	pthread_mutex_t lock;
+	struct generation *newest; /* list by older */
+	struct generation *current;
+};
+
+int catalog_new(const struct models_options *options, struct catalog **ret)
+{
+	_cleanup_free_ struct catalog *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return -ENOMEM;
+	c->options = *options;
+	if (pool_new(OPENERS, &c->openers) < 0)
+		return -ENOMEM;
+	c->options.openers = c->openers;
+	pthread_mutex_init(&c->lock, NULL);
+	*ret = steal_ptr(c);
+	return 0;
+}
+
+static void generation_free(struct generation *g)
+{
+	if (!g)
+		return;
+	models_free(g->models);
+	view_free(g->view);
+	free(g->adopted);
+	free(g);
+}
+
+DEFINE_CLEANUP(struct generation *, generation_free)
+
+void catalog_free(struct catalog *c)
+{
+	if (!c)
+		return;
+	pool_free(c->openers);
+	while (c->newest) {
+		struct generation *g = c->newest;
+
+		c->newest = g->older;
+		generation_free(g);
+	}
+	pthread_mutex_destroy(&c->lock);
+	free(c);
+}
+
+static bool same_facts(const struct view_node *a, const struct view_node *b)
+{
+	return a->size == b->size && memcmp(&a->facts, &b->facts, sizeof(a->facts)) == 0;
+}
+
+/*
+ * The model of the current generation that file may go on with. A seal that was only written anew
+ * (another recipient) opens the same payload with the same tables: who has them goes on with them.
+ */
+static struct generation *find_adoptable(const struct generation *current,
+					 const struct view_node *file)
+{
+	const struct view_node *was = view_by_ino(current->view, file->ino);
+	struct model *m;
+
+	if (!was || was->kind != VIEW_FILE || was->broken || file->broken || !same_facts(was, file))
+		return NULL;
+	m = generation_model(current, was);
+	if (model_is_spoilt(m))
+		return NULL;
+	if (strcmp(was->seal.version, file->seal.version) != 0 && !model_is_open(m))
+		return NULL;
+	return models_owner(m);
+}
+
+/* Under the lock. */
+static void adopt(struct catalog *c, struct generation *g)
+{
+	for (size_t i = 0; c->current && i < g->view->file_count; i++) {
+		g->adopted[i] = find_adoptable(c->current, g->view->files[i]);
+		if (g->adopted[i])
+			g->adopted[i]->holds++;
+	}
+}
+
+int catalog_prepare(struct catalog *c, struct view *view, struct generation **ret)
+{
+	_cleanup_(generation_freep) struct generation *g = calloc(1, sizeof(*g));
+	struct models_options options = c->options;
+	int r;
+
+	if (!g) {
+		view_free(view);
+		return -ENOMEM;
+	}
+	g->view = view;
+	g->adopted = calloc(view->file_count + 1, sizeof(struct generation *));
+	if (!g->adopted)
+		return -ENOMEM;
+	options.view = view;
+	options.owner = g;
+	r = models_new(&options, &g->models);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&c->lock);
+	adopt(c, g);
+	g->older = c->newest;
+	c->newest = g;
+	g->holds = 1;
+	*ret = steal_ptr(g);
+	pthread_mutex_unlock(&c->lock);
+	return 0;
+}
+
+void catalog_commit(struct catalog *c, struct generation *g, struct generation **ret_old)
+{
+	pthread_mutex_lock(&c->lock);
+	*ret_old = c->current;
+	c->current = g;
+	pthread_mutex_unlock(&c->lock);
+}
+
+struct generation *catalog_acquire(struct catalog *c)
+{
+	struct generation *g;
+
+	pthread_mutex_lock(&c->lock);
+	g = c->current;
+	g->holds++;
+	pthread_mutex_unlock(&c->lock);
+	return g;
+}
+
+void catalog_release(struct catalog *c, struct generation *g)
+{
+	if (!g)
+		return;
+	pthread_mutex_lock(&c->lock);
+	g->holds--;
+	pthread_mutex_unlock(&c->lock);
+}
+
+/* Freed here and not where the last hold goes: that may be a job of the models themselves. */
+void catalog_reap(struct catalog *c)
+{
+	struct generation *dead = NULL;
+
+	pthread_mutex_lock(&c->lock);
+	/* A generation adopts from older ones only, and those come later in the list. */
+	for (struct generation **p = &c->newest; *p;) {
+		struct generation *g = *p;
+
+		if (g->holds > 0 || !models_idle(g->models, 0)) {
+			p = &g->older;
+			continue;
+		}
+		for (size_t i = 0; i < g->view->file_count; i++)
+			if (g->adopted[i])
+				g->adopted[i]->holds--;
+		*p = g->older;
+		g->older = dead;
+		dead = g;
+	}
+	pthread_mutex_unlock(&c->lock);
+	while (dead) {
+		struct generation *g = dead;
+
+		dead = g->older;
+		generation_free(g);
+	}
+}
+
+const struct view *generation_view(const struct generation *g)
+{
+	return g->view;
+}
+
+struct model *generation_model(const struct generation *g, const struct view_node *file)
+{
+	const struct generation *owner = g->adopted[file->file_index];
+
+	if (!owner)
+		return models_get(g->models, file);
+	return models_get(owner->models, view_by_ino(owner->view, file->ino));
+}
+
+bool generation_is_first(const struct generation *g, const struct view_node *file)
+{
+	return !g->adopted[file->file_index];
+}
+
+void generation_log_broken(const struct generation *g)
+{
+	models_log_broken(g->models);
+}
+
+struct catalog_place catalog_find(struct catalog *c, uint64_t ino)
+{
+	struct catalog_place place = {.catalog = c};
+	struct generation *g;
+
+	pthread_mutex_lock(&c->lock);
+	g = c->current;
+	place.node = view_by_ino(g->view, ino);
+	for (struct generation *o = c->newest; !place.node && o; o = o->older) {
+		g = o;
+		place.node = o->holds > 0 ? view_by_ino(o->view, ino) : NULL;
+	}
+	place.generation = g;
+	g->holds++;
+	pthread_mutex_unlock(&c->lock);
+	return place;
+}
+
+void catalog_leave(struct catalog_place *place)
+{
+	catalog_release(place->catalog, place->generation);
+	place->generation = NULL;
+}
+
+void catalog_hold_model(struct catalog *c, struct model *m)
+{
+	struct generation *g = models_owner(m);
+
+	pthread_mutex_lock(&c->lock);
+	g->holds++;
+	pthread_mutex_unlock(&c->lock);
+}
+
+void catalog_drop_model(struct catalog *c, struct model *m)
+{
+	catalog_release(c, models_owner(m));
+}
+
+/* The next one to look at after g (NULL: the first), held in g's place. */
+static struct generation *step(struct catalog *c, struct generation *g)
+{
+	struct generation *next;
+
+	pthread_mutex_lock(&c->lock);
+	next = g ? g->older : c->newest;
+	if (next)
+		next->holds++;
+	if (g)
+		g->holds--;
+	pthread_mutex_unlock(&c->lock);
+	return next;
+}
+
+void catalog_stop(struct catalog *c)
+{
+	for (struct generation *g = step(c, NULL); g; g = step(c, g))
+		models_stop(g->models);
+}
+
+bool catalog_idle(struct catalog *c, unsigned wait_ms)
+{
+	bool idle = true;
+
+	for (struct generation *g = step(c, NULL); g; g = step(c, g))
+		idle = idle && models_idle(g->models, wait_ms);
+	return idle;
+}

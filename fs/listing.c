@@ -1,0 +1,123 @@
+/*
+ * Listings. Job: the steps between an answer of the source and a generation. Trusts the view to
+ * have marked what is broken.
+ */
+#include "fs/listing.h"
+
+#include "crypto/base/log.h"
+#include "fs/patience.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* One step with all its retries ends in this time. */
+#define STEP_MS 180000
+
+int listing_read(const struct listing *l, struct generation **ret, struct error *err)
+{
+	struct view_options options = {.source = l->source, .owners = l->owners};
+	struct view *view = NULL;
+	int r;
+
+	status_set(l->status, "Reading the listing of %s", l->config->source);
+	notify_extend(l->notify, STEP_MS);
+	r = view_open(&options, &view, err);
+	return r < 0 ? r : catalog_prepare(l->catalog, view, ret);
+}
+
+static bool is_there(const struct view *v, const char *path)
+{
+	for (size_t i = 0; i < v->file_count; i++)
+		if (strcmp(v->files[i]->path, path) == 0)
+			return true;
+	return false;
+}
+
+int listing_check(const struct listing *l, const struct generation *g, struct error *err)
+{
+	const struct config_list *names = &l->config->models;
+
+	for (size_t i = 0; i < names->count; i++)
+		if (!is_there(generation_view(g), names->items[i]))
+			return error_set(err, -ENOENT, "%s has no model %s", l->config->source,
+					 names->items[i]);
+	return 0;
+}
+
+static bool is_named(const struct config *config, const char *path)
+{
+	const struct config_list *names = &config->models;
+
+	for (size_t i = 0; i < names->count; i++)
+		if (strcmp(names->items[i], path) == 0)
+			return true;
+	return names->count == 0;
+}
+
+static int unlock_one(const struct listing *l, const struct generation *g,
+		      const struct view_node *file, struct error *err)
+{
+	int r;
+
+	status_set(l->status, "Unlocking %s", file->path);
+	notify_extend(l->notify, STEP_MS);
+	if (file->broken) {
+		*err = *file->broken;
+		return err->code;
+	}
+	r = model_open_now(generation_model(g, file), err);
+	return r < 0 ? error_prefix(err, r, "%s", file->path) : 0;
+}
+
+static int unlock_patiently(const struct listing *l, const struct generation *g,
+			    const struct view_node *file, struct patience *patience,
+			    struct error *err)
+{
+	int r = unlock_one(l, g, file, err);
+
+	while (r < 0 && patience && patience_again(patience, r, err)) {
+		error_clear(err);
+		r = unlock_one(l, g, file, err);
+	}
+	return r;
+}
+
+int listing_unlock(const struct listing *l, const struct generation *g, struct patience *patience,
+		   struct error *err)
+{
+	const struct view *v = generation_view(g);
+
+	for (size_t i = 0; i < v->file_count; i++) {
+		const struct view_node *file = v->files[i];
+		int r = 0;
+
+		if (is_named(l->config, file->path) && generation_is_first(g, file))
+			r = unlock_patiently(l, g, file, patience, err);
+		if (r < 0 && patience)
+			return r;
+		if (r < 0)
+			log_error_object(LOG_ERR, err, r, NULL);
+		error_clear(err);
+	}
+	return 0;
+}
+
+void listing_log(const struct listing *l, const struct generation *g)
+{
+	const struct view *v = generation_view(g);
+
+	for (size_t i = 0; i < v->note_count; i++)
+		log_warning("%s", v->notes[i]);
+	/* With unlock=mount they are reported as what fails. */
+	if (!l->config->unlock_at_mount)
+		generation_log_broken(g);
+	log_info("%zu models, %llu bytes", v->file_count, (unsigned long long)v->total_size);
+}
+
+void listing_show_status(const struct listing *l, const struct generation *g)
+{
+	const struct view *v = generation_view(g);
+
+	status_set(l->status, "Serving %zu model%s, %.1f GB, from %s", v->file_count,
+		   v->file_count == 1 ? "" : "s", (double)v->total_size / 1e9, l->config->source);
+}

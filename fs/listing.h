@@ -1,0 +1,40 @@
+/*
+ * listing.h: from the source's listing to a generation that can be served: read, checked, and
+ * unlocked as far as the configuration wants that before anybody sees it. At start and at a reload.
+ * Threads: one at a time.
+ */
+#ifndef SEALEDFS_LISTING_H
+#define SEALEDFS_LISTING_H
+
+#include "fs/catalog.h"
+#include "fs/config.h"
+#include "fs/status.h"
+
+/* Everything is borrowed. */
+struct listing {
+	const struct config *config;
+	struct source *source;
+	const struct owner_keys *owners;
+	struct catalog *catalog;
+	struct notify *notify;
+	struct status *status;
+};
+
+struct patience;
+
+/* Asks the source. The generation is not current yet. Errors as view_open(). */
+int listing_read(const struct listing *l, struct generation **ret, struct error *err);
+/* -ENOENT: the configuration names a model that is not there. */
+int listing_check(const struct listing *l, const struct generation *g, struct error *err);
+/*
+ * Unlocks, in path order, what the configuration names and this generation has first; the order is
+ * the PCR's. With patience: waits for what is out of reach, and ends at the first failure. Without
+ * (NULL): logs failures and goes on; who opens such a model tries again.
+ */
+int listing_unlock(const struct listing *l, const struct generation *g, struct patience *patience,
+		   struct error *err);
+/* What is odd about it. */
+void listing_log(const struct listing *l, const struct generation *g);
+void listing_show_status(const struct listing *l, const struct generation *g);
+
+#endif

@@ -1,0 +1,66 @@
+/*
+ * Comparing two generations for the kernel. Job: say what changed, and nothing more: a page that is
+ * dropped without need is a page that a running model reads again. The kernel may not know what is
+ * named here; that is no error.
+ */
+#include "fs/ops_changes.h"
+
+#include <string.h>
+
+struct comparison {
+	struct fuse_session *session;
+	const struct generation *old, *now;
+};
+
+static void forget_name(const struct comparison *c, const struct view_node *dir,
+			const struct view_node *child)
+{
+	(void)fuse_lowlevel_notify_inval_entry(c->session, dir->ino, child->name,
+					       strlen(child->name));
+}
+
+static void compare_directories(const struct comparison *c, const struct view_node *old,
+				const struct view_node *now);
+
+/* The same name, and the same inode number. */
+static void compare_nodes(const struct comparison *c, const struct view_node *old,
+			  const struct view_node *now)
+{
+	bool is_file = now->kind == VIEW_FILE;
+
+	if (!is_file)
+		compare_directories(c, old, now);
+	/* A file with another model behind it: one that was broken or spoilt is tried anew. */
+	else if (generation_model(c->old, old) != generation_model(c->now, now))
+		(void)fuse_lowlevel_notify_inval_inode(c->session, now->ino, 0, 0);
+	if (old->mtime_ns != now->mtime_ns || old->subdirectory_count != now->subdirectory_count)
+		(void)fuse_lowlevel_notify_inval_inode(c->session, now->ino, -1, 0);
+}
+
+/* Children are in order of name, on both sides. */
+static void compare_directories(const struct comparison *c, const struct view_node *old,
+				const struct view_node *now)
+{
+	size_t i = 0, k = 0;
+
+	while (i < old->child_count || k < now->child_count) {
+		const struct view_node *a = i < old->child_count ? old->children[i] : NULL;
+		const struct view_node *b = k < now->child_count ? now->children[k] : NULL;
+		int order = !a ? 1 : !b ? -1 : strcmp(a->name, b->name);
+
+		if (order == 0 && a->ino == b->ino)
+			compare_nodes(c, a, b);
+		else
+			forget_name(c, now, order <= 0 ? a : b);
+		i += order <= 0;
+		k += order >= 0;
+	}
+}
+
+void ops_listing_changed(struct ops_context *c, const struct generation *old,
+			 const struct generation *now)
+{
+	struct comparison comparison = {c->session, old, now};
+
+	compare_nodes(&comparison, generation_view(old)->root, generation_view(now)->root);
+}
