@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 
 static struct {
 	sigset_t signals;
+	sem_t running;	      /* posted once by the thread that waits for signals */
 	pthread_mutex_t lock; /* guards all below */
 	int received;	      /* signal number, 0: none */
 	int held;
@@ -41,6 +43,7 @@ static void *wait_for_signals(void *arg)
 {
 	int number;
 
+	sem_post(&state.running);
 	if (sigwait(&state.signals, &number) != 0)
 		return NULL;
 	pthread_mutex_lock(&state.lock);
@@ -67,11 +70,17 @@ int interrupt_setup(void)
 			sigaddset(&state.signals, numbers[i]);
 	}
 	signal(SIGPIPE, SIG_IGN);
+	if (sem_init(&state.running, 0, 0) < 0)
+		return -errno;
 	r = pthread_sigmask(SIG_BLOCK, &state.signals, NULL);
 	if (r == 0)
 		r = pthread_create(&thread, NULL, wait_for_signals, NULL);
 	if (r == 0)
 		r = pthread_detach(thread);
+	/* A process that ends while a thread of it is being made looks to LeakSanitizer like a
+	 * leak. */
+	while (r == 0 && sem_wait(&state.running) < 0 && errno == EINTR)
+		;
 	return -r;
 }
 
