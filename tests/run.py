@@ -6,6 +6,7 @@ output, never from here. Output of each suite goes to build/check/SUITE.log and 
 something failed. Suites: see SUITES at the end.
 """
 
+import concurrent.futures
 import json
 import os
 import re
@@ -135,28 +136,46 @@ def suite_unit_asan(result, log):
     meson_tests(result, log, ASAN, ASAN_ENV)
 
 
+# Files that measure memory or keep every core busy; they run with nothing beside them.
+ALONE = ("end_to_end.py", "memory.py")
+
+
+def run_unittest(path, env):
+    """Runs one file; returns (path, exit code, output, seconds)."""
+    started = time.monotonic()
+    code, out = run(None, PYTHON, path, "-v", timeout=900, env={
+        "SEALEDFS_BUILD": PLAIN, "PYTHONDONTWRITEBYTECODE": "1", **(env or {})})
+    return path, code, out, time.monotonic() - started
+
+
+def count_unittest(result, log, path, code, out, seconds):
+    """Adds unittest's own closing numbers to the result."""
+    log.write("$ %s\n%s(%s: %.1f s)\n" % (path, out, os.path.basename(path), seconds))
+    log.flush()
+    ran = re.search(r"^Ran (\d+) tests?", out, re.M)
+    if not ran:
+        result.add(failed=1, note=path + " did not run")
+        return
+    bad = sum(int(n) for k, n in re.findall(r"(failures|errors)=(\d+)", out))
+    skipped = sum(int(n) for n in re.findall(r"skipped=(\d+)", out))
+    if code != 0 and bad == 0:
+        bad = 1
+    result.add(max(0, int(ran[1]) - bad - skipped), bad, skipped,
+               note=None if bad == 0 else path)
+    for reason in re.findall(r"^(\S+ .*) \.\.\. skipped (.*)$", out, re.M):
+        log.write("skipped: %s: %s\n" % reason)
+
+
 def unittests(result, log, directory, pattern, env=None):
-    """Python unittest files, one process each."""
+    """Python unittest files, one process each, two at a time: most of them wait a lot."""
     folder = os.path.join(TOP, "tests", directory)
     names = sorted(n for n in os.listdir(folder) if re.fullmatch(pattern, n))
-    for name in names:
-        path = os.path.join("tests", directory, name)
-        started = time.monotonic()
-        code, out = run(log, PYTHON, path, "-v", timeout=900, env={
-            "SEALEDFS_BUILD": PLAIN, "PYTHONDONTWRITEBYTECODE": "1", **(env or {})})
-        ran = re.search(r"^Ran (\d+) tests?", out, re.M)
-        if not ran:
-            result.add(failed=1, note=path + " did not run")
-            continue
-        bad = sum(int(n) for k, n in re.findall(r"(failures|errors)=(\d+)", out))
-        skipped = sum(int(n) for n in re.findall(r"skipped=(\d+)", out))
-        if code != 0 and bad == 0:
-            bad = 1
-        result.add(max(0, int(ran[1]) - bad - skipped), bad, skipped,
-                   note=None if bad == 0 else path)
-        for reason in re.findall(r"^(\S+ .*) \.\.\. skipped (.*)$", out, re.M):
-            log.write("skipped: %s: %s\n" % reason)
-        log.write("(%s: %.1f s)\n" % (name, time.monotonic() - started))
+    for group, workers in ((set(names) & set(ALONE), 1), (set(names) - set(ALONE), 2)):
+        with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+            runs = [pool.submit(run_unittest, os.path.join("tests", directory, name), env)
+                    for name in sorted(group)]
+            for done in concurrent.futures.as_completed(runs):
+                count_unittest(result, log, *done.result())
 
 
 def suite_oracle(result, log):

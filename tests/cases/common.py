@@ -25,6 +25,7 @@ import os
 import shlex
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -536,6 +537,15 @@ def sha384_hex(text):
 def is_mounted(path):
     with open("/proc/self/mounts", encoding="utf-8") as mounts:
         return any(line.split(" ")[1] == path for line in mounts)
+
+
+def need_user_mounts(case):
+    """Skips where fusermount3 cannot work for an ordinary user."""
+    fusermount = shutil.which("fusermount3")
+    if not fusermount or not os.stat(fusermount).st_mode & stat.S_ISUID:
+        case.skipTest("fusermount3 is not set-uid root")
+    if not os.path.exists("/etc/mtab"):
+        case.skipTest("fusermount3 needs /etc/mtab")
 
 
 def copy_tree(source, target):

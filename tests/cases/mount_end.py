@@ -9,6 +9,7 @@ import contextlib
 import errno
 import mmap
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -270,8 +271,10 @@ class Told(Ending):
 
     def test_users_mount(self):
         """Without root the daemon asks fusermount3 to take the mount away."""
+        common.need_user_mounts(self)
         point, key = self.lab.path("users", "mnt", make=True), self.lab.path("users", "key")
         os.chmod(self.lab.dir, 0o711)
+        program = shutil.copy(common.SEALEDFS, os.path.dirname(point))
         with open(self.key, "rb") as key_file, open(key, "wb") as copy:
             copy.write(key_file.read())
         os.chmod(key, 0o600)
@@ -279,7 +282,7 @@ class Told(Ending):
             os.chown(path, 65534, 65534)
         process = subprocess.Popen(
             ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--pdeathsig", "KILL",
-             "--", common.SEALEDFS, self.source, point, "-f", "-o",
+             "--", program, self.source, point, "-f", "-o",
              f"key-file={key},attest=none,measure=none"],
             env=self.lab.env(), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         common.wait_for("mount", lambda: common.is_mounted(point), process)
