@@ -22,12 +22,9 @@ bool life_has_moved(struct life *l, uint64_t now_ms)
 
 bool life_is_good(struct life *l, uint64_t now_ms)
 {
-	bool moved = life_has_moved(l, now_ms);
-	bool busy = atomic_load(&l->started) != atomic_load(&l->finished);
-
-	if (!busy)
-		l->moved_ms = now_ms;
-	if (now_ms - l->moved_ms > LIFE_STUCK_MS)
-		return false;
-	return l->answered || moved;
+	(void)life_has_moved(l, now_ms);
+	if (atomic_load(&l->started) != atomic_load(&l->finished))
+		return now_ms - l->moved_ms <= LIFE_STUCK_MS;
+	l->moved_ms = now_ms;
+	return l->answered;
 }

@@ -12,7 +12,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A read that waits for the network ends, well or badly, in this time, or something hangs. */
+/* A read that waits for the network ends in this time, well or badly, or something hangs: twice the
+ * deadline of a request, as what fails its check is fetched once more. */
 #define LIFE_STUCK_MS 240000
 
 struct life {
@@ -30,8 +31,9 @@ void life_start(struct life *l, uint64_t now_ms);
 /* True: something was done since the last look. */
 bool life_has_moved(struct life *l, uint64_t now_ms);
 /*
- * True: alive. The mount answers from outside and no read hangs; or it does not answer, because
- * every thread waits for the network, but things move.
+ * True: alive. While nobody waits for data, the mount answers from outside. While somebody does,
+ * all threads may be waiting for a silent network with them; then something has to move in the time
+ * that a request may take.
  */
 bool life_is_good(struct life *l, uint64_t now_ms);
 

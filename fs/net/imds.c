@@ -220,7 +220,7 @@ int imds_credentials(struct imds *m, struct credentials **ret, struct error *err
 	r = get(m, role_path, &role, &name, err);
 	if (r == -ENOENT) {
 		error_hint(err, "attach an IAM role to this instance");
-		return error_set(err, -EINVAL, "instance metadata: this instance has no IAM role");
+		return error_set(err, -EAGAIN, "instance metadata: this instance has no IAM role");
 	}
 	if (!name)
 		return r;
@@ -234,7 +234,7 @@ int imds_credentials(struct imds *m, struct credentials **ret, struct error *err
 		return error_set(err, -ENOMEM, "out of memory for a metadata request");
 	r = get(m, path.data, &keys, &document, err);
 	if (!document)
-		return error_set(err, r == -ENOENT ? -EINVAL : r,
+		return error_set(err, r == -ENOENT ? -EAGAIN : r,
 				 "instance metadata: no keys for role %.100s", name);
 	r = credentials_parse_json(document, strlen(document), "instance metadata", ret, err);
 	return r < 0 ? error_prefix(err, r, "instance metadata: role %.100s", name) : 0;

@@ -15,8 +15,8 @@ struct credentials;
 int imds_new(const struct aws_config *config, struct http_client *http, struct imds **ret);
 void imds_free(struct imds *m);
 /*
- * -EINVAL the instance has no role, or IMDS is disabled by configuration; -EKEYREJECTED IMDS is off
- * or the role cannot be used; -EREMOTEIO nonsense; network errors as http.h.
+ * -EAGAIN the instance has no role (yet); -EINVAL IMDS is disabled by configuration; -EKEYREJECTED
+ * IMDS is off or the role cannot be used; -EREMOTEIO nonsense; network errors as http.h.
  */
 int imds_credentials(struct imds *m, struct credentials **ret, struct error *err);
 /* malloc()ed. */
