@@ -17,6 +17,7 @@ packages_check=(
     clang-format clang-tidy cppcheck shellcheck fsverity attr git nginx-light openssl
     util-linux xz-utils
     radosgw ceph-mon ceph-osd ceph-common python3-boto3
+    debootstrap groff-base scdoc
 )
 packages_bench=(
     gocryptfs rclone nginx-light curl openssl linux-perf

@@ -173,13 +173,16 @@ class Machine:
         except (OSError, IndexError):
             return None
 
-    def reboot(self):
-        """As an administrator does it: everything is stopped in order, and starts again."""
+    def reboot(self, meanwhile=None):
+        """As an administrator does it: everything is stopped in order, and starts again.
+        meanwhile: called in between."""
         self.run("systemctl", "reboot", check=None)
         code = self.process.wait(BOOT_S)
         # The kernel's way to say that process 1 of a name space called reboot(2).
         if code not in (-signal.SIGHUP, 128 + signal.SIGHUP):
             raise AssertionError(f"the machine ended with {code}\n{self.console()}")
+        if meanwhile:
+            meanwhile()
         return self.boot()
 
     def cut_power(self):

@@ -138,6 +138,8 @@ def end(process, number=signal.SIGTERM, timeout_s=20):
 class Emulator:
     """A program of tests/emu that announces itself in a port file. attributes: what it announced."""
 
+    control_host = "127.0.0.1"
+
     def __init__(self, lab, name, *argv):
         self.log_path = lab.path(name + ".log")
         port_file = lab.path(name + ".port")
@@ -164,7 +166,7 @@ class Emulator:
     def ask(self, method, path, value=None):
         """A control request; the answer's text."""
         body = None if value is None else json.dumps(value).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{self.control_port}/_emu/{path}",
+        request = urllib.request.Request(f"http://{self.control_host}:{self.control_port}/_emu/{path}",
                                          data=body, method=method)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=60) as answer:
@@ -250,10 +252,10 @@ class Kms(Emulator):
 class S3(Emulator):
     """The bucket "weights" over a folder that a test may look at and damage."""
 
-    def __init__(self, lab):
+    def __init__(self, lab, port=0):
         self.root = lab.path("bucket", make=True)
         super().__init__(lab, "s3", "s3.py", "--root", self.root, "--credentials",
-                         lab.credentials, "--bucket", BUCKET)
+                         lab.credentials, "--bucket", BUCKET, "--port", str(port))
         self.url = f"http://127.0.0.1:{self.port}"
 
     def file(self, key):
