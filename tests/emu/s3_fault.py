@@ -134,13 +134,12 @@ class Log:
     """The last requests and running sums."""
 
     KEEP = 100_000
-    SETTLE_S = 2
+    SETTLE_S = 0.3
 
     def __init__(self):
         self._lock = threading.Condition()
         self._start = time.monotonic()
         self._open = {}
-        self._begun = 0
         self.connections = self.open_connections = self.most_connections = 0
         self.most_in_flight = 0
         self.clear()
@@ -166,8 +165,6 @@ class Log:
 
     def begin(self, entry):
         with self._lock:
-            self._begun += 1
-            entry["begun"] = self._begun
             self._open[id(entry)] = entry
             self.most_in_flight = max(self.most_in_flight, len(self._open))
 
@@ -188,12 +185,11 @@ class Log:
         self._lock.wait_for(lambda: not self._open, self.SETTLE_S)
 
     def entries(self):
-        """The requests in the order in which they began; "n" of those still open is null. A
-        thread may say so late that it has answered, after the client's next request."""
+        """The requests in the order in which they came; "n" of those still open is null."""
         with self._lock:
             self._settle()
-            return sorted([*self._entries, *map(dict, self._open.values())],
-                          key=lambda entry: entry["begun"])
+            found = list(self._entries) + [dict(entry) for entry in self._open.values()]
+        return sorted(found, key=lambda entry: entry["time"])
 
     def stats(self):
         with self._lock:

@@ -20,6 +20,7 @@ import unittest
 import urllib.parse
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import s3_fault  # noqa: E402
 from s3_client import HERE, Emulator, fields  # noqa: E402
 
 KEY_ID = "AKIAIOSFODNN7EXAMPLE"
@@ -415,6 +416,13 @@ class TestRegions(Case):
 
 
 class TestServer(Case):
+    def test_log_is_in_order_of_arrival(self):
+        log, early, late = s3_fault.Log(), *({"time": at, "bytes": 0, "received": 0, "status": 200,
+                                              "method": "PUT"} for at in (1, 2))
+        for step, entry in ((log.begin, early), (log.begin, late), (log.end, late), (log.end, early)):
+            step(entry)
+        self.assertEqual([entry["time"] for entry in log.entries()], [1, 2])
+
     options = ("--page-size", "3", "--virtual-host", "s3.localhost")
 
     def test_page_size_and_tokens(self):

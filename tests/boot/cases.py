@@ -3,8 +3,10 @@
 
 import os
 import re
+import sys
 import unittest
 
+sys.path.insert(1, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "cases"))
 import common
 import common_boot
 from common import MIB

@@ -1,13 +1,9 @@
 """What the cases with a booted machine share: machine, emulators beside it, a reader's unit."""
 
-import os
-import sys
 import unittest
 
 import common
-
-sys.path.insert(1, os.path.join(common.TESTS, "boot"))
-import machine as boot  # pylint: disable=wrong-import-position
+import machine as boot
 
 IMDS = boot.METADATA_ADDRESS
 READER = """\
