@@ -51,7 +51,7 @@ enum {
 	FLAG_RELOAD,
 };
 
-/* *ret_file: of --config. */
+/* *ret_file: of --config; NULL where that is no option. */
 static int parse_flag(struct config *c, int opt, const char **ret_file, struct error *err)
 {
 	switch (opt) {
@@ -60,7 +60,8 @@ static int parse_flag(struct config *c, int opt, const char **ret_file, struct e
 	case FLAG_TCTI:
 		return config_set_string(&c->tcti, optarg);
 	case FLAG_CONFIG:
-		*ret_file = optarg;
+		if (ret_file)
+			*ret_file = optarg;
 		return 0;
 	case FLAG_UNMOUNT:
 		c->action = CONFIG_UNMOUNT;

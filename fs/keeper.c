@@ -174,7 +174,7 @@ static int send_op(struct keeper *k, enum keeper_op op)
 
 static int command(struct keeper *k, enum keeper_op op, int *ret_fd, struct error *err)
 {
-	struct keeper_answer answer;
+	struct keeper_answer answer = {0};
 	int r = 0;
 
 	if (k->asked)

@@ -50,8 +50,10 @@ static void compare_directories(const struct comparison *c, const struct view_no
 
 		if (order == 0 && a->ino == b->ino)
 			compare_nodes(c, a, b);
-		else
-			forget_name(c, now, order <= 0 ? a : b);
+		else if (a && order <= 0)
+			forget_name(c, now, a);
+		else if (b)
+			forget_name(c, now, b);
 		i += order <= 0;
 		k += order >= 0;
 	}

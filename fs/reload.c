@@ -178,7 +178,7 @@ static int find_daemon(const char *mountpoint, pid_t *ret, struct error *err)
 
 int reload_ask(const char *mountpoint, struct error *err)
 {
-	struct timespec pause = {.tv_nsec = ASK_PAUSE_MS * 1000000};
+	struct timespec pause = {.tv_nsec = ASK_PAUSE_MS * 1000000L};
 	uint64_t end_ms = monotonic_ms() + ASK_MS;
 	char before[32], now[32];
 	pid_t pid = 0;
