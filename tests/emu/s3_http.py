@@ -125,7 +125,7 @@ class Request:
             if name.startswith("x-amz-checksum-") and name not in (
                     "x-amz-checksum-mode", "x-amz-checksum-algorithm", "x-amz-checksum-type"):
                 if name not in CHECKSUMS:
-                    raise S3Error("NotImplemented", f"{name} is not implemented here")
+                    raise S3Error("NotImplemented", f"{name} is beyond this server")
                 digests[name] = CHECKSUMS[name]()
         for block in connection.body_blocks():
             self.received += len(block)

@@ -82,7 +82,7 @@ class Operations:
                     call.request.read_body(MAX_XML_BYTES)
                 return getattr(self, name)(call)
         raise S3Error("NotImplemented", "A header or query you provided implies functionality "
-                      f"that is not implemented: {call.request.method} of {target} with "
+                      f"that is beyond this server: {call.request.method} of {target} with "
                       f"{sorted(names)}")
 
     # The service and buckets
@@ -183,7 +183,7 @@ class Operations:
 
     def put_object(self, call):
         if call.request.get("x-amz-copy-source") is not None:
-            raise S3Error("NotImplemented", "CopyObject is not implemented here")
+            raise S3Error("NotImplemented", "CopyObject is beyond this server")
         conditions = call.conditions()
         conditions.check_write(self.store.head(call.bucket, call.key))
         with self.store.receive(call.request) as (path, etag):

@@ -363,7 +363,7 @@ def _payload_hash(service, merged, body, presigned):
         if claimed == UNSIGNED:
             return UNSIGNED
         if claimed.startswith("STREAMING-"):
-            raise _fail(service, "streaming", f"{claimed} is not implemented here")
+            raise _fail(service, "streaming", f"{claimed} is beyond this server")
     if claimed is None:
         return EMPTY_SHA256 if actual is None else actual
     if not re.fullmatch(r"[0-9a-f]{64}", claimed):
