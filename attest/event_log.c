@@ -6,6 +6,7 @@
 #include "attest/event_log.h"
 
 #include "attest/runtime_dir.h"
+#include "crypto/base/fileio.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,7 +39,7 @@ static int read_all(int fd, size_t max, uint8_t **ret, size_t *ret_size)
 {
 	_cleanup_free_ uint8_t *bytes = NULL;
 	struct stat st;
-	size_t size = 0;
+	ssize_t n;
 
 	if (fstat(fd, &st) < 0)
 		return -errno;
@@ -47,34 +48,11 @@ static int read_all(int fd, size_t max, uint8_t **ret, size_t *ret_size)
 	bytes = malloc((size_t)st.st_size + 1);
 	if (!bytes)
 		return -ENOMEM;
-	while (size < (size_t)st.st_size) {
-		ssize_t n = pread(fd, bytes + size, (size_t)st.st_size - size, (off_t)size);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		size += (size_t)n;
-	}
+	n = file_read_at(fd, bytes, (size_t)st.st_size, 0);
+	if (n < 0)
+		return (int)n;
 	*ret = steal_ptr(bytes);
-	*ret_size = size;
-	return 0;
-}
-
-static int write_all(int fd, const uint8_t *data, size_t size)
-{
-	while (size > 0) {
-		ssize_t n = write(fd, data, size);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		data += n;
-		size -= (size_t)n;
-	}
+	*ret_size = (size_t)n;
 	return 0;
 }
 
@@ -348,7 +326,7 @@ int event_log_begin(struct event_log *l, const uint8_t *record, size_t size, str
 
 	(void)unlink(l->intent_new_path);
 	fd = open(l->intent_new_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	e = fd < 0 ? -errno : write_all(fd, record, size);
+	e = fd < 0 ? -errno : file_write(fd, record, size);
 	if (e == 0 && (fsync(fd) < 0 || rename(l->intent_new_path, l->intent_path) < 0))
 		e = -errno;
 	if (e < 0)
@@ -390,7 +368,7 @@ int event_log_commit(struct event_log *l, struct error *err)
 	if (!l->intent_bytes ||
 	    event_record_decode(l->intent_bytes, l->intent_size, &r, &length) != 1)
 		return error_set(err, -EINVAL, "no record was announced");
-	e = write_all(l->fd, l->intent_bytes, l->intent_size);
+	e = file_write(l->fd, l->intent_bytes, l->intent_size);
 	if (e == 0 && fsync(l->fd) < 0)
 		e = -errno;
 	if (e < 0)

@@ -5,6 +5,7 @@
  */
 #include "crypto/key_io.h"
 
+#include "crypto/base/fileio.h"
 #include "crypto/name.h"
 
 #include <errno.h>
@@ -18,25 +19,6 @@ static int fail(struct error *err, int code, const char *what, const char *path)
 
 	name_printable(path, printable);
 	return error_set(err, code, "%s \"%s\": %s", what, printable, strerror(-code));
-}
-
-/* Fills buf until it is full or the file ends; the bytes read or a negative errno. */
-static ssize_t read_all(int fd, uint8_t *buf, size_t size)
-{
-	size_t done = 0;
-
-	while (done < size) {
-		ssize_t n = read(fd, buf + done, size - done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		done += (size_t)n;
-	}
-	return (ssize_t)done;
 }
 
 int key_io_read(const char *path, struct secret **ret, mode_t *ret_mode, struct error *err)
@@ -55,7 +37,7 @@ int key_io_read(const char *path, struct secret **ret, mode_t *ret_mode, struct 
 	r = secret_new(KEY_FILE_MAX + 1, &all);
 	if (r < 0)
 		return fail(err, r, "no memory for the key file", path);
-	n = read_all(fd, secret_bytes(all), KEY_FILE_MAX + 1);
+	n = file_read(fd, secret_bytes(all), KEY_FILE_MAX + 1);
 	if (n < 0)
 		return fail(err, (int)n, "cannot read the key file", path);
 	name_printable(path, printable);
@@ -68,21 +50,6 @@ int key_io_read(const char *path, struct secret **ret, mode_t *ret_mode, struct 
 		return fail(err, r, "no memory for the key file", path);
 	if (ret_mode)
 		*ret_mode = st.st_mode;
-	return 0;
-}
-
-static int write_all(int fd, const uint8_t *data, size_t size)
-{
-	while (size > 0) {
-		ssize_t n = write(fd, data, size);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		data += n;
-		size -= (size_t)n;
-	}
 	return 0;
 }
 
@@ -109,7 +76,7 @@ int key_io_create(const char *path, const void *data, size_t size, mode_t mode, 
 			error_hint(err, "choose another name, or move the old file away");
 		return r;
 	}
-	r = write_all(fd, data, size);
+	r = file_write(fd, data, size);
 	if (r == 0 && fsync(fd) < 0)
 		r = -errno;
 	if (r == 0 && close(steal_fd(&fd)) < 0)

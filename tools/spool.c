@@ -7,6 +7,7 @@
 
 #include "crypto/aead.h"
 #include "crypto/base/cursor.h"
+#include "crypto/base/fileio.h"
 #include "crypto/base/secret.h"
 
 #include <errno.h>
@@ -80,38 +81,14 @@ void spool_free(struct spool *s)
 	free(s);
 }
 
-static int write_at(int fd, const uint8_t *data, size_t size, uint64_t offset)
+/* Cut short is as bad as changed. */
+static int read_back(int fd, uint8_t *data, size_t size, uint64_t offset)
 {
-	while (size > 0) {
-		ssize_t n = pwrite(fd, data, size, (off_t)offset);
+	ssize_t n = file_read_at(fd, data, size, offset);
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		data += n;
-		offset += (uint64_t)n;
-		size -= (size_t)n;
-	}
-	return 0;
-}
-
-static int read_at(int fd, uint8_t *data, size_t size, uint64_t offset)
-{
-	while (size > 0) {
-		ssize_t n = pread(fd, data, size, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			return -EBADMSG;
-		data += n;
-		offset += (uint64_t)n;
-		size -= (size_t)n;
-	}
-	return 0;
+	if (n < 0)
+		return (int)n;
+	return (size_t)n == size ? 0 : -EBADMSG;
 }
 
 /* The chunk's number is its nonce, so a chunk is good in one place only. */
@@ -134,9 +111,9 @@ int spool_append(struct spool *s, uint8_t *data, size_t size, struct error *err)
 		return -EINVAL;
 	r = aead_seal(s->aead, &in, data, tag);
 	if (r == 0)
-		r = write_at(s->fd, data, size, at);
+		r = file_write_at(s->fd, data, size, at);
 	if (r == 0)
-		r = write_at(s->fd, tag, sizeof(tag), at + size);
+		r = file_write_at(s->fd, tag, sizeof(tag), at + size);
 	if (r < 0) {
 		error_set(err, r, "cannot spool the pipe to %s: %s", s->folder, strerror(-r));
 		error_hint(err, "set TMPDIR to a folder with more room, or give the pipe's "
@@ -166,9 +143,9 @@ int spool_read(struct spool *s, uint64_t chunk_index, uint8_t *data, size_t *ret
 		return 0;
 	}
 	size = (size_t)MIN(s->length - start, (uint64_t)SEAL_CHUNK_SIZE);
-	r = read_at(s->fd, data, size, at);
+	r = read_back(s->fd, data, size, at);
 	if (r == 0)
-		r = read_at(s->fd, tag, sizeof(tag), at + size);
+		r = read_back(s->fd, tag, sizeof(tag), at + size);
 	if (r == 0) {
 		in = describe(chunk_index, nonce, data, size);
 		r = aead_open(s->aead, &in, tag, data);

@@ -5,6 +5,7 @@
  */
 #include "fs/net/text.h"
 
+#include "crypto/base/encode.h"
 #include "crypto/base/secret.h"
 
 #include <stdarg.h>
@@ -126,24 +127,13 @@ char *text_steal(struct text *t)
 	return s;
 }
 
-/* 16 when it is none. */
-static unsigned hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return (unsigned)(c - '0');
-	if (c >= 'a' && c <= 'f')
-		return (unsigned)(c - 'a') + 10;
-	if (c >= 'A' && c <= 'F')
-		return (unsigned)(c - 'A') + 10;
-	return 16;
-}
-
 ssize_t uri_decode(char *s, bool plus)
 {
 	char *out = s;
 
 	for (const char *p = s; *p; p++) {
-		unsigned high, low;
+		char digits[3] = {0};
+		uint8_t byte;
 
 		if (*p != '%') {
 			*out = *p;
@@ -152,11 +142,11 @@ ssize_t uri_decode(char *s, bool plus)
 			out++;
 			continue;
 		}
-		high = hex_digit(p[1]);
-		low = high > 15 ? high : hex_digit(p[2]);
-		if (low > 15)
+		digits[0] = p[1];
+		digits[1] = p[1] ? p[2] : '\0';
+		if (hex_decode(digits, &byte, 1) < 0)
 			return -1;
-		*(unsigned char *)out++ = (unsigned char)(high << 4 | low);
+		*(unsigned char *)out++ = byte;
 		p += 2;
 	}
 	*out = '\0';

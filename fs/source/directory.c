@@ -6,6 +6,8 @@
  */
 #include "fs/source/directory.h"
 
+#include "crypto/base/fileio.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -161,30 +163,13 @@ static int check_version(const struct directory_source *d, const char *name, con
 	return error_set(err, -ESTALE, "%s/%s changed while it was in use", d->path, name);
 }
 
-static int read_fully(int fd, uint8_t *buf, size_t size, uint64_t offset)
-{
-	while (size > 0) {
-		ssize_t n = pread(fd, buf, size, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			return -ENODATA;
-		buf += n;
-		offset += (uint64_t)n;
-		size -= (size_t)n;
-	}
-	return 0;
-}
-
 static int directory_read(struct source *s, const char *name, const char *version, uint64_t offset,
 			  size_t size, uint8_t *buf, struct error *err)
 {
 	struct directory_source *d = (struct directory_source *)s;
 	struct stat st = {0};
 	_cleanup_close_ int fd = open_object(d, name, &st);
+	ssize_t n;
 	int r;
 
 	if (fd < 0)
@@ -192,12 +177,12 @@ static int directory_read(struct source *s, const char *name, const char *versio
 	r = check_version(d, name, version, &st, err);
 	if (r < 0)
 		return r;
-	r = read_fully(fd, buf, size, offset);
-	if (r == -ENODATA)
-		return error_set(err, r, "%s/%s ends before offset %llu", d->path, name,
+	n = file_read_at(fd, buf, size, offset);
+	if (n < 0)
+		return directory_error(d, name, "read", (int)n, err);
+	if ((size_t)n < size)
+		return error_set(err, -ENODATA, "%s/%s ends before offset %llu", d->path, name,
 				 (unsigned long long)offset + size);
-	if (r < 0)
-		return directory_error(d, name, "read", r, err);
 	/* Written to in the meantime: say so, rather than let it look like tampering. */
 	if (version && fstat(fd, &st) == 0)
 		r = check_version(d, name, version, &st, err);

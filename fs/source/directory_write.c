@@ -8,6 +8,7 @@
 #include "fs/source/directory.h"
 
 #include "crypto/base/encode.h"
+#include "crypto/base/fileio.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -97,28 +98,12 @@ static void directory_writer_free(struct source_writer *base)
 	free(w);
 }
 
-static int write_fully(int fd, const uint8_t *data, size_t size, uint64_t offset)
-{
-	while (size > 0) {
-		ssize_t n = pwrite(fd, data, size, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		data += n;
-		offset += (uint64_t)n;
-		size -= (size_t)n;
-	}
-	return 0;
-}
-
 static int directory_writer_part(struct source_writer *base, uint64_t part_index, const void *data,
 				 size_t size, struct error *err)
 {
 	struct directory_writer *w = (struct directory_writer *)base;
 	uint64_t offset = part_index * base->part_size;
-	int r = write_fully(w->fd, data, size, offset);
+	int r = file_write_at(w->fd, data, size, offset);
 
 	if (r < 0)
 		return directory_error(w->d, w->name, "write", r, err);
