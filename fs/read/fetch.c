@@ -196,8 +196,9 @@ int fetch_chunk(struct fetch *t, struct read_file *f, uint64_t index, bool whole
 		return r;
 	error_clear(err);
 	ret->data = buf;
-	return source_read(f->source, f->payload_name, f->version, offset,
-			   seal_chunk_size(f->seal, index), buf, err);
+	return (fresh ? source_read_fresh : source_read)(f->source, f->payload_name, f->version,
+							 offset, seal_chunk_size(f->seal, index),
+							 buf, err);
 }
 
 void fetched_done(struct fetch *t, struct fetched *c, size_t size)

@@ -150,8 +150,11 @@ int source_stat(struct source *s, const char *name, struct source_object *ret, s
 	return r;
 }
 
-int source_read(struct source *s, const char *name, const char *version, uint64_t offset,
-		size_t size, uint8_t *buf, struct error *err)
+typedef int read_op(struct source *s, const char *name, const char *version, uint64_t offset,
+		    size_t size, uint8_t *buf, struct error *err);
+
+static int do_read(struct source *s, read_op *read, const char *name, const char *version,
+		   uint64_t offset, size_t size, uint8_t *buf, struct error *err)
 {
 	int r = check_name(name, err);
 
@@ -159,9 +162,23 @@ int source_read(struct source *s, const char *name, const char *version, uint64_
 		return r;
 	if (offset > INT64_MAX || size > INT64_MAX - offset)
 		return error_set(err, -EINVAL, "%s: range beyond any object", name);
-	r = s->ops->read(s, name, version, offset, size, buf, err);
+	r = read(s, name, version, offset, size, buf, err);
 	atomic_fetch_add(&s->answers, 1);
 	return r;
+}
+
+int source_read(struct source *s, const char *name, const char *version, uint64_t offset,
+		size_t size, uint8_t *buf, struct error *err)
+{
+	return do_read(s, s->ops->read, name, version, offset, size, buf, err);
+}
+
+int source_read_fresh(struct source *s, const char *name, const char *version, uint64_t offset,
+		      size_t size, uint8_t *buf, struct error *err)
+{
+	read_op *read = s->ops->read_fresh ? s->ops->read_fresh : s->ops->read;
+
+	return do_read(s, read, name, version, offset, size, buf, err);
 }
 
 uint64_t source_answers(const struct source *s)

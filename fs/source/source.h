@@ -49,6 +49,12 @@ void source_object_clear(struct source_object *o);
  */
 int source_read(struct source *s, const char *name, const char *version, uint64_t offset,
 		size_t size, uint8_t *buf, struct error *err);
+/*
+ * The same, when what source_read() gave turned out to be bad: from the origin, past any copy that
+ * a staged source keeps; such a copy is compared and mended.
+ */
+int source_read_fresh(struct source *s, const char *name, const char *version, uint64_t offset,
+		      size_t size, uint8_t *buf, struct error *err);
 /* How often list, stat and read have come back, well or badly: it only grows while somebody asks
  * and gets an answer. */
 uint64_t source_answers(const struct source *s);

@@ -28,6 +28,9 @@ struct source_ops {
 		    struct error *err);
 	int (*read)(struct source *s, const char *name, const char *version, uint64_t offset,
 		    size_t size, uint8_t *buf, struct error *err);
+	/* NULL: the same as read. */
+	int (*read_fresh)(struct source *s, const char *name, const char *version, uint64_t offset,
+			  size_t size, uint8_t *buf, struct error *err);
 	int (*put)(struct source *s, const char *name, const void *data, size_t size,
 		   struct error *err);
 	int (*remove)(struct source *s, const char *name, struct error *err);
