@@ -18,6 +18,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(TOP, "build", "check")
 PLAIN = os.path.join(BUILD, "plain")
 ASAN = os.path.join(BUILD, "asan")
+TSAN = os.path.join(BUILD, "tsan")
 PYTHON = "/usr/bin/python3"
 JOBS = str(os.cpu_count() or 2)
 
@@ -70,10 +71,10 @@ def configure(log, directory, *options):
     return run(log, "meson", "setup", directory, TOP, *options)[0]
 
 
-def build(result, log, directory, *options):
+def build(result, log, directory, *options, targets=()):
     code = configure(log, directory, "-Dwerror=true", *options)
     if code == 0:
-        code = run(log, "ninja", "-C", directory)[0]
+        code = run(log, "ninja", "-C", directory, *targets)[0]
     one(result, code, "build")
     return code == 0
 
@@ -89,6 +90,15 @@ def suite_build(result, log):
 def suite_build_asan(result, log):
     """The same under AddressSanitizer and UndefinedBehaviorSanitizer."""
     build(result, log, ASAN, "-Db_sanitize=address,undefined", "-Db_lundef=false")
+
+
+def suite_build_tsan(result, log):
+    """What has threads, under ThreadSanitizer."""
+    if configure(log, TSAN, "-Dwerror=true", "-Db_sanitize=thread", "-Db_lundef=false") == 0:
+        tests = [os.path.relpath(test["cmd"][0], TSAN) for test in threaded_tests(log)]
+        build(result, log, TSAN, targets=("fs/sealedfs", "tools/sealctl", *tests))
+    else:
+        result.add(failed=1, note="configure")
 
 
 # ---------------------------------------------------------------- running
@@ -116,12 +126,16 @@ def count_cmocka(result, name, code, out):
     result.add(passed, failed, skipped, note=None if failed == 0 else name)
 
 
-def meson_tests(result, log, directory, env):
+def list_tests(log, directory):
     code, out = run(log, "meson", "introspect", "--tests", directory)
-    if code != 0:
-        one(result, code, "no build in " + directory)
-        return
-    for test in json.loads(out[out.index("["):]):
+    return json.loads(out[out.index("["):]) if code == 0 else []
+
+
+def meson_tests(result, log, directory, env):
+    tests = list_tests(log, directory)
+    if not tests:
+        result.add(failed=1, note="no build in " + directory)
+    for test in tests:
         code, out = run(log, *test["cmd"], env={**test.get("env", {}), **env})
         count_cmocka(result, test["name"], code, out)
 
@@ -136,14 +150,42 @@ def suite_unit_asan(result, log):
     meson_tests(result, log, ASAN, ASAN_ENV)
 
 
+# The sanitizer's shadow memory lies where a kernel with much address randomization puts libraries.
+NOT_RANDOM = ("setarch", "-R")
+TSAN_FOUND = 66
+TSAN_ENV = {"TSAN_OPTIONS": "halt_on_error=1:exitcode=%d:suppressions=%s/tests/tsan.supp"
+                            % (TSAN_FOUND, TOP)}
+
+
+def threaded_tests(log):
+    return [test for test in list_tests(log, TSAN)
+            if re.match(r"(read|fs/net|source|daemon|view|tsan)/", test["name"])]
+
+
+def suite_unit_tsan(result, log):
+    """The unit tests of what has threads, and that a planted race is found."""
+    tests = threaded_tests(log)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        runs = [(test["name"], pool.submit(run, None, *NOT_RANDOM, *test["cmd"], env={
+            **test.get("env", {}), **TSAN_ENV})) for test in tests]
+        for name, done in runs:
+            code, out = done.result()
+            log.write("$ %s\n%s" % (name, out))
+            if name == "tsan/planted":
+                one(result, code != TSAN_FOUND or "data race" not in out, name)
+            else:
+                count_cmocka(result, name, code, out)
+    one(result, not any(test["name"] == "tsan/planted" for test in tests), "no planted race")
+
+
 # Files that measure memory or keep every core busy; they run with nothing beside them.
 ALONE = ("end_to_end.py", "memory.py")
 
 
-def run_unittest(path, env):
+def run_unittest(path, env, prefix=(), classes=()):
     """Runs one file; returns (path, exit code, output, seconds)."""
     started = time.monotonic()
-    code, out = run(None, PYTHON, path, "-v", timeout=900, env={
+    code, out = run(None, *prefix, PYTHON, path, "-v", *classes, timeout=900, env={
         "SEALEDFS_BUILD": PLAIN, "PYTHONDONTWRITEBYTECODE": "1", **(env or {})})
     return path, code, out, time.monotonic() - started
 
@@ -207,6 +249,19 @@ def suite_cases_asan(result, log):
     env["ASAN_OPTIONS"] += ":fast_unwind_on_malloc=0"
     env["LSAN_OPTIONS"] = "print_suppressions=0:suppressions=%s/tests/lsan.supp" % TOP
     unittests(result, log, "cases", r"mount_end\.py", env=env)
+
+
+# Readers of every kind, listings that change under them, and ends while they read.
+TSAN_CASES = (("storm.py",), ("reload.py", "Directory"), ("mount_end.py", "Damaged", "Told"))
+
+
+def suite_cases_tsan(result, log):
+    """Real mounts under ThreadSanitizer: readers, reloads, ends."""
+    env = {"SEALEDFS_BUILD": TSAN, "SEALEDFS_QUICK": "1", **TSAN_ENV}
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(run_unittest, os.path.join("tests", "cases", name), env,
+                                 NOT_RANDOM, classes) for name, *classes in TSAN_CASES]:
+            count_unittest(result, log, *done.result())
 
 
 # ---------------------------------------------------------------- reading the source
@@ -296,6 +351,9 @@ SUITES = [
     ("build-asan", suite_build_asan),
     ("unit-asan", suite_unit_asan),
     ("cases-asan", suite_cases_asan),
+    ("build-tsan", suite_build_tsan),
+    ("unit-tsan", suite_unit_tsan),
+    ("cases-tsan", suite_cases_tsan),
     ("format", suite_format),
     ("cppcheck", suite_cppcheck),
     ("tidy", suite_tidy),

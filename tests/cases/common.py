@@ -384,7 +384,7 @@ class Lab:
 
     def base_env(self):
         """Nothing of the caller's AWS settings, home folder, proxies or TPM."""
-        keep = ("PATH", "TMPDIR", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS",
+        keep = ("PATH", "TMPDIR", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS",
                 "PYTHONDONTWRITEBYTECODE")
         env = {name: os.environ[name] for name in keep if name in os.environ}
         return {**env, "HOME": self.path("home"), "LC_ALL": "C.UTF-8"}
