@@ -29,6 +29,7 @@ class Result:
     def __init__(self):
         self.passed = self.failed = self.skipped = 0
         self.notes = []
+        self.reasons = []  # of what was skipped
 
     def add(self, passed=0, failed=0, skipped=0, note=None):
         self.passed += passed
@@ -206,6 +207,7 @@ def count_unittest(result, log, path, code, out, seconds):
                note=None if bad == 0 else path)
     for reason in re.findall(r"^(\S+ .*) \.\.\. skipped (.*)$", out, re.M):
         log.write("skipped: %s: %s\n" % reason)
+        result.reasons.append(reason[1].strip("'\""))
 
 
 def unittests(result, log, directory, pattern, env=None):
@@ -238,6 +240,11 @@ def suite_bench(result, log):
 def suite_cases(result, log):
     """The programs: real mounts, TPM, KMS, S3, faults."""
     unittests(result, log, "cases", r"(?!common)[a-z0-9_]+\.py")
+
+
+def suite_boot(result, log):
+    """A machine with a real systemd: service, fstab, reboots, what goes wrong."""
+    unittests(result, log, "boot", r"cases[a-z_]*\.py")
 
 
 def suite_cases_asan(result, log):
@@ -348,6 +355,7 @@ SUITES = [
     ("emulators", suite_emulators),
     ("bench", suite_bench),
     ("cases", suite_cases),
+    ("boot", suite_boot),
     ("build-asan", suite_build_asan),
     ("unit-asan", suite_unit_asan),
     ("cases-asan", suite_cases_asan),
@@ -385,6 +393,8 @@ def main():
         print("%-12s %4d passed %3d failed %3d skipped  %6.1f s" % (
             name, result.passed, result.failed, result.skipped, time.monotonic() - started),
             flush=True)
+        for reason in sorted(set(result.reasons)):
+            print("    skipped %d: %s" % (result.reasons.count(reason), reason), flush=True)
         if result.failed:
             for note in result.notes[:20]:
                 print("    failed: " + note)

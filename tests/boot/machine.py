@@ -67,8 +67,26 @@ def prepare():
 
 
 def debian_root():
-    return subprocess.run([SCRIPT, "root", ROOTS], check=True, text=True, timeout=600,
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE).stdout.strip()
+    done = subprocess.run([SCRIPT, "root", ROOTS], check=False, text=True, timeout=600,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE)
+    if done.returncode != 0:
+        raise NoRoot(done.stderr.strip())
+    return done.stdout.strip()
+
+
+def give_room(lab, path):
+    """What overlayfs writes to cannot be on an overlay itself, as the root of a container is:
+    then the machine's disk is in memory."""
+    script = 'cd "$1"; mkdir a b c d; mount -t overlay -o lowerdir=a,upperdir=b,workdir=c overlay d'
+    done = subprocess.run(["unshare", "-m", "bash", "-c", "set -e; " + script, "bash",
+                           lab.path("overlay", make=True)], stdin=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL, check=False, timeout=60)
+    if done.returncode == 0:
+        return
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0755", "disk", path], check=True,
+                   timeout=60)
+    lab.stack.callback(subprocess.run, ["umount", "-l", path], check=False, timeout=60)
 
 
 def private_network():
@@ -86,6 +104,10 @@ def private_network():
             "16sHH4s16x", b"lo:1", socket.AF_INET, 0, socket.inet_aton(METADATA_ADDRESS)))
 
 
+class NoRoot(Exception):
+    """The Debian root could not be made: the package mirror, most likely."""
+
+
 class CommandFailed(AssertionError):
     """A command inside ended with another exit code than it should."""
 
@@ -98,6 +120,7 @@ class Machine:
         self.console_path = lab.path("machine", "console.log")
         self.process = None
         self.root = debian_root()
+        give_room(lab, self.dir)
         subprocess.run(["unshare", "-m", SCRIPT, "install", self.root, self.dir, build],
                        check=True, stdin=subprocess.DEVNULL, timeout=120)
         self._make_group(lab)
