@@ -44,6 +44,11 @@ int catalog_new(const struct models_options *options, struct catalog **ret)
 	return 0;
 }
 
+const struct models_options *catalog_options(const struct catalog *c)
+{
+	return &c->options;
+}
+
 static void generation_free(struct generation *g)
 {
 	if (!g)

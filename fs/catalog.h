@@ -19,6 +19,8 @@ struct generation;
 
 /* options: view, openers and owner are filled in here; the rest is copied. Empty at first. */
 int catalog_new(const struct models_options *options, struct catalog **ret);
+/* How its models are unlocked. */
+const struct models_options *catalog_options(const struct catalog *c);
 /* No request may be under way. */
 void catalog_free(struct catalog *c);
 

@@ -11,6 +11,7 @@
 
 #include "attest/pcr.h"
 #include "crypto/base/error.h"
+#include "fs/view/ollama_store.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -58,6 +59,7 @@ struct config {
 	struct config_list models; /* what to unlock at mount; empty: all */
 	unsigned wait_s;	   /* at start, for what is not reachable yet */
 	char *user; /* who the daemon is once it has its files; NULL: see daemon_user() */
+	enum ollama_mode ollama;
 	enum config_attest attest;
 	char *tcti; /* NULL: environment, then the device nodes */
 

@@ -76,6 +76,14 @@ static int parse_unlock(struct config *c, const char *value, struct error *err)
 	return 0;
 }
 
+static int parse_ollama(struct config *c, const char *value, struct error *err)
+{
+	if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0)
+		return bad_value(err, "ollama", value, "must be on or off");
+	c->ollama = strcmp(value, "on") == 0 ? OLLAMA_ON : OLLAMA_OFF;
+	return 0;
+}
+
 static int parse_attest(struct config *c, const char *value, struct error *err)
 {
 	if (strcmp(value, "nitrotpm") != 0 && strcmp(value, "none") != 0)
@@ -159,6 +167,7 @@ static const struct option_spec specs[] = {
 	{"unlock", OPT_PARSED, 0, parse_unlock},
 	{"model", OPT_LIST, FIELD(models), NULL},
 	{"wait", OPT_PARSED, 0, parse_wait},
+	{"ollama", OPT_PARSED, 0, parse_ollama},
 	{"setuid", OPT_STRING, FIELD(user), NULL},
 	{"attest", OPT_PARSED, 0, parse_attest},
 	{"tcti", OPT_STRING, FIELD(tcti), NULL},

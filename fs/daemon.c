@@ -33,6 +33,7 @@ struct daemon {
 	struct source *source;
 	struct read_engine *engine;
 	struct catalog *catalog;
+	struct ollama_shelf *shelf;
 	struct listing listing;
 	struct ops_context ops;
 	struct mount *mount;
@@ -110,11 +111,14 @@ static int make_catalog(struct daemon *d)
 	models.engine = d->engine;
 	if (r == 0)
 		r = catalog_new(&models, &d->catalog);
+	if (r == 0)
+		r = ollama_shelf_new(&d->shelf);
 	d->listing = (struct listing){
 		.config = c,
 		.source = d->source,
 		.owners = d->owners,
 		.catalog = d->catalog,
+		.shelf = d->shelf,
 		.notify = d->notify,
 		.status = d->status,
 	};
@@ -194,7 +198,7 @@ static int open_models(struct daemon *d, struct error *err)
 	if (d->aws)
 		patience_for_clock(&patience);
 	for (;;) {
-		r = listing_read(l, &g, err);
+		r = listing_read(l, &patience, &g, err);
 		if (r == 0 || !patience_again(&patience, r, err))
 			break;
 		error_clear(err);
@@ -317,6 +321,7 @@ void daemon_free(struct daemon *d)
 	keeper_free(d->keeper);
 	reload_free(d->reload);
 	catalog_free(d->catalog);
+	ollama_shelf_free(d->shelf);
 	read_engine_free(d->engine);
 	source_free(d->source);
 	unlock_free(d->unlock);

@@ -62,6 +62,8 @@ static const char text[] =
 	"  path-style            http://host/bucket/key instead of http://bucket.host/key\n"
 	"\n"
 	"Files\n"
+	"  ollama=on|off         show ollama/, a store for Ollama, or do not; default: when any model is\n"
+	"                        a GGUF (its name ends in .gguf, or it was sealed with --ollama-…)\n"
 	"  uid=N, gid=N          owner of all files, default: who mounts\n"
 	"  mode=OCTAL            permissions of files, default 0444; directories add x where there is r\n"
 	"  allow_other           let other users in (not root: needs user_allow_other in fuse.conf)\n"

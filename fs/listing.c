@@ -13,16 +13,61 @@
 /* One step with all its retries ends in this time. */
 #define STEP_MS 180000
 
-int listing_read(const struct listing *l, struct generation **ret, struct error *err)
+static bool is_named(const struct config *config, const char *path)
+{
+	const struct config_list *names = &config->models;
+
+	for (size_t i = 0; i < names->count; i++)
+		if (strcmp(names->items[i], path) == 0)
+			return true;
+	return names->count == 0;
+}
+
+static void before_unlock(const struct listing *l, const char *path)
+{
+	status_set(l->status, "Unlocking %s", path);
+	notify_extend(l->notify, STEP_MS);
+}
+
+static void before_description(void *arg, const char *path)
+{
+	before_unlock(arg, path);
+}
+
+static bool must_unlock(void *arg, const struct view_node *model)
+{
+	const struct listing *l = arg;
+
+	return l->config->unlock_at_mount && is_named(l->config, model->path);
+}
+
+static bool need_not_unlock(void *arg, const struct view_node *model)
+{
+	return false;
+}
+
+int listing_read(const struct listing *l, struct patience *patience, struct generation **ret,
+		 struct error *err)
 {
 	struct view_options options = {.source = l->source, .owners = l->owners};
-	struct view *view = NULL;
+	struct ollama_shelving how = {
+		.models = catalog_options(l->catalog),
+		.patience = patience,
+		.must_unlock = patience ? must_unlock : need_not_unlock,
+		.before = before_description,
+		.arg = (void *)(uintptr_t)l,
+	};
+	_cleanup_(view_freep) struct view *view = NULL;
 	int r;
 
 	status_set(l->status, "Reading the listing of %s", l->config->source);
 	notify_extend(l->notify, STEP_MS);
-	r = view_open(&options, &view, err);
-	return r < 0 ? r : catalog_prepare(l->catalog, view, ret);
+	r = view_read(&options, &view, err);
+	if (r == 0)
+		r = ollama_shelf_fill(l->shelf, &how, l->config->ollama, view, err);
+	if (r == 0)
+		r = view_number(view);
+	return r < 0 ? r : catalog_prepare(l->catalog, steal_ptr(view), ret);
 }
 
 static bool is_there(const struct view *v, const char *path)
@@ -44,23 +89,12 @@ int listing_check(const struct listing *l, const struct generation *g, struct er
 	return 0;
 }
 
-static bool is_named(const struct config *config, const char *path)
-{
-	const struct config_list *names = &config->models;
-
-	for (size_t i = 0; i < names->count; i++)
-		if (strcmp(names->items[i], path) == 0)
-			return true;
-	return names->count == 0;
-}
-
 static int unlock_one(const struct listing *l, const struct generation *g,
 		      const struct view_node *file, struct error *err)
 {
 	int r;
 
-	status_set(l->status, "Unlocking %s", file->path);
-	notify_extend(l->notify, STEP_MS);
+	before_unlock(l, file->path);
 	if (file->broken) {
 		*err = *file->broken;
 		return err->code;

@@ -8,6 +8,7 @@
 
 #include "fs/catalog.h"
 #include "fs/config.h"
+#include "fs/ollama_shelf.h"
 #include "fs/status.h"
 
 /* Everything is borrowed. */
@@ -16,14 +17,18 @@ struct listing {
 	struct source *source;
 	const struct owner_keys *owners;
 	struct catalog *catalog;
+	struct ollama_shelf *shelf;
 	struct notify *notify;
 	struct status *status;
 };
 
-struct patience;
-
-/* Asks the source. The generation is not current yet. Errors as view_open(). */
-int listing_read(const struct listing *l, struct generation **ret, struct error *err);
+/*
+ * Asks the source, and unlocks the descriptions of the Ollama store. The generation is not current
+ * yet. patience: only for descriptions; with it and unlock=mount, one of a model that the
+ * configuration names has to be unlocked. Errors as view_read() and ollama_shelf_fill().
+ */
+int listing_read(const struct listing *l, struct patience *patience, struct generation **ret,
+		 struct error *err);
 /* -ENOENT: the configuration names a model that is not there. */
 int listing_check(const struct listing *l, const struct generation *g, struct error *err);
 /*

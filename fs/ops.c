@@ -31,10 +31,7 @@ struct catalog_place ops_place(fuse_req_t req, fuse_ino_t ino)
 static void fill_stat(const struct ops_context *c, const struct generation *g,
 		      const struct view_node *n, struct stat *st)
 {
-	uint64_t size = 0;
-
-	if (n->kind == VIEW_FILE)
-		size = model_size(generation_model(g, n));
+	uint64_t size = n->kind == VIEW_FILE ? model_size(generation_model(g, n)) : n->size;
 	*st = (struct stat){
 		.st_ino = n->ino,
 		.st_uid = c->config->uid,
@@ -45,9 +42,9 @@ static void fill_stat(const struct ops_context *c, const struct generation *g,
 		.st_mtim = {n->mtime_ns / 1000000000, n->mtime_ns % 1000000000},
 	};
 	st->st_atim = st->st_ctim = st->st_mtim;
-	if (n->kind == VIEW_FILE) {
+	if (n->kind != VIEW_DIRECTORY) {
 		st->st_mode = S_IFREG | c->config->mode;
-		st->st_nlink = 1;
+		st->st_nlink = n->link_count;
 	} else {
 		st->st_mode = S_IFDIR | config_directory_mode(c->config);
 		st->st_nlink = 2 + n->subdirectory_count;
@@ -146,8 +143,8 @@ static const struct view_node *entry_at(const struct view_node *dir, uint64_t po
 	}
 	if (position - 2 >= dir->child_count)
 		return NULL;
-	*ret_name = dir->children[position - 2]->name;
-	return dir->children[position - 2];
+	*ret_name = dir->children[position - 2].name;
+	return dir->children[position - 2].node;
 }
 
 struct listing {

@@ -13,7 +13,7 @@ struct comparison {
 };
 
 static void forget_name(const struct comparison *c, const struct view_node *dir,
-			const struct view_node *child)
+			const struct view_entry *child)
 {
 	(void)fuse_lowlevel_notify_inval_entry(c->session, dir->ino, child->name,
 					       strlen(child->name));
@@ -26,14 +26,14 @@ static void compare_directories(const struct comparison *c, const struct view_no
 static void compare_nodes(const struct comparison *c, const struct view_node *old,
 			  const struct view_node *now)
 {
-	bool is_file = now->kind == VIEW_FILE;
-
-	if (!is_file)
+	if (now->kind == VIEW_DIRECTORY)
 		compare_directories(c, old, now);
 	/* A file with another model behind it: one that was broken or spoilt is tried anew. */
-	else if (generation_model(c->old, old) != generation_model(c->now, now))
+	else if (now->kind == VIEW_FILE &&
+		 generation_model(c->old, old) != generation_model(c->now, now))
 		(void)fuse_lowlevel_notify_inval_inode(c->session, now->ino, 0, 0);
-	if (old->mtime_ns != now->mtime_ns || old->subdirectory_count != now->subdirectory_count)
+	if (old->mtime_ns != now->mtime_ns || old->subdirectory_count != now->subdirectory_count ||
+	    old->link_count != now->link_count)
 		(void)fuse_lowlevel_notify_inval_inode(c->session, now->ino, -1, 0);
 }
 
@@ -44,16 +44,19 @@ static void compare_directories(const struct comparison *c, const struct view_no
 	size_t i = 0, k = 0;
 
 	while (i < old->child_count || k < now->child_count) {
-		const struct view_node *a = i < old->child_count ? old->children[i] : NULL;
-		const struct view_node *b = k < now->child_count ? now->children[k] : NULL;
+		const struct view_entry *a = i < old->child_count ? &old->children[i] : NULL;
+		const struct view_entry *b = k < now->child_count ? &now->children[k] : NULL;
 		int order = !a ? 1 : !b ? -1 : strcmp(a->name, b->name);
 
-		if (order == 0 && a->ino == b->ino)
-			compare_nodes(c, a, b);
-		else if (a && order <= 0)
+		/* What a link leads to is compared at its own place. */
+		if (order == 0 && a->node->ino == b->node->ino) {
+			if (!b->is_link)
+				compare_nodes(c, a->node, b->node);
+		} else if (a && order <= 0) {
 			forget_name(c, now, a);
-		else if (b)
+		} else if (b) {
 			forget_name(c, now, b);
+		}
 		i += order <= 0;
 		k += order >= 0;
 	}

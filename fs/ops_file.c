@@ -55,12 +55,16 @@ void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	const struct view_node *n = place.node;
 	struct model *m;
 
-	if (!n || n->kind != VIEW_FILE) {
+	if (!n || n->kind == VIEW_DIRECTORY) {
 		fuse_reply_err(req, n ? EISDIR : ESTALE);
 		return;
 	}
 	if ((fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & O_TRUNC)) {
 		fuse_reply_err(req, EROFS);
+		return;
+	}
+	if (n->kind == VIEW_BYTES) {
+		ops_bytes_open(req, &place, fi);
 		return;
 	}
 	m = generation_model(place.generation, n);
@@ -77,6 +81,10 @@ void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct catalog *catalog = ops_context(req)->catalog;
 
+	if (ops_bytes_is(fi)) {
+		ops_bytes_release(req, fi);
+		return;
+	}
 	fuse_reply_err(req, 0);
 	catalog_drop_model(catalog, (struct model *)(uintptr_t)fi->fh);
 }
@@ -135,6 +143,10 @@ void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct 
 {
 	struct life *life = ops_context(req)->life;
 
+	if (ops_bytes_is(fi)) {
+		ops_bytes_read(req, size, offset, fi);
+		return;
+	}
 	atomic_fetch_add(&life->started, 1);
 	read_data(req, size, offset, fi);
 	atomic_fetch_add(&life->finished, 1);

@@ -54,7 +54,7 @@ static int reload_once(struct reload *r, struct error *err)
 {
 	const struct listing *l = r->listing;
 	struct generation *g = NULL, *old = NULL;
-	int code = listing_read(l, &g, err);
+	int code = listing_read(l, NULL, &g, err);
 
 	if (code < 0)
 		return code;

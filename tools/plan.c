@@ -10,6 +10,7 @@
 #include "crypto/base/log.h"
 #include "crypto/format.h"
 #include "crypto/name.h"
+#include "fs/view/gguf_name.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -239,27 +240,6 @@ int plan_add(struct plan *plan, const char *source, const char *name, struct err
 	return add_entry(plan, source, name ? name : name_last_component(source), err);
 }
 
-bool plan_parse_shard(const char *name, unsigned *ret_number, unsigned *ret_count,
-		      size_t *ret_number_at)
-{
-	static const char shape[] = "-00000-of-00000.gguf";
-	size_t n = strlen(name), at;
-
-	if (n < sizeof(shape) - 1)
-		return false;
-	at = n - (sizeof(shape) - 1);
-	for (size_t i = 0; i < sizeof(shape) - 1; i++) {
-		char c = name[at + i];
-
-		if (shape[i] == '0' ? c < '0' || c > '9' : c != shape[i])
-			return false;
-	}
-	*ret_number = (unsigned)strtoul(name + at + 1, NULL, 10);
-	*ret_count = (unsigned)strtoul(name + at + 10, NULL, 10);
-	*ret_number_at = at + 1;
-	return *ret_number >= 1 && *ret_number <= *ret_count;
-}
-
 static int compare_names(const void *a, const void *b)
 {
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
@@ -287,21 +267,21 @@ static unsigned count_missing(const struct plan *plan, const char *const *names,
 			      const struct plan_entry *e, unsigned *ret_count)
 {
 	_cleanup_free_ char *name = strdup(e->name), *path = strdup(e->path);
-	unsigned number, count, missing = 0;
-	size_t name_at, path_at;
+	struct gguf_shard here, there;
+	unsigned missing = 0;
 
-	if (!name || !path || !plan_parse_shard(e->path, &number, &count, &path_at) ||
-	    !plan_parse_shard(e->name, &number, &count, &name_at))
+	if (!name || !path || !gguf_parse_shard(e->path, &here) ||
+	    !gguf_parse_shard(e->name, &there))
 		return 0;
-	for (unsigned k = 1; k <= count; k++) {
+	for (unsigned k = 1; k <= there.count; k++) {
 		char digits[8];
 
 		(void)snprintf(digits, sizeof(digits), "%05u", k % 100000);
-		memcpy(name + name_at, digits, 5);
-		memcpy(path + path_at, digits, 5);
+		memcpy(name + there.number_at, digits, 5);
+		memcpy(path + here.number_at, digits, 5);
 		missing += !has_name(names, plan->count, name) && access(path, F_OK) == 0;
 	}
-	*ret_count = count;
+	*ret_count = there.count;
 	return missing;
 }
 

@@ -34,8 +34,4 @@ int plan_add(struct plan *plan, const char *source, const char *name, struct err
 int plan_finish(struct plan *plan, struct error *err);
 void plan_clear(struct plan *plan);
 
-/* "x-00002-of-00005.gguf": 5 and 2, and where the number starts. False when it is no shard. */
-bool plan_parse_shard(const char *name, unsigned *ret_number, unsigned *ret_count,
-		      size_t *ret_number_at);
-
 #endif

@@ -5,7 +5,7 @@
  * fails the whole.
  */
 #include "crypto/failure.h"
-#include "fs/view/view.h"
+#include "fs/view/nodes.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -164,7 +164,7 @@ static int read_heads(struct heads *h, struct error *err)
 	return h->code;
 }
 
-int view_open(const struct view_options *options, struct view **ret, struct error *err)
+int view_read(const struct view_options *options, struct view **ret, struct error *err)
 {
 	_cleanup_(source_listing_clear) struct source_listing listing = {0};
 	_cleanup_(view_freep) struct view *v = NULL;
@@ -181,7 +181,7 @@ int view_open(const struct view_options *options, struct view **ret, struct erro
 	r = read_heads(&h, err);
 	pthread_mutex_destroy(&h.lock);
 	if (r == 0)
-		r = view_number(v);
+		r = view_pair_descriptions(v);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < v->file_count; i++)

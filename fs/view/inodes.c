@@ -11,7 +11,8 @@
 
 #define TRIES_MAX 64
 
-/* What a number is made of: kind, path, and for a file its version, each ended by a zero byte. */
+/* What a number is made of: kind, path, and for a file its version (of bytes: their digest), each
+ * ended by a zero byte. */
 static int hash_node(const struct view_node *n, uint8_t again, uint64_t *ret)
 {
 	static const uint8_t no_id[SEAL_FILE_ID_SIZE];
@@ -28,6 +29,8 @@ static int hash_node(const struct view_node *n, uint8_t again, uint64_t *ret)
 	/* A head that cannot be read has no file id: its object's version stands in. */
 	if (r == 0 && n->kind == VIEW_FILE && memcmp(n->facts.file_id, no_id, sizeof(no_id)) == 0)
 		r = digest_update(d, n->seal.version, strlen(n->seal.version) + 1);
+	if (r == 0 && n->kind == VIEW_BYTES)
+		r = digest_update(d, n->facts.sha256, sizeof(n->facts.sha256));
 	if (r == 0)
 		r = digest_update(d, &again, sizeof(again));
 	if (r == 0)
@@ -51,7 +54,8 @@ static void gather(struct view *v, struct view_node *n, size_t *count)
 {
 	v->by_ino[(*count)++] = n;
 	for (size_t i = 0; i < n->child_count; i++)
-		gather(v, n->children[i], count);
+		if (!n->children[i].is_link)
+			gather(v, n->children[i].node, count);
 }
 
 /* Numbers the nodes anew that share one with an earlier node; false when there were none. */

@@ -4,13 +4,12 @@
  * left out, with a note; it never breaks the rest.
  */
 #include "crypto/name.h"
-#include "fs/view/view.h"
+#include "fs/view/nodes.h"
 
 #include <errno.h>
 #include <string.h>
 
 #define SUFFIX_SIZE (sizeof(SEAL_SUFFIX) - 1)
-#define NOTES_MAX 100
 
 struct entry {
 	char *path; /* without ".seal" */
@@ -32,19 +31,9 @@ static void entries_clear(struct entries *e)
 static int add_note(struct view *v, const char *path, const char *why)
 {
 	char printable[NAME_PRINTABLE_SIZE];
-	char **notes;
 
-	if (v->note_count >= NOTES_MAX)
-		return 0;
-	notes = reallocarray(v->notes, v->note_count + 1, sizeof(*notes));
-	if (!notes)
-		return -ENOMEM;
-	v->notes = notes;
 	name_printable(path, printable);
-	if (asprintf(&notes[v->note_count], "\"%s\" is not shown: %s", printable, why) < 0)
-		return -ENOMEM;
-	v->note_count++;
-	return 0;
+	return view_note(v, "\"%s\" is not shown: %s", printable, why);
 }
 
 /* NULL: fit to be shown. A directory's name has to keep the rules of a model's. */
@@ -116,69 +105,10 @@ static int collect_entries(struct view *v, const struct source_listing *listing,
 	return 0;
 }
 
-static void node_free(struct view_node *n)
-{
-	if (!n)
-		return;
-	for (size_t i = 0; i < n->child_count; i++)
-		node_free(n->children[i]);
-	free(n->children);
-	free(n->path);
-	source_object_clear(&n->seal);
-	free(n->broken);
-	free(n);
-}
-
-/* path_size bytes of path are the node's. */
-static struct view_node *node_new(struct view_node *parent, enum view_kind kind, const char *path,
-				  size_t path_size)
-{
-	struct view_node *n = calloc(1, sizeof(*n));
-	const char *slash;
-
-	if (!n)
-		return NULL;
-	n->kind = kind;
-	n->path = strndup(path, path_size);
-	n->parent = parent ? parent : n;
-	if (!n->path) {
-		free(n);
-		return NULL;
-	}
-	slash = strrchr(n->path, '/');
-	n->name = slash ? slash + 1 : n->path;
-	return n;
-}
-
-static int add_child(struct view *v, struct view_node *dir, enum view_kind kind,
-		     const struct entry *e, size_t path_size, struct view_node **ret)
-{
-	struct view_node *n = node_new(dir, kind, e->path, path_size);
-
-	if (!n)
-		return -ENOMEM;
-	/* Room doubles whenever the count is a power of two. */
-	if ((dir->child_count & (dir->child_count - 1)) == 0) {
-		size_t room = dir->child_count ? 2 * dir->child_count : 1;
-		struct view_node **children =
-			reallocarray(dir->children, room, sizeof(struct view_node *));
-
-		if (!children) {
-			node_free(n);
-			return -ENOMEM;
-		}
-		dir->children = children;
-	}
-	dir->children[dir->child_count++] = n;
-	v->node_count++;
-	*ret = n;
-	return 0;
-}
-
 static int add_file(struct view *v, struct view_node *dir, const struct entry *e)
 {
 	struct view_node *n;
-	int r = add_child(v, dir, VIEW_FILE, e, strlen(e->path), &n);
+	int r = view_append(v, dir, VIEW_FILE, e->path, strlen(e->path), &n);
 
 	if (r < 0)
 		return r;
@@ -206,11 +136,9 @@ static int fill_directory(struct view *v, struct view_node *dir, const struct en
 		if (part[n] == '/') {
 			while (end < count && strncmp(e[end].path + at, part, n + 1) == 0)
 				end++;
-			r = add_child(v, dir, VIEW_DIRECTORY, &e[i], at + n, &child);
+			r = view_append(v, dir, VIEW_DIRECTORY, e[i].path, at + n, &child);
 			if (r < 0)
 				return r;
-			v->directory_count++;
-			dir->subdirectory_count++;
 			r = fill_directory(v, child, e + i, end - i, at + n + 1);
 			dir->mtime_ns = MAX(dir->mtime_ns, child->mtime_ns);
 		} else if (end < count && strncmp(e[end].path + at, part, n) == 0 &&
@@ -238,41 +166,14 @@ int view_build(const struct source_listing *listing, struct view **ret, struct e
 	if (r < 0)
 		return r;
 	v->files = calloc(e.count ? e.count : 1, sizeof(struct view_node *));
-	v->root = node_new(NULL, VIEW_DIRECTORY, "", 0);
-	if (!v->files || !v->root)
+	if (!v->files)
 		return -ENOMEM;
-	v->node_count = v->directory_count = 1;
+	r = view_make_root(v);
+	if (r < 0)
+		return r;
 	r = fill_directory(v, v->root, e.items, e.count, 0);
 	if (r < 0)
 		return r;
 	*ret = steal_ptr(v);
 	return 0;
-}
-
-void view_free(struct view *v)
-{
-	if (!v)
-		return;
-	node_free(v->root);
-	for (size_t i = 0; i < v->note_count; i++)
-		free(v->notes[i]);
-	free(v->notes);
-	free(v->files);
-	free(v->by_ino);
-	free(v);
-}
-
-static int compare_name(const void *key, const void *item)
-{
-	return strcmp(key, (*(struct view_node *const *)item)->name);
-}
-
-const struct view_node *view_lookup(const struct view_node *dir, const char *name)
-{
-	struct view_node **found = NULL;
-
-	if (dir->child_count > 0)
-		found = bsearch(name, dir->children, dir->child_count, sizeof(struct view_node *),
-				compare_name);
-	return found ? *found : NULL;
 }

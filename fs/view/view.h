@@ -8,7 +8,11 @@
  * Nothing here is authentic yet, except where an owner key is pinned; model.h checks everything
  * again when a file is opened.
  *
- * Another tree (an Ollama store) would be another function that fills a struct view.
+ * Names and things are apart: a directory's entries point to nodes, and a file may have several
+ * entries (a model's own path, and its blob in the Ollama store) but is one node, one inode, and so
+ * one page cache.
+ *
+ * view_read() makes the plain tree; who adds to it (ollama_store.h) does so before view_number().
  */
 #ifndef SEALEDFS_VIEW_H
 #define SEALEDFS_VIEW_H
@@ -16,16 +20,28 @@
 #include "crypto/seal.h"
 #include "fs/source/source.h"
 
+#include <stdbool.h>
+
 #define VIEW_ROOT_INO 1
 #define VIEW_DEPTH_MAX 64
 
-enum view_kind { VIEW_DIRECTORY, VIEW_FILE };
+enum view_kind {
+	VIEW_DIRECTORY,
+	VIEW_FILE,  /* a sealed model */
+	VIEW_BYTES, /* a small file with its content in memory */
+};
 
 /* Taken from a seal's core. */
 struct view_facts {
 	uint8_t file_id[SEAL_FILE_ID_SIZE];
 	uint8_t sha256[SHA256_SIZE];
 	uint8_t verity[32];
+};
+
+struct view_entry {
+	char *name;
+	struct view_node *node;
+	bool is_link; /* a further name of a file that has its own place elsewhere */
 };
 
 struct view_node {
@@ -38,14 +54,19 @@ struct view_node {
 	struct view_node *parent; /* the root's is itself */
 
 	/* Directories. */
-	struct view_node **children; /* bytewise order by name */
+	struct view_entry *children; /* bytewise order by name */
 	size_t child_count, subdirectory_count;
 
-	/* Files. */
+	unsigned link_count; /* entries of a VIEW_FILE or VIEW_BYTES */
+	uint8_t *bytes;	     /* VIEW_BYTES: size of them; facts.sha256 is their digest */
+
+	/* VIEW_FILE. */
 	size_t file_index;	   /* in struct view */
 	struct source_object seal; /* name and version to read it by */
 	struct view_facts facts;   /* zero when the head is unreadable */
 	struct error *broken;	   /* NULL: nothing found wrong so far */
+	/* "NAME.ollama" beside this NAME (OLLAMA.md): in no directory and not in `files`. */
+	struct view_node *description;
 };
 
 struct view {
@@ -66,19 +87,18 @@ struct view_options {
 
 /*
  * Lists the source and reads the heads, several at once. Fails only when the source does (not
- * there, unreachable); the caller frees *ret.
+ * there, unreachable); the caller frees *ret. Inode numbers are still missing: view_number().
  */
-int view_open(const struct view_options *options, struct view **ret, struct error *err);
+int view_read(const struct view_options *options, struct view **ret, struct error *err);
+int view_number(struct view *v);
 void view_free(struct view *v);
 
 /* NULL: no such entry. */
 const struct view_node *view_lookup(const struct view_node *dir, const char *name);
 const struct view_node *view_by_ino(const struct view *v, uint64_t ino);
 
-/* The two halves of view_open(), for its tests: names only; then inode numbers, once the files'
- * facts are known. */
+/* The first half of view_read(), for its tests: names only. */
 int view_build(const struct source_listing *listing, struct view **ret, struct error *err);
-int view_number(struct view *v);
 
 DEFINE_CLEANUP(struct view *, view_free)
 

@@ -441,7 +441,10 @@ class Lab:
     def _options(self, options):
         if not any(option.startswith("event-log=") for option in options):
             options = ("event-log=" + self.path("events"), *options)
-        return ",".join(options)
+        # Most cases compare whole listings. "ollama=default" leaves the option out.
+        if not any(option.startswith("ollama=") for option in options):
+            options = ("ollama=off", *options)
+        return ",".join(option for option in options if option != "ollama=default")
 
     def start_mount(self, source, *options, who="operator", tpm=None, extra=None):
         """A Mount that is ready, or MountFailed. For `with`, see mount()."""

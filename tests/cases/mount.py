@@ -354,7 +354,7 @@ class Background(Local):
         self.assert_result(result, OK)
         self.assertEqual(result.out + result.err, "")
         (pid,) = self.daemon_of(point)
-        self.assertEqual(sorted(os.listdir(point)), ["a.gguf", "deep"])
+        self.assertEqual(sorted(os.listdir(point)), ["a.gguf", "deep", "ollama"])
         self.assertEqual(os.readlink(f"/proc/{pid}/cwd"), "/")
         self.assertEqual([os.readlink(f"/proc/{pid}/fd/{fd}") for fd in range(3)],
                          ["/dev/null"] * 3)
@@ -435,7 +435,7 @@ class Background(Local):
         done = self.lab.run(common.SEALEDFS, self.source, mount.path, "-o",
                             ",".join(self.options()))
         self.assert_result(done, OK, "took away a mount whose daemon had died")
-        self.assertEqual(sorted(os.listdir(mount.path)), ["a.gguf", "deep"])
+        self.assertEqual(sorted(os.listdir(mount.path)), ["a.gguf", "deep", "ollama"])
         subprocess.run(["umount", mount.path], check=True)
         self.wait_until_gone(mount.path)
         mount.ended = True

@@ -1,4 +1,5 @@
 /* tools/plan: shards, part sizes. What a plan does with real trees: tests/cases/sealctl.py. */
+#include "fs/view/gguf_name.h"
 #include "tests/unit/base/test.h"
 #include "tools/plan.h"
 #include "tools/seal_input.h"
@@ -16,15 +17,14 @@ static void shards(void **state)
 					 "x-0000a-of-00002.gguf",
 					 "x-00001-of-00002.gguf.seal",
 					 ""};
-	unsigned number, count;
-	size_t at;
+	struct gguf_shard shard;
 
-	assert_true(plan_parse_shard("a/x-00002-of-00005.gguf", &number, &count, &at));
-	assert_int_equal(number, 2);
-	assert_int_equal(count, 5);
-	assert_int_equal(at, strlen("a/x-"));
+	assert_true(gguf_parse_shard("a/x-00002-of-00005.gguf", &shard));
+	assert_int_equal(shard.number, 2);
+	assert_int_equal(shard.count, 5);
+	assert_int_equal(shard.number_at, strlen("a/x-"));
 	for (size_t i = 0; i < ARRAY_LEN(no); i++)
-		assert_false(plan_parse_shard(no[i], &number, &count, &at));
+		assert_false(gguf_parse_shard(no[i], &shard));
 }
 
 static void part_sizes(void **state)

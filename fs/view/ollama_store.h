@@ -1,0 +1,28 @@
+/*
+ * ollama_store.h: the directory "ollama" of the mount, in the shape of Ollama's own store
+ * (OLLAMA.md): blobs/sha256-… and manifests/HOST/NAMESPACE/MODEL/TAG. A blob of weights is another
+ * entry of the model's own node. Small files are made here, the same at each mount.
+ */
+#ifndef SEALEDFS_VIEW_OLLAMA_STORE_H
+#define SEALEDFS_VIEW_OLLAMA_STORE_H
+
+#include "fs/view/ollama_description.h"
+#include "fs/view/view.h"
+
+#define OLLAMA_DIRECTORY "ollama"
+
+enum ollama_mode {
+	OLLAMA_AUTO, /* when any model is a GGUF */
+	OLLAMA_ON,
+	OLLAMA_OFF,
+};
+
+/*
+ * Before view_number(). descriptions: by file_index, NULL where there is none; a file that has a
+ * node of one but no description here is left out (its description could not be had, and the
+ * caller has said so). What else is left out has a note in v->notes. 0 or -ENOMEM.
+ */
+int ollama_store_add(struct view *v, enum ollama_mode mode,
+		     struct ollama_description *const *descriptions);
+
+#endif
