@@ -9,6 +9,7 @@
 #include "crypto/base/cursor.h"
 #include "crypto/kdf.h"
 #include "crypto/seal_internal.h"
+#include "crypto/verity.h"
 
 #include <errno.h>
 #include <string.h>
@@ -76,30 +77,89 @@ static void make_aad(const struct chunk_cipher *c, uint64_t chunk_index, uint8_t
 	aad[8] = chunk_index == c->chunk_count - 1;
 }
 
+/* What every use of the cipher has in common. */
+struct job {
+	uint8_t nonce[AEAD_NONCE_SIZE], aad[AAD_SIZE];
+	struct aead_input in;
+};
+
+static int prepare(const struct chunk_cipher *c, uint64_t chunk_index, const uint8_t *text,
+		   size_t size, struct job *ret)
+{
+	if (!shape_ok(c, chunk_index, size))
+		return -EINVAL;
+	make_nonce(c, chunk_index, ret->nonce);
+	make_aad(c, chunk_index, ret->aad);
+	ret->in = (struct aead_input){ret->nonce, ret->aad, AAD_SIZE, text, size};
+	return 0;
+}
+
 int chunk_open(struct chunk_cipher *c, uint64_t chunk_index, const uint8_t *cipher, size_t size,
 	       const uint8_t tag[SEAL_TAG_SIZE], uint8_t *plain)
 {
-	uint8_t nonce[AEAD_NONCE_SIZE], aad[AAD_SIZE];
-	struct aead_input in = {nonce, aad, AAD_SIZE, cipher, size};
+	struct job w;
+	int r = prepare(c, chunk_index, cipher, size, &w);
 
-	if (!shape_ok(c, chunk_index, size))
-		return -EINVAL;
-	make_nonce(c, chunk_index, nonce);
-	make_aad(c, chunk_index, aad);
-	return aead_open(c->aead, &in, tag, plain);
+	return r == 0 ? aead_open(c->aead, &w.in, tag, plain) : r;
 }
 
 int chunk_seal(struct chunk_cipher *c, uint64_t chunk_index, const uint8_t *plain, size_t size,
 	       uint8_t *cipher, uint8_t tag[SEAL_TAG_SIZE])
 {
-	uint8_t nonce[AEAD_NONCE_SIZE], aad[AAD_SIZE];
-	struct aead_input in = {nonce, aad, AAD_SIZE, plain, size};
+	struct job w;
+	int r = prepare(c, chunk_index, plain, size, &w);
 
-	if (!shape_ok(c, chunk_index, size))
-		return -EINVAL;
-	make_nonce(c, chunk_index, nonce);
-	make_aad(c, chunk_index, aad);
-	return aead_seal(c->aead, &in, cipher, tag);
+	return r == 0 ? aead_seal(c->aead, &w.in, cipher, tag) : r;
+}
+
+static int hash_piece(void *ctx, const uint8_t *plain, size_t size)
+{
+	return verity_chunk_add(ctx, plain, size);
+}
+
+/* prepare(), and the cipher shows each piece of plaintext to v. */
+static int prepare_hashed(const struct chunk_cipher *c, uint64_t chunk_index, const uint8_t *text,
+			  size_t size, uint64_t file_length, struct verity_chunk *v,
+			  struct job *ret)
+{
+	int r = prepare(c, chunk_index, text, size, ret);
+
+	if (r < 0)
+		return r;
+	ret->in.watch = hash_piece;
+	ret->in.watch_ctx = v;
+	return verity_chunk_begin(v, size, file_length);
+}
+
+int chunk_open_verity(struct chunk_cipher *c, uint64_t chunk_index, const uint8_t *cipher,
+		      size_t size, const uint8_t tag[SEAL_TAG_SIZE], uint64_t file_length,
+		      uint8_t *plain, uint8_t hash[SEAL_HASH_SIZE])
+{
+	_cleanup_(verity_chunk_done) struct verity_chunk v = {0};
+	struct job w;
+	int r = prepare_hashed(c, chunk_index, cipher, size, file_length, &v, &w);
+
+	if (r == 0)
+		r = aead_open(c->aead, &w.in, tag, plain);
+	if (r < 0)
+		return r;
+	r = verity_chunk_end(&v, hash);
+	if (r < 0)
+		wipe(plain, size);
+	return r;
+}
+
+int chunk_seal_verity(struct chunk_cipher *c, uint64_t chunk_index, const uint8_t *plain,
+		      size_t size, uint64_t file_length, uint8_t *cipher,
+		      uint8_t tag[SEAL_TAG_SIZE], uint8_t hash[SEAL_HASH_SIZE])
+{
+	_cleanup_(verity_chunk_done) struct verity_chunk v = {0};
+	struct job w;
+	int r = prepare_hashed(c, chunk_index, plain, size, file_length, &v, &w);
+
+	if (r == 0)
+		r = aead_seal(c->aead, &w.in, cipher, tag);
+	return r == 0 ? verity_chunk_end(&v, hash) : r;
 }
 
 int fingerprint_key_new(struct fingerprint_key **ret)

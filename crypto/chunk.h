@@ -2,7 +2,7 @@
  * chunk.h: one chunk of payload, both ways (AES-256-GCM, crypto/FORMAT.md "Keys").
  *
  * A chunk_cipher holds an expanded key schedule: one for each worker thread and file, reused for
- * every chunk. It is the only door to the bulk cipher; another backend goes behind it.
+ * every chunk. It is the only door to the bulk cipher; which library works behind it: backend.h.
  */
 #ifndef SEALEDFS_CHUNK_H
 #define SEALEDFS_CHUNK_H
@@ -26,6 +26,18 @@ int chunk_open(struct chunk_cipher *c, uint64_t chunk_index, const uint8_t *ciph
 	       const uint8_t tag[SEAL_TAG_SIZE], uint8_t *plain);
 int chunk_seal(struct chunk_cipher *c, uint64_t chunk_index, const uint8_t *plain, size_t size,
 	       uint8_t *cipher, uint8_t tag[SEAL_TAG_SIZE]);
+
+/*
+ * The same with the chunk's hash-table entry (verity.h) taken in the same pass. file_length: of
+ * the whole plaintext. The hash is written only when 0 is returned, and comparing it with the
+ * seal's is up to the caller.
+ */
+int chunk_open_verity(struct chunk_cipher *c, uint64_t chunk_index, const uint8_t *cipher,
+		      size_t size, const uint8_t tag[SEAL_TAG_SIZE], uint64_t file_length,
+		      uint8_t *plain, uint8_t hash[SEAL_HASH_SIZE]);
+int chunk_seal_verity(struct chunk_cipher *c, uint64_t chunk_index, const uint8_t *plain,
+		      size_t size, uint64_t file_length, uint8_t *cipher,
+		      uint8_t tag[SEAL_TAG_SIZE], uint8_t hash[SEAL_HASH_SIZE]);
 
 /*
  * Keyed fingerprints: a secret universal hash (GMAC under a random key that never leaves this

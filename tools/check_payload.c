@@ -8,7 +8,6 @@
 #include "crypto/chunk.h"
 #include "crypto/digest.h"
 #include "crypto/failure.h"
-#include "crypto/verity.h"
 #include "tools/cpus.h"
 #include "tools/interrupt.h"
 #include "tools/pipeline.h"
@@ -81,14 +80,12 @@ static int open_chunk(void *ctx, const struct pipeline_piece *piece, struct erro
 		r = chunk_cipher_new(c->keys, core->chunk_count, cipher);
 	if (r < 0)
 		return r;
-	r = chunk_open(*cipher, piece->index, piece->data, piece->size,
-		       seal_tag(c->seal, piece->index), piece->data);
+	r = chunk_open_verity(*cipher, piece->index, piece->data, piece->size,
+			      seal_tag(c->seal, piece->index), core->length, piece->data, hash);
 	if (r == -EBADMSG) {
 		note_bad(c, piece->index, SEAL_BAD_CHUNK);
 		return 0;
 	}
-	if (r == 0)
-		r = verity_chunk_hash(piece->data, piece->size, core->length, hash);
 	if (r == 0 && memcmp(hash, seal_hash(c->seal, piece->index), sizeof(hash)) != 0)
 		note_bad(c, piece->index, SEAL_BAD_CHUNK_HASH);
 	return r;

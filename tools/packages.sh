@@ -8,6 +8,10 @@ packages_build=(
     libfuse3-dev fuse3 libssl-dev libtss2-dev libcurl4-openssl-dev libcbor-dev
     libjansson-dev libexpat1-dev libcmocka-dev
 )
+# Optional (-Dipsec_mb), and Debian has it for this architecture only.
+if [ "$(dpkg --print-architecture)" = amd64 ]; then
+    packages_build+=(libipsec-mb-dev)
+fi
 # The emulators, the TPM they stand on, and the client that reads the mount.
 packages_demo=(
     python3 python3-cbor2 python3-cryptography swtpm swtpm-tools tpm2-tools libtss2-tcti-swtpm0

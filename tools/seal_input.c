@@ -12,7 +12,6 @@
 #include "crypto/digest.h"
 #include "crypto/name.h"
 #include "crypto/seal_writer.h"
-#include "crypto/verity.h"
 #include "tools/cpus.h"
 #include "tools/interrupt.h"
 #include "tools/pipeline.h"
@@ -89,10 +88,8 @@ static int encrypt(void *ctx, const struct pipeline_piece *piece, struct error *
 		if (r < 0)
 			return r;
 	}
-	r = verity_chunk_hash(piece->data, piece->size, s->length, hash);
-	if (r == 0)
-		r = chunk_seal(s->ciphers[piece->thread], piece->index, piece->data, piece->size,
-			       piece->data, tag);
+	r = chunk_seal_verity(s->ciphers[piece->thread], piece->index, piece->data, piece->size,
+			      s->length, piece->data, tag, hash);
 	if (r == 0)
 		seal_builder_set_chunk(s->builder, piece->index, tag, hash);
 	return r;

@@ -8,7 +8,6 @@
 #include "fs/read/file.h"
 
 #include "crypto/failure.h"
-#include "crypto/verity.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -39,19 +38,6 @@ static void put_cipher(struct read_file *f, struct chunk_cipher *c)
 	chunk_cipher_free(c);
 }
 
-static int check_verity(const struct read_file *f, uint64_t index, const uint8_t *plain,
-			size_t size, enum seal_failure *ret)
-{
-	uint8_t hash[SEAL_HASH_SIZE];
-
-	if (verity_chunk_hash(plain, size, f->length, hash) < 0)
-		return -EIO;
-	if (memcmp(hash, seal_hash(f->seal, index), sizeof(hash)) == 0)
-		return 0;
-	*ret = SEAL_BAD_CHUNK_HASH;
-	return -EBADMSG;
-}
-
 static int check_fingerprint(const struct read_file *f, uint64_t index, const uint8_t *plain,
 			     size_t size, enum seal_failure *ret)
 {
@@ -69,37 +55,43 @@ static int check_fingerprint(const struct read_file *f, uint64_t index, const ui
 	return -EBADMSG;
 }
 
-static int check_plain(const struct read_file *f, uint64_t index, const uint8_t *plain, size_t size,
-		       enum seal_failure *ret)
+/* Decrypts, and asks of the plaintext what the measuring mode demands. The caller wipes what
+ * fails. */
+static int open_checked(struct read_file *f, struct chunk_cipher *c, uint64_t index,
+			const uint8_t *cipher, uint8_t *plain, enum seal_failure *ret)
 {
-	switch (f->check) {
-	case CHUNK_CHECK_VERITY:
-		return check_verity(f, index, plain, size, ret);
-	case CHUNK_CHECK_FINGERPRINT:
-		return check_fingerprint(f, index, plain, size, ret);
-	case CHUNK_CHECK_TAG:
-		return 0;
+	size_t size = seal_chunk_size(f->seal, index);
+	const uint8_t *tag = seal_tag(f->seal, index);
+	uint8_t hash[SEAL_HASH_SIZE];
+	int r;
+
+	if (f->check != CHUNK_CHECK_VERITY) {
+		r = chunk_open(c, index, cipher, size, tag, plain);
+		if (r == 0 && f->check == CHUNK_CHECK_FINGERPRINT)
+			r = check_fingerprint(f, index, plain, size, ret);
+		return r;
 	}
-	return -EINVAL;
+	r = chunk_open_verity(c, index, cipher, size, tag, f->length, plain, hash);
+	if (r == 0 && memcmp(hash, seal_hash(f->seal, index), sizeof(hash)) != 0) {
+		*ret = SEAL_BAD_CHUNK_HASH;
+		r = -EBADMSG;
+	}
+	return r;
 }
 
 static int open_and_check(struct read_file *f, uint64_t index, const uint8_t *cipher,
 			  uint8_t *plain, enum seal_failure *ret)
 {
-	size_t size = seal_chunk_size(f->seal, index);
 	struct chunk_cipher *c = NULL;
 	int r = take_cipher(f, &c);
 
 	if (r < 0)
 		return r;
 	*ret = SEAL_BAD_CHUNK;
-	r = chunk_open(c, index, cipher, size, seal_tag(f->seal, index), plain);
+	r = open_checked(f, c, index, cipher, plain, ret);
 	put_cipher(f, c);
-	if (r == 0) {
-		r = check_plain(f, index, plain, size, ret);
-		if (r < 0)
-			wipe(plain, size);
-	}
+	if (r < 0)
+		wipe(plain, seal_chunk_size(f->seal, index));
 	return r;
 }
 
