@@ -10,6 +10,7 @@
 #define SEALEDFS_CONFIG_H
 
 #include "attest/pcr.h"
+#include "crypto/backend.h"
 #include "crypto/base/error.h"
 #include "fs/view/ollama_store.h"
 
@@ -66,6 +67,7 @@ struct config {
 	char *region, *profile, *s3_endpoint, *kms_endpoint; /* NULL: see aws.h */
 	bool path_style;
 	size_t memory_bytes;
+	enum crypto_choice crypto;
 
 	uid_t uid;
 	gid_t gid;

@@ -115,6 +115,13 @@ static int parse_memory(struct config *c, const char *value, struct error *err)
 	return 0;
 }
 
+static int parse_crypto(struct config *c, const char *value, struct error *err)
+{
+	if (crypto_choice_parse(value, &c->crypto) < 0)
+		return bad_value(err, "crypto", value, "must be auto, openssl or ipsec-mb");
+	return 0;
+}
+
 static int parse_wait(struct config *c, const char *value, struct error *err)
 {
 	unsigned long v;
@@ -177,6 +184,7 @@ static const struct option_spec specs[] = {
 	{"kms-endpoint", OPT_STRING, FIELD(kms_endpoint), NULL},
 	{"path-style", OPT_FLAG, FIELD(path_style), NULL},
 	{"memory", OPT_PARSED, 0, parse_memory},
+	{"crypto", OPT_PARSED, 0, parse_crypto},
 	{"uid", OPT_PARSED, 0, parse_uid},
 	{"gid", OPT_PARSED, 0, parse_gid},
 	{"mode", OPT_PARSED, 0, parse_mode},

@@ -69,6 +69,8 @@ static const char text[] =
 	"  allow_other           let other users in (not root: needs user_allow_other in fuse.conf)\n"
 	"  allow_root            let root in\n"
 	"  memory=SIZE           limit of all buffers, default 256M, at least 32M\n"
+	"  crypto=auto|openssl|ipsec-mb   which library decrypts and hashes: the faster one here (default,\n"
+	"                        --version shows it), or that one\n"
 	"  fsname=NAME           what df and mount show as the source\n"
 	"  subtype=NAME          what they show as the type after \"fuse.\"\n"
 	"  noexec noatime nodiratime   as mount(8) has them. ro, nodev, nosuid and default_permissions\n"

@@ -2,6 +2,7 @@
  * sealedfs, the daemon. Job: command line, log, background, exit code. Everything else is in
  * daemon.h. An error is printed here, once.
  */
+#include "crypto/backend.h"
 #include "crypto/base/log.h"
 #include "crypto/base/secret.h"
 #include "fs/config.h"
@@ -40,10 +41,15 @@ static enum exit_code run(const struct config *config, struct launch *launch)
 static enum exit_code mount_it(const struct config *config)
 {
 	struct launch launch = {.report_fd = -1};
+	char backends[CRYPTO_BACKEND_TEXT_SIZE];
 	struct error err = {0};
 	enum exit_code code;
-	int r;
+	int r = crypto_backend_choose(config->crypto, &err);
 
+	if (r < 0)
+		return fail(&err, r);
+	crypto_backend_text(backends);
+	log_info("%s", backends);
 	(void)signal(SIGPIPE, SIG_IGN);
 	r = launch_start(&launch, config->foreground, &err);
 	if (r < 0)
@@ -70,6 +76,14 @@ static enum exit_code reload(const struct config *config)
 	return r < 0 ? fail(&err, r) : EXIT_CODE_OK;
 }
 
+static void print_version(void)
+{
+	char backends[CRYPTO_BACKEND_TEXT_SIZE];
+
+	crypto_backend_text(backends);
+	printf("sealedfs %s (libfuse %s)\n%s\n", SEALEDFS_VERSION, fuse_pkgversion(), backends);
+}
+
 int main(int argc, char **argv)
 {
 	_cleanup_(config_clear) struct config config = {0};
@@ -90,7 +104,7 @@ int main(int argc, char **argv)
 		config_print_help(stdout);
 		return EXIT_CODE_OK;
 	case CONFIG_VERSION:
-		printf("sealedfs %s (libfuse %s)\n", SEALEDFS_VERSION, fuse_pkgversion());
+		print_version();
 		return EXIT_CODE_OK;
 	case CONFIG_NOTHING:
 		return EXIT_CODE_OK;
