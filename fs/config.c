@@ -20,6 +20,10 @@ static int check_consistency(const struct config *c, struct error *err)
 	if (c->allow_other && c->allow_root)
 		return error_set(err, -EINVAL,
 				 "options allow_other and allow_root exclude each other");
+	if (c->measure_at_mount && c->measure == MEASURE_NONE)
+		return error_set(err, -EINVAL,
+				 "option measure-when=mount with measure=none: nothing would be "
+				 "measured");
 	if (c->attest == CONFIG_ATTEST_NONE && c->keyfiles.count == 0) {
 		error_hint(err, "add key-file=FILE, or leave attest=none out");
 		return error_set(
@@ -264,6 +268,8 @@ int config_parse(struct config *c, int argc, char **argv, struct error *err)
 	r = parse_words(c, argc, argv, err);
 	if (r < 0 || (c->action != CONFIG_MOUNT && c->action != CONFIG_NOTHING))
 		return r;
+	if (c->measure_at_mount)
+		c->unlock_at_mount = true;
 	/* What root mounts by fstab is for the machine's users; mode= and gid= narrow it. */
 	if (c->is_helper && geteuid() == 0 && !c->allow_root)
 		c->allow_other = true;

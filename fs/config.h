@@ -57,6 +57,7 @@ struct config {
 	bool allow_foreign_extend;
 	char *event_log; /* NULL: the default of attest/pcr.h */
 	bool unlock_at_mount;
+	bool measure_at_mount;	   /* implies unlock_at_mount */
 	struct config_list models; /* what to unlock at mount; empty: all */
 	unsigned wait_s;	   /* at start, for what is not reachable yet */
 	char *user; /* who the daemon is once it has its files; NULL: see daemon_user() */

@@ -84,6 +84,14 @@ static int parse_ollama(struct config *c, const char *value, struct error *err)
 	return 0;
 }
 
+static int parse_measure_when(struct config *c, const char *value, struct error *err)
+{
+	if (strcmp(value, "open") != 0 && strcmp(value, "mount") != 0)
+		return bad_value(err, "measure-when", value, "must be open or mount");
+	c->measure_at_mount = strcmp(value, "mount") == 0;
+	return 0;
+}
+
 static int parse_attest(struct config *c, const char *value, struct error *err)
 {
 	if (strcmp(value, "nitrotpm") != 0 && strcmp(value, "none") != 0)
@@ -168,6 +176,7 @@ static const struct option_spec specs[] = {
 	{"owner-key", OPT_LIST, FIELD(owner_keys), NULL},
 	{"key-file", OPT_LIST, FIELD(keyfiles), NULL},
 	{"measure", OPT_PARSED, 0, parse_measure},
+	{"measure-when", OPT_PARSED, 0, parse_measure_when},
 	{"pcr", OPT_PARSED, 0, parse_pcr},
 	{"allow-foreign-extend", OPT_FLAG, FIELD(allow_foreign_extend), NULL},
 	{"event-log", OPT_STRING, FIELD(event_log), NULL},

@@ -208,8 +208,7 @@ static int open_models(struct daemon *d, struct error *err)
 	if (r < 0)
 		return r;
 	listing_log(l, g);
-	if (d->config->unlock_at_mount)
-		r = listing_unlock(l, g, &patience, err);
+	r = listing_unlock(l, g, &patience, err);
 	if (r == 0)
 		catalog_commit(d->catalog, g, &none);
 	return r;

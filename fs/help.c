@@ -48,6 +48,8 @@ static const char text[] =
 	"                          sha384, sha256   its plain digest; reads the whole model first\n"
 	"                          declared         the SHA-384 that the owner's seal states\n"
 	"                          none             nothing; for machines without a TPM\n"
+	"  measure-when=open|mount  measure on first open (default), or before the mount is ready, in\n"
+	"                        the order of names, what model= names; implies unlock=mount\n"
 	"  pcr=N                 0 to 15, default 15\n"
 	"  event-log=FILE        default /run/sealedfs/tpm2-measure.log\n"
 	"  allow-foreign-extend  go on although something else has extended the PCR too\n"

@@ -23,15 +23,15 @@ static bool is_named(const struct config *config, const char *path)
 	return names->count == 0;
 }
 
-static void before_unlock(const struct listing *l, const char *path)
+static void before_step(const struct listing *l, const char *doing, const char *path)
 {
-	status_set(l->status, "Unlocking %s", path);
+	status_set(l->status, "%s %s", doing, path);
 	notify_extend(l->notify, STEP_MS);
 }
 
 static void before_description(void *arg, const char *path)
 {
-	before_unlock(arg, path);
+	before_step(arg, "Unlocking", path);
 }
 
 static bool must_unlock(void *arg, const struct view_node *model)
@@ -89,51 +89,105 @@ int listing_check(const struct listing *l, const struct generation *g, struct er
 	return 0;
 }
 
-static int unlock_one(const struct listing *l, const struct generation *g,
-		      const struct view_node *file, struct error *err)
+struct step {
+	const char *doing;
+	int (*take)(struct model *m, struct error *err);
+};
+
+static const struct step step_unlock = {"Unlocking", model_unlock_now};
+static const struct step step_measure = {"Measuring", model_open_now};
+
+static int try_step(const struct listing *l, const struct generation *g, const struct step *step,
+		    const struct view_node *file, struct error *err)
 {
 	int r;
 
-	before_unlock(l, file->path);
+	before_step(l, step->doing, file->path);
 	if (file->broken) {
 		*err = *file->broken;
 		return err->code;
 	}
-	r = model_open_now(generation_model(g, file), err);
+	r = step->take(generation_model(g, file), err);
 	return r < 0 ? error_prefix(err, r, "%s", file->path) : 0;
 }
 
-static int unlock_patiently(const struct listing *l, const struct generation *g,
-			    const struct view_node *file, struct patience *patience,
-			    struct error *err)
+static int take_step(const struct listing *l, const struct generation *g, const struct step *step,
+		     const struct view_node *file, struct patience *patience, struct error *err)
 {
-	int r = unlock_one(l, g, file, err);
+	int r = try_step(l, g, step, file, err);
 
 	while (r < 0 && patience && patience_again(patience, r, err)) {
 		error_clear(err);
-		r = unlock_one(l, g, file, err);
+		r = try_step(l, g, step, file, err);
 	}
 	return r;
+}
+
+static int compare_paths(const void *a, const void *b)
+{
+	return strcmp((*(const struct view_node *const *)a)->path,
+		      (*(const struct view_node *const *)b)->path);
+}
+
+/*
+ * What is named, and this generation has first; bytewise in the order of paths, which is the PCR's.
+ * The view's own order puts a directory's files together.
+ */
+static int find_named(const struct listing *l, const struct generation *g,
+		      const struct view_node ***ret, size_t *ret_count)
+{
+	const struct view *v = generation_view(g);
+	const struct view_node **files = calloc(v->file_count + 1, sizeof(*files));
+	size_t count = 0;
+
+	if (!files)
+		return -ENOMEM;
+	for (size_t i = 0; i < v->file_count; i++)
+		if (is_named(l->config, v->files[i]->path) && generation_is_first(g, v->files[i]))
+			files[count++] = v->files[i];
+	if (count > 1)
+		qsort(files, count, sizeof(*files), compare_paths);
+	*ret = files;
+	*ret_count = count;
+	return 0;
+}
+
+/* Files that fail without patience become NULL: what they lack will be asked for again when
+ * somebody opens them. */
+static int take_steps(const struct listing *l, const struct generation *g, const struct step *step,
+		      const struct view_node **files, size_t count, struct patience *patience,
+		      struct error *err)
+{
+	for (size_t i = 0; i < count; i++) {
+		int r = files[i] ? take_step(l, g, step, files[i], patience, err) : 0;
+
+		if (r == 0)
+			continue;
+		if (patience)
+			return r;
+		log_error_object(LOG_ERR, err, r, NULL);
+		error_clear(err);
+		files[i] = NULL;
+	}
+	return 0;
 }
 
 int listing_unlock(const struct listing *l, const struct generation *g, struct patience *patience,
 		   struct error *err)
 {
-	const struct view *v = generation_view(g);
+	_cleanup_free_ const struct view_node **files = NULL;
+	size_t count = 0;
+	int r = 0;
 
-	for (size_t i = 0; i < v->file_count; i++) {
-		const struct view_node *file = v->files[i];
-		int r = 0;
-
-		if (is_named(l->config, file->path) && generation_is_first(g, file))
-			r = unlock_patiently(l, g, file, patience, err);
-		if (r < 0 && patience)
-			return r;
-		if (r < 0)
-			log_error_object(LOG_ERR, err, r, NULL);
-		error_clear(err);
-	}
-	return 0;
+	if (l->config->unlock_at_mount)
+		r = find_named(l, g, &files, &count);
+	/* All keys first: a model that cannot be unlocked fails the mount before the PCR says that
+	 * others were served. */
+	if (r == 0)
+		r = take_steps(l, g, &step_unlock, files, count, patience, err);
+	if (r == 0 && l->config->measure_at_mount)
+		r = take_steps(l, g, &step_measure, files, count, patience, err);
+	return r;
 }
 
 void listing_log(const struct listing *l, const struct generation *g)

@@ -32,9 +32,10 @@ int listing_read(const struct listing *l, struct patience *patience, struct gene
 /* -ENOENT: the configuration names a model that is not there. */
 int listing_check(const struct listing *l, const struct generation *g, struct error *err);
 /*
- * Unlocks, in path order, what the configuration names and this generation has first; the order is
- * the PCR's. With patience: waits for what is out of reach, and ends at the first failure. Without
- * (NULL): logs failures and goes on; who opens such a model tries again.
+ * With unlock_at_mount, unlocks what the configuration names and this generation has first; then
+ * with measure_at_mount, measures them, bytewise in the order of paths. With patience: waits for
+ * what is out of reach, and ends at the first failure. Without (NULL): logs failures and goes on;
+ * who opens such a model tries again.
  */
 int listing_unlock(const struct listing *l, const struct generation *g, struct patience *patience,
 		   struct error *err);

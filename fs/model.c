@@ -33,8 +33,9 @@ struct model {
 	pthread_mutex_t lock; /* guards what follows */
 	enum model_state state;
 	struct model_waiter *waiters;
-	struct read_file *file; /* set once, with MODEL_OPEN; then readable without the lock */
-	int logged_code;	/* of the last failure that was logged */
+	struct unlocked *unlocked; /* MODEL_CLOSED: keys that are there already; else NULL */
+	struct read_file *file;	   /* set once, with MODEL_OPEN; then readable without the lock */
+	int logged_code;	   /* of the last failure that was logged */
 	uint64_t logged_ms;
 	bool poison_logged;
 };
@@ -77,6 +78,7 @@ void models_free(struct models *m)
 	if (!m)
 		return;
 	for (size_t i = 0; i < m->count; i++) {
+		unlocked_free(m->items[i].unlocked);
 		read_file_free(m->items[i].file);
 		pthread_mutex_destroy(&m->items[i].lock);
 		breaker_done(&m->items[i].breaker);
@@ -167,14 +169,27 @@ void models_log_broken(struct models *m)
 	}
 }
 
-/* Unlocks; the model is MODEL_OPENING and this is the one thread to change that. */
+static int unlock_and_measure(struct model *m, struct unlocked *u, struct read_file **ret,
+			      struct error *err)
+{
+	const struct models_options *o = &m->set->options;
+	int r = u ? 0 : unlock_model(o, m->node, &u, err);
+
+	return r < 0 ? r : unlocked_measure(u, o, m->node, ret, err);
+}
+
+/* The model is MODEL_OPENING and this is the one thread to change that. */
 static int do_open(struct model *m, struct error *err, struct model_waiter **ret_waiters)
 {
+	_cleanup_(unlocked_freep) struct unlocked *u = NULL;
 	struct read_file *file = NULL;
 	int r = -ECANCELED;
 
+	pthread_mutex_lock(&m->lock);
+	u = steal_ptr(m->unlocked);
+	pthread_mutex_unlock(&m->lock);
 	if (!atomic_load(&m->set->stopping))
-		r = unlock_model(&m->set->options, m->node, &file, err);
+		r = unlock_and_measure(m, steal_ptr(u), &file, err);
 	pthread_mutex_lock(&m->lock);
 	m->file = file;
 	m->state = r == 0 ? MODEL_OPEN : MODEL_CLOSED;
@@ -240,6 +255,11 @@ bool models_idle(struct models *m, unsigned wait_ms)
 	idle = m->busy == 0;
 	pthread_mutex_unlock(&m->lock);
 	return idle;
+}
+
+int model_unlock_now(struct model *m, struct error *err)
+{
+	return unlock_model(&m->set->options, m->node, &m->unlocked, err);
 }
 
 int model_open_now(struct model *m, struct error *err)

@@ -1,7 +1,7 @@
 /*
- * model.h: the files of the mount that can be opened. A model is unlocked once, on its first open
- * (or at mount), and stays so until unmount; however many open it at the same time, one does the
- * work and the others wait without taking a thread.
+ * model.h: the files of the mount that can be opened. A model is unlocked and measured once, on its
+ * first open (or at mount), and stays so until unmount; however many open it at the same time, one
+ * does the work and the others wait without taking a thread.
  *
  * No reader gets a struct read_file before everything has passed: the whole seal again, owner's
  * signature, name, key, tables, payload size, in the flat modes the digests of the whole
@@ -50,7 +50,9 @@ bool models_idle(struct models *m, unsigned wait_ms);
 /* One line for each model that the view found broken; its opens do not repeat it. */
 void models_log_broken(struct models *m);
 
-/* Opens in the caller's thread, logs nothing: for unlock=mount. */
+/* In the caller's thread, before anybody else has the model; log nothing. The first gets the keys
+ * (unlock=mount), the second measures too (measure-when=mount). */
+int model_unlock_now(struct model *m, struct error *err);
 int model_open_now(struct model *m, struct error *err);
 
 /* How an open ended: 0 or the negative errno for whoever opened. Called once, from any thread,
@@ -61,7 +63,7 @@ void model_open(struct model *m, model_opened *opened, void *arg);
 bool model_open_cancel(struct model *m, const void *arg);
 
 void *models_owner(const struct model *m);
-/* True: unlocked. */
+/* True: unlocked and measured. */
 bool model_is_open(struct model *m);
 /* True: something was wrong with its payload; another try would begin from nothing. */
 bool model_is_spoilt(struct model *m);

@@ -59,8 +59,7 @@ static int reload_once(struct reload *r, struct error *err)
 	if (code < 0)
 		return code;
 	listing_log(l, g);
-	if (l->config->unlock_at_mount)
-		(void)listing_unlock(l, g, NULL, err);
+	(void)listing_unlock(l, g, NULL, err);
 	catalog_commit(l->catalog, g, &old);
 	ops_listing_changed(r->ops, old, g);
 	catalog_release(l->catalog, old);

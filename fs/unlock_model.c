@@ -19,17 +19,30 @@ struct opening {
 	struct seal_keys *keys;
 	struct source_object payload;
 	char *payload_label;
-	struct read_file *plain;
 };
 
 static void opening_clear(struct opening *s)
 {
-	read_file_free(s->plain);
 	source_object_clear(&s->payload);
 	free(s->payload_label);
 	seal_keys_free(s->keys);
 	seal_free(s->seal);
 	free(s->label);
+}
+
+struct unlocked {
+	char *label;
+	const struct seal *seal; /* plain's */
+	struct read_file *plain;
+};
+
+void unlocked_free(struct unlocked *u)
+{
+	if (!u)
+		return;
+	read_file_free(u->plain);
+	free(u->label);
+	free(u);
 }
 
 static int fetch_seal(struct opening *s, struct error *err)
@@ -116,35 +129,36 @@ static enum chunk_check check_for(enum measure_mode mode)
 }
 
 /* The flat modes: what the owner stated must be what is there. */
-static int hash_plaintext(struct opening *s, struct model_digests *ret, struct error *err)
+static int hash_plaintext(const struct unlocked *u, bool both, struct model_digests *ret,
+			  struct error *err)
 {
-	const struct seal_core *core = seal_core(s->seal);
-	bool both = s->o->measure == MEASURE_SHA384;
-	int r = read_file_hash(s->plain, ret->sha256, both ? ret->sha384 : NULL, err);
+	const struct seal_core *core = seal_core(u->seal);
+	int r = read_file_hash(u->plain, ret->sha256, both ? ret->sha384 : NULL, err);
 
 	if (r < 0)
 		return r;
 	if (memcmp(ret->sha256, core->sha256, sizeof(core->sha256)) != 0)
-		return seal_fail(err, SEAL_BAD_DIGEST, s->label,
+		return seal_fail(err, SEAL_BAD_DIGEST, u->label,
 				 "the plaintext does not have the SHA-256 that the seal states");
 	if (both && memcmp(ret->sha384, core->sha384, sizeof(core->sha384)) != 0)
-		return seal_fail(err, SEAL_BAD_DIGEST, s->label,
+		return seal_fail(err, SEAL_BAD_DIGEST, u->label,
 				 "the plaintext does not have the SHA-384 that the seal states");
 	return 0;
 }
 
 /* Those that the mode measures (attest/PCRS.md) and no others: what stays zero is not claimed. */
-static int find_digests(struct opening *s, struct model_digests *ret, struct error *err)
+static int find_digests(const struct unlocked *u, enum measure_mode mode, struct model_digests *ret,
+			struct error *err)
 {
-	const struct seal_core *core = seal_core(s->seal);
+	const struct seal_core *core = seal_core(u->seal);
 
-	switch (s->o->measure) {
+	switch (mode) {
 	case MEASURE_VERITY:
 		memcpy(ret->verity, core->verity, sizeof(core->verity));
 		return 0;
 	case MEASURE_SHA256:
 	case MEASURE_SHA384:
-		return hash_plaintext(s, ret, err);
+		return hash_plaintext(u, mode == MEASURE_SHA384, ret, err);
 	case MEASURE_DECLARED:
 		memcpy(ret->sha256, core->sha256, sizeof(core->sha256));
 		memcpy(ret->sha384, core->sha384, sizeof(core->sha384));
@@ -154,39 +168,51 @@ static int find_digests(struct opening *s, struct model_digests *ret, struct err
 	}
 }
 
-static int measure(struct opening *s, struct error *err)
+static int measure(const struct unlocked *u, const struct models_options *o,
+		   const struct view_node *file, struct error *err)
 {
-	struct measure_event event = {
-		.pcr = s->o->pcr,
-		.mode = s->o->measure,
-		.name = s->file->path,
-	};
+	struct measure_event event = {.pcr = o->pcr, .mode = o->measure, .name = file->path};
 	enum measure_outcome outcome = MEASURE_EXTENDED;
 	int r;
 
-	if (s->o->measure == MEASURE_NONE)
+	if (o->measure == MEASURE_NONE)
 		return 0;
-	r = find_digests(s, &event.digests, err);
+	r = find_digests(u, o->measure, &event.digests, err);
 	if (r == 0)
-		r = measure_model(&s->o->measure_options, &event, &outcome, err);
+		r = measure_model(&o->measure_options, &event, &outcome, err);
 	if (r == -ENODEV)
 		error_hint(err, "on a machine without a TPM mount with -o measure=none");
 	if (r < 0)
 		return r;
-	log_info("%s: measured (%s) into PCR %u%s", s->file->path, measure_mode_name(event.mode),
+	log_info("%s: measured (%s) into PCR %u%s", file->path, measure_mode_name(event.mode),
 		 event.pcr, outcome == MEASURE_ALREADY ? ", by an earlier open since boot" : "");
 	return 0;
 }
 
+static int make_file(struct opening *s, struct read_file **ret, struct error *err)
+{
+	struct read_file_options options = {
+		.source = s->o->source,
+		.check = check_for(s->o->measure),
+		.payload_name = s->payload.name,
+		.version = s->payload.version,
+		.label = s->payload_label,
+		.seal = steal_ptr(s->seal),
+		.keys = steal_ptr(s->keys),
+	};
+
+	return read_file_new(s->o->engine, &options, ret, err);
+}
+
 int unlock_model(const struct models_options *o, const struct view_node *file,
-		 struct read_file **ret, struct error *err)
+		 struct unlocked **ret, struct error *err)
 {
 	_cleanup_(opening_clear) struct opening s = {.o = o, .file = file};
-	struct read_file_options options = {.source = o->source, .check = check_for(o->measure)};
+	_cleanup_(unlocked_freep) struct unlocked *u = calloc(1, sizeof(*u));
 	int r;
 
 	s.label = source_describe(o->source, file->seal.name);
-	if (!s.label)
+	if (!u || !s.label)
 		return -ENOMEM;
 	r = fetch_seal(&s, err);
 	if (r == 0)
@@ -195,20 +221,22 @@ int unlock_model(const struct models_options *o, const struct view_node *file,
 		r = find_payload(&s, err);
 	if (r < 0)
 		return r;
-	options.payload_name = s.payload.name;
-	options.version = s.payload.version;
-	options.label = s.payload_label;
-	options.seal = s.seal;
-	options.keys = steal_ptr(s.keys);
-	r = read_file_new(o->engine, &options, &s.plain, err);
-	if (r < 0) {
-		s.seal = NULL; /* gone with the options, as read.h says */
-		return r;
-	}
-	r = measure(&s, err);
-	s.seal = NULL;
+	u->seal = s.seal;
+	r = make_file(&s, &u->plain, err);
 	if (r < 0)
 		return r;
-	*ret = steal_ptr(s.plain);
+	u->label = steal_ptr(s.label);
+	*ret = steal_ptr(u);
 	return 0;
+}
+
+int unlocked_measure(struct unlocked *u, const struct models_options *o,
+		     const struct view_node *file, struct read_file **ret, struct error *err)
+{
+	int r = measure(u, o, file, err);
+
+	if (r == 0)
+		*ret = steal_ptr(u->plain);
+	unlocked_free(u);
+	return r;
 }

@@ -8,8 +8,20 @@
 
 #include "fs/model.h"
 
-/* Errors as seal.h, unlock.h, pcr.h and source.h; the caller frees *ret. */
+/* A model whose keys are there, and which has not been measured: no reader may have it yet. */
+struct unlocked;
+
+/* Everything but the measurement. Errors as seal.h, unlock.h and source.h. */
 int unlock_model(const struct models_options *o, const struct view_node *file,
-		 struct read_file **ret, struct error *err);
+		 struct unlocked **ret, struct error *err);
+/*
+ * Measures, in the flat modes after reading the model whole, and hands out the plaintext. Takes u,
+ * also after an error. Errors as pcr.h and read.h; the caller frees *ret.
+ */
+int unlocked_measure(struct unlocked *u, const struct models_options *o,
+		     const struct view_node *file, struct read_file **ret, struct error *err);
+void unlocked_free(struct unlocked *u);
+
+DEFINE_CLEANUP(struct unlocked *, unlocked_free)
 
 #endif

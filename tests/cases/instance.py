@@ -72,7 +72,7 @@ class Instance(common.Case):
         self.assertIn("role", result.err)
 
     def test_the_document_shows_the_model(self):
-        with self.lab.mount(self.url, *self.options, "unlock=mount"):
+        with self.lab.mount(self.url, *self.options, "measure-when=mount"):
             nonce = secrets.token_hex(32)
             path = self.lab.path("doc.cose")
             self.lab.sealctl("attest", "--nonce", nonce, "-o", path, expect=OK)
@@ -106,7 +106,7 @@ class Instance(common.Case):
         return found
 
     def test_background(self):
-        result, path = self.background(self.url, *self.options, "unlock=mount")
+        result, path = self.background(self.url, *self.options, "measure-when=mount")
         self.assert_result(result, OK)
         self.assertEqual(result.out + result.err, "")
         try:

@@ -191,12 +191,6 @@ class Value(Measured):
             self.assert_pcr("verity", "b.gguf", "a.gguf", "c.gguf")
         self.assertEqual(len(records(self.events)), 3)
 
-    def test_unlock_at_mount_measures_before_ready(self):
-        single = self.lab.path("single")
-        self.lab.seal(self.plain["a.gguf"], single, "--key-file", self.key)
-        with self.mount("unlock=mount", source=single):
-            self.assert_pcr("verity", "a.gguf")
-
     def test_other_pcr(self):
         with self.mount("pcr=14") as mount:
             self.read(mount, "a.gguf")
@@ -343,7 +337,7 @@ class Refusal(Measured):
 
     def test_foreign_extension_fails_the_mount(self):
         self.tpm.extend(15, sha384="22" * 48)
-        result = self.lab.mount_fails(self.source, "key-file=" + self.key, "unlock=mount",
+        result = self.lab.mount_fails(self.source, "key-file=" + self.key, "measure-when=mount",
                                       "event-log=" + self.events)
         self.assert_result(result, common.REFUSED, "PCR 15", self.tpm.pcr("sha384")[:16])
 

@@ -211,7 +211,7 @@ class S3(Reloading):
 
     def test_only_what_is_new_is_unlocked_and_measured(self):
         first = self.seal_to("a.gguf", MIB, 1)
-        with self.lab.mount(self.prefix(), "unlock=mount") as mount:
+        with self.lab.mount(self.prefix(), "measure-when=mount") as mount:
             self.lab.kms.clear_log()
             before = self.lab.tpm.pcr("sha384")
             self.reload(mount)

@@ -40,7 +40,8 @@ static void test_defaults(void **state)
 	assert_false(c.foreground || c.debug || c.verbose);
 	assert_int_equal(c.measure, MEASURE_VERITY);
 	assert_int_equal(c.pcr, 15);
-	assert_false(c.unlock_at_mount || c.allow_foreign_extend || c.path_style);
+	assert_false(c.unlock_at_mount || c.measure_at_mount || c.allow_foreign_extend ||
+		     c.path_style);
 	assert_int_equal(c.attest, CONFIG_ATTEST_NITROTPM);
 	assert_null(c.tcti);
 	assert_null(c.event_log);
@@ -51,6 +52,14 @@ static void test_defaults(void **state)
 	assert_int_equal(c.mode, 0444);
 	assert_int_equal(config_directory_mode(&c), 0555);
 	assert_int_equal(c.owner_keys.count + c.keyfiles.count + c.kernel.count, 0);
+}
+
+static void test_measuring_at_mount_unlocks_at_mount(void **state)
+{
+	CHECKED(c, "a b -o unlock=open,measure-when=mount");
+	assert_true(c.unlock_at_mount && c.measure_at_mount);
+	CHECKED(d, "a b -o unlock=mount,measure-when=mount,measure-when=open");
+	assert_true(d.unlock_at_mount && !d.measure_at_mount);
 }
 
 static void test_every_option(void **state)
@@ -167,6 +176,9 @@ static void test_refused(void **state)
 		{"a b -o pcr=18446744073709551631", "pcr"},
 		{"a b -o pcr=", "pcr"},
 		{"a b -o unlock=never", "unlock=never"},
+		{"a b -o measure-when=", "measure-when"},
+		{"a b -o measure-when=boot", "measure-when=boot"},
+		{"a b -o measure-when=mount,measure=none", "nothing would be measured"},
 		{"a b -o attest=nsm", "attest=nsm"},
 		{"a b -o attest=none", "attest=none"},
 		{"a b -o memory=31M", "memory=31M"},
@@ -237,6 +249,7 @@ static void test_help_names_every_option(void **state)
 		"allow-foreign-extend",
 		"event-log=",
 		"unlock=",
+		"measure-when=",
 		"attest=",
 		"tcti=",
 		"region=",
@@ -279,6 +292,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_measuring_at_mount_unlocks_at_mount),
 		cmocka_unit_test(test_every_option),
 		cmocka_unit_test(test_commas_in_values),
 		cmocka_unit_test(test_last_one_wins),
