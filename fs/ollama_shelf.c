@@ -103,6 +103,7 @@ static int fetch(const struct models_options *models, const struct view_node *n,
 	struct models_options options = *models;
 	_cleanup_(read_file_freep) struct read_file *file = NULL;
 	_cleanup_free_ uint8_t *bytes = NULL;
+	struct unlocked *unlocked = NULL;
 	uint8_t digest[SHA256_SIZE];
 	int r;
 
@@ -115,7 +116,9 @@ static int fetch(const struct models_options *models, const struct view_node *n,
 				 n->path);
 	options.measure = MEASURE_NONE;
 	bytes = malloc((size_t)n->size + 1);
-	r = bytes ? unlock_model(&options, n, &file, err) : -ENOMEM;
+	r = bytes ? unlock_model(&options, n, &unlocked, err) : -ENOMEM;
+	if (r == 0)
+		r = unlocked_measure(unlocked, &options, n, &file, err);
 	if (r == 0)
 		r = read_all(file, bytes, (size_t)n->size, err);
 	if (r == 0)

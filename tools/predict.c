@@ -7,6 +7,7 @@
 
 #include "crypto/name.h"
 #include "crypto/seal.h"
+#include "fs/view/ollama_description.h"
 
 #include <errno.h>
 #include <string.h>
@@ -79,6 +80,27 @@ static bool is_seal(const char *name)
 	return n > suffix && strcmp(name + n - suffix, SEAL_SUFFIX) == 0;
 }
 
+static int compare_object(const void *key, const void *item)
+{
+	return strcmp(key, ((const struct source_object *)item)->name);
+}
+
+/* NAME.ollama beside NAME is shown in no mount and measured in none (fs/view/OLLAMA.md). */
+static bool is_description(const struct source_listing *l, const char *name)
+{
+	static const char end[] = OLLAMA_SUFFIX SEAL_SUFFIX;
+	size_t n = strlen(name), suffix = sizeof(end) - 1;
+	_cleanup_free_ char *model = NULL;
+
+	if (n <= suffix || strcmp(name + n - suffix, end) != 0)
+		return false;
+	if (asprintf(&model, "%.*s" SEAL_SUFFIX, (int)(n - suffix), name) < 0) {
+		model = NULL;
+		return false;
+	}
+	return bsearch(model, l->objects, l->count, sizeof(*l->objects), compare_object) != NULL;
+}
+
 static int add_all(struct prediction *p, struct source *source, struct error *err)
 {
 	_cleanup_(source_listing_clear) struct source_listing l = {0};
@@ -90,7 +112,7 @@ static int add_all(struct prediction *p, struct source *source, struct error *er
 
 		if (!path)
 			return -ENOMEM;
-		if (is_seal(l.objects[i].name))
+		if (is_seal(l.objects[i].name) && !is_description(&l, l.objects[i].name))
 			r = add_seal(p, source, l.objects[i].name, path, err);
 	}
 	if (r == 0 && p->count == before) {

@@ -172,6 +172,20 @@ class Names(measuring.Measured):
             self.read(mount, "c.gguf", "a.gguf")
         self.assertEqual(found["pcr"]["verity"]["sha384"], self.tpm.pcr("sha384"))
 
+    def test_ollama_description_is_not_measured(self):
+        """Neither by the mount nor by the prediction; alone it is a file like any other."""
+        folder = self.copy()
+        text = self.lab.path("plain-text")
+        with open(text, "w", encoding="ascii") as out:
+            out.write("not even a good one")
+        self.lab.seal(text, folder, "--name", "b.gguf.ollama", "--key-file", self.key)
+        with self.mount(AT_MOUNT, source=folder):
+            self.assert_pcr("verity", *self.NAMES)
+        self.assertEqual(self.hash_pcr(folder)["pcr"]["verity"]["sha384"], self.tpm.pcr("sha384"))
+        os.unlink(os.path.join(folder, "b.gguf.seal"))
+        self.assertEqual([os.path.basename(path) for path in self.hash_pcr(folder)["models"]],
+                         ["a.gguf", "b.gguf.ollama", "c.gguf"])
+
     def test_twins_count_once(self):
         """The same bytes under two names are one measurement."""
         folder = self.copy()
