@@ -10,6 +10,7 @@
 #include "fs/config_options.h"
 
 #include "crypto/base/log.h"
+#include "fs/source/source.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -24,6 +25,17 @@ static int check_consistency(const struct config *c, struct error *err)
 		return error_set(err, -EINVAL,
 				 "option measure-when=mount with measure=none: nothing would be "
 				 "measured");
+	if (c->stage_bytes && !c->stage) {
+		error_hint(err, "add stage=DIR");
+		return error_set(err, -EINVAL, "option stage-size without stage");
+	}
+	if (c->stage && !source_spec_is_s3(c->source)) {
+		error_hint(err, "leave stage and stage-size out");
+		return error_set(err, -EINVAL,
+				 "option stage: %s is a directory, and is read where it lies; "
+				 "only what comes from S3 is staged",
+				 c->source);
+	}
 	if (c->attest == CONFIG_ATTEST_NONE && c->keyfiles.count == 0) {
 		error_hint(err, "add key-file=FILE, or leave attest=none out");
 		return error_set(
@@ -301,6 +313,7 @@ void config_clear(struct config *c)
 	free(c->profile);
 	free(c->s3_endpoint);
 	free(c->kms_endpoint);
+	free(c->stage);
 	free(c->fsname);
 	free(c->subtype);
 	*c = (struct config){0};

@@ -20,6 +20,8 @@
 #define CONFIG_MEMORY_DEFAULT ((size_t)256 << 20)
 #define CONFIG_MEMORY_MIN ((size_t)32 << 20)
 #define CONFIG_MEMORY_MAX ((size_t)64 << 30)
+#define CONFIG_STAGE_MIN ((uint64_t)16 << 20)
+#define CONFIG_STAGE_MAX ((uint64_t)1 << 50)
 
 #define CONFIG_WAIT_FILE_S 600	/* with --config */
 #define CONFIG_WAIT_HELPER_S 60 /* as mount.sealedfs: below systemd's 90 s for a mount unit */
@@ -69,6 +71,8 @@ struct config {
 	bool path_style;
 	size_t memory_bytes;
 	enum crypto_choice crypto;
+	char *stage;	      /* folder for copies of ciphertext; NULL: none */
+	uint64_t stage_bytes; /* 0: see fs/source/staged.h */
 
 	uid_t uid;
 	gid_t gid;

@@ -100,9 +100,10 @@ static int parse_attest(struct config *c, const char *value, struct error *err)
 	return 0;
 }
 
-static int parse_memory(struct config *c, const char *value, struct error *err)
+/* As in 4096, 256M, 2G or 1T, from min to max bytes. */
+static int parse_size(const char *value, uint64_t min, uint64_t max, uint64_t *ret)
 {
-	static const char units[] = "KMG";
+	static const char units[] = "KMGT";
 	_cleanup_free_ char *digits = strdup(value);
 	size_t len = strlen(value);
 	const char *unit = len ? strchr(units, value[len - 1]) : NULL;
@@ -115,11 +116,28 @@ static int parse_memory(struct config *c, const char *value, struct error *err)
 		shift = 10 * (unsigned)(unit - units + 1);
 		digits[len - 1] = '\0';
 	}
-	if (parse_number(digits, 10, CONFIG_MEMORY_MAX >> shift, &v) < 0 ||
-	    (size_t)v << shift < CONFIG_MEMORY_MIN)
+	if (parse_number(digits, 10, max >> shift, &v) < 0 || (uint64_t)v << shift < min)
+		return -EINVAL;
+	*ret = (uint64_t)v << shift;
+	return 0;
+}
+
+static int parse_memory(struct config *c, const char *value, struct error *err)
+{
+	uint64_t v;
+
+	if (parse_size(value, CONFIG_MEMORY_MIN, CONFIG_MEMORY_MAX, &v) < 0)
 		return bad_value(err, "memory", value,
 				 "must be a size from 32M to 64G, as in 256M or 2G");
-	c->memory_bytes = (size_t)v << shift;
+	c->memory_bytes = (size_t)v;
+	return 0;
+}
+
+static int parse_stage_size(struct config *c, const char *value, struct error *err)
+{
+	if (parse_size(value, CONFIG_STAGE_MIN, CONFIG_STAGE_MAX, &c->stage_bytes) < 0)
+		return bad_value(err, "stage-size", value,
+				 "must be a size from 16M to 1024T, as in 500G");
 	return 0;
 }
 
@@ -194,6 +212,8 @@ static const struct option_spec specs[] = {
 	{"path-style", OPT_FLAG, FIELD(path_style), NULL},
 	{"memory", OPT_PARSED, 0, parse_memory},
 	{"crypto", OPT_PARSED, 0, parse_crypto},
+	{"stage", OPT_STRING, FIELD(stage), NULL},
+	{"stage-size", OPT_PARSED, 0, parse_stage_size},
 	{"uid", OPT_PARSED, 0, parse_uid},
 	{"gid", OPT_PARSED, 0, parse_gid},
 	{"mode", OPT_PARSED, 0, parse_mode},

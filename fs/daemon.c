@@ -10,6 +10,7 @@
 #include "fs/patience.h"
 #include "fs/privileges.h"
 #include "fs/reload.h"
+#include "fs/source/staged.h"
 #include "fs/supervise.h"
 
 #include <errno.h>
@@ -87,10 +88,35 @@ static int open_means(struct daemon *d, struct error *err)
 	return r;
 }
 
+static void on_stage_notice(void *arg, const char *text)
+{
+	log_warning("%s", text);
+}
+
+/* An eighth of the budget waits for the disk. */
+static size_t stage_memory(const struct config *c)
+{
+	return c->stage ? MAX(c->memory_bytes / 8, STAGE_MEMORY_MIN) : 0;
+}
+
+/* As the user that writes to it. */
+static int open_stage(struct daemon *d, struct error *err)
+{
+	struct stage_options options = {
+		.dir = d->config->stage,
+		.size_bytes = d->config->stage_bytes,
+		.memory_bytes = stage_memory(d->config),
+		.notice = on_stage_notice,
+	};
+
+	return options.dir ? source_stage(&d->source, &options, err) : 0;
+}
+
 static int make_catalog(struct daemon *d)
 {
 	const struct config *c = d->config;
-	struct read_engine_options engine = {.memory_bytes = c->memory_bytes};
+	struct read_engine_options engine = {
+		.memory_bytes = MAX(c->memory_bytes - stage_memory(c), CONFIG_MEMORY_MIN)};
 	struct models_options models = {
 		.source = d->source,
 		.owners = d->owners,
@@ -156,20 +182,32 @@ static const char *daemon_user(const struct config *c)
 	return pw ? pw->pw_name : NULL;
 }
 
+static int make_stage(const struct config *c, const char *user, struct error *err)
+{
+	const struct passwd *pw = user ? getpwnam(user) : NULL;
+
+	if (!c->stage)
+		return 0;
+	return stage_make_directory(c->stage, pw ? pw->pw_uid : geteuid(),
+				    pw ? pw->pw_gid : getegid(), err);
+}
+
 static int drop_privileges(const struct daemon *d, struct error *err)
 {
 	_cleanup_free_ char *user = NULL;
 	const char *found = daemon_user(d->config);
 	struct privileges keep = {0};
+	int r;
 
-	/* Without a keeper there may be nothing to drop, and fusermount3 has to work. */
-	if (!d->keeper && !found)
-		return 0;
 	if (found) {
 		user = strdup(found);
 		if (!user)
 			return -ENOMEM;
 	}
+	r = make_stage(d->config, user, err);
+	/* Without a keeper there may be nothing to drop, and fusermount3 has to work. */
+	if (r < 0 || (!d->keeper && !user))
+		return r;
 	keep.user = user;
 	keep.read_anything = !user && geteuid() == 0;
 	return privileges_drop(&keep, err);
@@ -242,7 +280,9 @@ int daemon_prepare(const struct config *config, struct notify *notify, struct da
 		return r;
 	if (d->aws)
 		aws_observe_retries(d->aws, on_retry, d);
-	r = make_catalog(d);
+	r = open_stage(d, err);
+	if (r == 0)
+		r = make_catalog(d);
 	if (r < 0)
 		return r;
 	r = supervise_start(&(struct supervision){notify, d->status, &d->life, d->source},
