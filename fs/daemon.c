@@ -17,6 +17,7 @@
 #include <pwd.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #define LINGER_MS 1500
 #define RUNTIME_DIR "/run/sealedfs"
@@ -294,6 +295,12 @@ int daemon_prepare(const struct config *config, struct notify *notify, struct da
 	d->ops.config = config;
 	d->ops.catalog = d->catalog;
 	d->ops.life = &d->life;
+	r = pool_new(OPS_MORE_READERS, &d->ops.more_readers);
+	if (r < 0)
+		return r;
+	d->ops.engine = d->engine;
+	d->ops.aws = d->aws;
+	d->ops.started_s = (int64_t)time(NULL);
 	*ret = steal_ptr(d);
 	return 0;
 }
@@ -356,6 +363,7 @@ void daemon_free(struct daemon *d)
 {
 	if (!d)
 		return;
+	pool_free(d->ops.more_readers);
 	mount_free(d->mount);
 	keeper_free(d->keeper);
 	reload_free(d->reload);

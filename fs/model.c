@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <time.h>
 
 /* The same complaint about the same model is logged again after so long. */
 #define LOG_AGAIN_MS 60000
@@ -38,6 +39,10 @@ struct model {
 	int logged_code;	   /* of the last failure that was logged */
 	uint64_t logged_ms;
 	bool poison_logged;
+	struct measurement measurement; /* set with file */
+	int64_t unlocked_s;
+	uint64_t unlock_failures;
+	struct error *failed; /* the last unlocking; NULL: it went well, or there was none */
 };
 
 struct models {
@@ -80,6 +85,7 @@ void models_free(struct models *m)
 	for (size_t i = 0; i < m->count; i++) {
 		unlocked_free(m->items[i].unlocked);
 		read_file_free(m->items[i].file);
+		free(m->items[i].failed);
 		pthread_mutex_destroy(&m->items[i].lock);
 		breaker_done(&m->items[i].breaker);
 	}
@@ -169,13 +175,29 @@ void models_log_broken(struct models *m)
 	}
 }
 
+/* Under the lock. Without memory for the reason there is the log. */
+static void note_unlocking(struct model *m, int code, const struct error *err)
+{
+	free(steal_ptr(m->failed));
+	if (code == 0) {
+		m->unlocked_s = (int64_t)time(NULL);
+		return;
+	}
+	m->unlock_failures++;
+	m->failed = calloc(1, sizeof(*m->failed));
+	if (m->failed)
+		error_set(m->failed, code, "%s", error_text(err, code));
+	if (m->failed && err->hint[0])
+		error_hint(m->failed, "%s", err->hint);
+}
+
 static int unlock_and_measure(struct model *m, struct unlocked *u, struct read_file **ret,
-			      struct error *err)
+			      struct measurement *ret_measured, struct error *err)
 {
 	const struct models_options *o = &m->set->options;
 	int r = u ? 0 : unlock_model(o, m->node, &u, err);
 
-	return r < 0 ? r : unlocked_measure(u, o, m->node, ret, err);
+	return r < 0 ? r : unlocked_measure(u, o, m->node, ret, ret_measured, err);
 }
 
 /* The model is MODEL_OPENING and this is the one thread to change that. */
@@ -183,14 +205,17 @@ static int do_open(struct model *m, struct error *err, struct model_waiter **ret
 {
 	_cleanup_(unlocked_freep) struct unlocked *u = NULL;
 	struct read_file *file = NULL;
+	struct measurement measurement = {0};
 	int r = -ECANCELED;
 
 	pthread_mutex_lock(&m->lock);
 	u = steal_ptr(m->unlocked);
 	pthread_mutex_unlock(&m->lock);
 	if (!atomic_load(&m->set->stopping))
-		r = unlock_and_measure(m, steal_ptr(u), &file, err);
+		r = unlock_and_measure(m, steal_ptr(u), &file, &measurement, err);
 	pthread_mutex_lock(&m->lock);
+	note_unlocking(m, r, err);
+	m->measurement = measurement;
 	m->file = file;
 	m->state = r == 0 ? MODEL_OPEN : MODEL_CLOSED;
 	*ret_waiters = steal_ptr(m->waiters);
@@ -356,8 +381,37 @@ bool model_open_cancel(struct model *m, const void *arg)
 	return found != NULL;
 }
 
+void model_look(struct model *m, struct model_look *ret)
+{
+	*ret = (struct model_look){0};
+	pthread_mutex_lock(&m->lock);
+	ret->measurement = m->measurement;
+	ret->unlocked_s = m->unlocked_s;
+	ret->unlock_failures = m->unlock_failures;
+	ret->has_stats = m->file != NULL;
+	if (m->failed)
+		ret->why = *m->failed;
+	if (m->state == MODEL_OPENING)
+		ret->condition = MODEL_IS_UNLOCKING;
+	else if (m->file)
+		ret->condition = m->measurement.done ? MODEL_IS_MEASURED : MODEL_IS_UNLOCKED;
+	else if (m->unlocked)
+		ret->condition = MODEL_IS_UNLOCKED;
+	pthread_mutex_unlock(&m->lock);
+	if (ret->has_stats) {
+		stats_look(read_file_stats(m->file), &ret->stats);
+		if (read_file_poisoned(m->file, &ret->why) < 0)
+			ret->condition = MODEL_IS_POISONED;
+	} else if (m->node->broken && ret->condition == MODEL_IS_SEALED) {
+		ret->condition = MODEL_IS_BROKEN;
+		ret->why = *m->node->broken;
+	}
+}
+
 bool model_read_failed(struct model *m, uint64_t offset, int code, const struct error *err)
 {
+	if (code != -ECANCELED)
+		stats_count_error(read_file_stats(m->file), code);
 	if (code == -EBADMSG || code == -ESTALE) {
 		bool first;
 

@@ -20,6 +20,36 @@
 struct model;
 struct models;
 
+/* What unlocking put into the PCR. */
+struct measurement {
+	bool done; /* false: measure=none, or not unlocked */
+	enum measure_mode mode;
+	unsigned pcr;
+	bool earlier; /* since boot, by an earlier open */
+	char event[MEASURE_TEXT_MAX];
+};
+
+enum model_condition {
+	MODEL_IS_SEALED, /* nobody has opened it, or nobody could: see why */
+	MODEL_IS_UNLOCKING,
+	MODEL_IS_UNLOCKED, /* not measured: not yet, or measure=none */
+	MODEL_IS_MEASURED,
+	MODEL_IS_POISONED, /* a chunk failed its check */
+	MODEL_IS_BROKEN,   /* its seal cannot be used */
+	MODEL_CONDITION_COUNT
+};
+
+/* How a model is now. */
+struct model_look {
+	enum model_condition condition;
+	struct error why; /* code 0: nothing is wrong, as far as was looked */
+	struct measurement measurement;
+	int64_t unlocked_s;	  /* since 1970; 0: not unlocked */
+	uint64_t unlock_failures; /* opens that failed */
+	bool has_stats;		  /* once it was unlocked */
+	struct stats_snapshot stats;
+};
+
 /* Everything is borrowed and must outlive the models. */
 struct models_options {
 	struct source *source;
@@ -67,6 +97,9 @@ void *models_owner(const struct model *m);
 bool model_is_open(struct model *m);
 /* True: something was wrong with its payload; another try would begin from nothing. */
 bool model_is_spoilt(struct model *m);
+
+/* Never blocks on what is under way. */
+void model_look(struct model *m, struct model_look *ret);
 
 /* The plaintext, once an open has succeeded. */
 struct read_file *model_file(struct model *m);

@@ -118,7 +118,7 @@ static int fetch(const struct models_options *models, const struct view_node *n,
 	bytes = malloc((size_t)n->size + 1);
 	r = bytes ? unlock_model(&options, n, &unlocked, err) : -ENOMEM;
 	if (r == 0)
-		r = unlocked_measure(unlocked, &options, n, &file, err);
+		r = unlocked_measure(unlocked, &options, n, &file, NULL, err);
 	if (r == 0)
 		r = read_all(file, bytes, (size_t)n->size, err);
 	if (r == 0)

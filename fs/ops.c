@@ -81,6 +81,10 @@ static void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	const struct view_node *dir = place.node;
 	struct fuse_entry_param e;
 
+	if (control_has_name(parent, name)) {
+		control_lookup(req, parent, name);
+		return;
+	}
 	if (!dir || dir->kind != VIEW_DIRECTORY) {
 		fuse_reply_err(req, dir ? ENOTDIR : ESTALE);
 		return;
@@ -110,6 +114,10 @@ static void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 	_cleanup_place_ struct catalog_place place = ops_place(req, ino);
 	struct stat st;
 
+	if (control_has_ino(ino)) {
+		control_getattr(req, ino);
+		return;
+	}
 	if (!place.node) {
 		fuse_reply_err(req, ESTALE);
 		return;
@@ -123,6 +131,10 @@ static void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 	_cleanup_place_ struct catalog_place place = ops_place(req, ino);
 	const struct view_node *n = place.node;
 
+	if (control_has_ino(ino)) {
+		control_opendir(req, ino, fi);
+		return;
+	}
 	if (!n || n->kind != VIEW_DIRECTORY) {
 		fuse_reply_err(req, n ? ENOTDIR : ESTALE);
 		return;
@@ -183,6 +195,10 @@ static void reply_directory(fuse_req_t req, fuse_ino_t ino, size_t size, off_t o
 	uint64_t position = (uint64_t)offset;
 	const char *name = NULL;
 
+	if (control_has_ino(ino)) {
+		control_readdir(req, ino, size, offset, plus);
+		return;
+	}
 	if (!dir || !buf) {
 		fuse_reply_err(req, dir ? ENOMEM : ESTALE);
 		return;

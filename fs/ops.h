@@ -12,6 +12,10 @@
 #include <fuse_lowlevel.h>
 #include <stdatomic.h>
 
+/* Of the loop's threads (mount.c) so many may be reading; more reads go to more_readers. */
+#define OPS_READS_IN_LOOP 24
+#define OPS_MORE_READERS 64
+
 /* The session's user data. Everything but what is atomic, and `life`, is immutable once the loop
  * runs. */
 struct ops_context {
@@ -21,7 +25,12 @@ struct ops_context {
 	struct life *life;	      /* counts reads */
 	atomic_uint reloads;	      /* that ended; and how the last one did */
 	atomic_bool reload_failed;
-	atomic_bool leaving; /* unmounting: reads fail from now on */
+	struct pool *more_readers;
+	struct read_engine *engine;	     /* this and the next two: for the control directory */
+	const struct aws *aws;		     /* NULL: none */
+	int64_t started_s;		     /* since 1970 */
+	atomic_uint_least64_t control_bytes; /* of its open files */
+	atomic_bool leaving;		     /* unmounting: reads fail from now on */
 };
 
 extern const struct fuse_lowlevel_ops sealedfs_ops;

@@ -55,6 +55,10 @@ void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	const struct view_node *n = place.node;
 	struct model *m;
 
+	if (control_has_ino(ino)) {
+		control_open(req, ino, fi);
+		return;
+	}
 	if (!n || n->kind == VIEW_DIRECTORY) {
 		fuse_reply_err(req, n ? EISDIR : ESTALE);
 		return;
@@ -85,18 +89,29 @@ void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		ops_bytes_release(req, fi);
 		return;
 	}
+	if (control_has_ino(ino)) {
+		control_release(req, fi);
+		return;
+	}
 	fuse_reply_err(req, 0);
 	catalog_drop_model(catalog, (struct model *)(uintptr_t)fi->fh);
 }
 
-static void reply_pieces(fuse_req_t req, const struct read_result *result)
+static void reply_pieces(fuse_req_t req, const struct read_result *result, struct stats *stats)
 {
 	struct iovec iov[READ_PIECES_MAX];
+	uint64_t since = stats_now(), size = 0;
 
-	for (size_t i = 0; i < result->count; i++)
+	for (size_t i = 0; i < result->count; i++) {
 		iov[i] = (struct iovec){(void *)(uintptr_t)result->pieces[i].data,
 					result->pieces[i].size};
+		size += result->pieces[i].size;
+	}
+	/* Before the answer, after which the reader may look. */
+	stats_add(stats, STAT_READS, 1);
+	stats_add(stats, STAT_DELIVERED_BYTES, size);
 	fuse_reply_iov(req, iov, (int)result->count);
+	stats_lap(stats, STAT_REPLY_NS, since);
 }
 
 static void reply_end(fuse_req_t req, struct model *m)
@@ -105,9 +120,9 @@ static void reply_end(fuse_req_t req, struct model *m)
 	model_answered(m);
 }
 
-static void read_data(fuse_req_t req, size_t size, off_t offset, struct fuse_file_info *fi)
+static void read_data(fuse_req_t req, size_t size, off_t offset, struct model *m,
+		      struct stats *stats)
 {
-	struct model *m = (struct model *)(uintptr_t)fi->fh;
 	struct read_result result = {0};
 	struct error err = {0};
 	int r = -ECANCELED;
@@ -123,7 +138,7 @@ static void read_data(fuse_req_t req, size_t size, off_t offset, struct fuse_fil
 	if (!atomic_load(&ops_context(req)->leaving))
 		r = read_file_read(model_file(m), (uint64_t)offset, size, &result, &err);
 	if (r == 0) {
-		reply_pieces(req, &result);
+		reply_pieces(req, &result, stats);
 		read_result_clear(&result);
 	} else if (model_read_failed(m, (uint64_t)offset, r, &err)) {
 		reply_end(req, m);
@@ -139,15 +154,68 @@ void ops_forget_pages(void *arg, uint64_t ino, uint64_t offset)
 	(void)fuse_lowlevel_notify_inval_inode(c->session, ino, (off_t)offset, 0);
 }
 
+static void read_and_count(fuse_req_t req, size_t size, off_t offset, struct model *m)
+{
+	struct stats *stats = read_file_stats(model_file(m));
+	struct ops_context *c = ops_context(req);
+
+	/* Once it is answered, the reader may close the file and a reload may free the model. */
+	catalog_hold_model(c->catalog, m);
+	stats_begin(stats);
+	read_data(req, size, offset, m, stats);
+	stats_end(stats);
+	catalog_drop_model(c->catalog, m);
+	atomic_fetch_add(&c->life->finished, 1);
+}
+
+struct read_job {
+	fuse_req_t req;
+	size_t size;
+	off_t offset;
+	struct model *model;
+};
+
+static void run_read(void *arg)
+{
+	struct read_job *job = arg;
+
+	read_and_count(job->req, job->size, job->offset, job->model);
+	free(job);
+}
+
+/*
+ * Reads are answered in the loop's threads, which is fastest. But all of them may wait for a silent
+ * network, and then nobody could so much as ask why: so some of these threads are kept free.
+ */
+static bool read_elsewhere(fuse_req_t req, size_t size, off_t offset, struct model *m)
+{
+	struct ops_context *c = ops_context(req);
+	struct read_job *job = malloc(sizeof(*job));
+
+	if (!job)
+		return false;
+	*job = (struct read_job){req, size, offset, m};
+	if (pool_submit(c->more_readers, run_read, job) == 0)
+		return true;
+	free(job);
+	return false;
+}
+
 void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
 {
 	struct life *life = ops_context(req)->life;
+	struct model *m = (struct model *)(uintptr_t)fi->fh;
+	unsigned long long waiting;
 
 	if (ops_bytes_is(fi)) {
 		ops_bytes_read(req, size, offset, fi);
 		return;
 	}
-	atomic_fetch_add(&life->started, 1);
-	read_data(req, size, offset, fi);
-	atomic_fetch_add(&life->finished, 1);
+	if (control_has_ino(ino)) {
+		control_read(req, size, offset, fi);
+		return;
+	}
+	waiting = atomic_fetch_add(&life->started, 1) - atomic_load(&life->finished);
+	if (waiting < OPS_READS_IN_LOOP || !read_elsewhere(req, size, offset, m))
+		read_and_count(req, size, offset, m);
 }

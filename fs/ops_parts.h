@@ -23,6 +23,17 @@ void ops_bytes_open(fuse_req_t req, struct catalog_place *place, struct fuse_fil
 void ops_bytes_read(fuse_req_t req, size_t size, off_t offset, const struct fuse_file_info *fi);
 void ops_bytes_release(fuse_req_t req, struct fuse_file_info *fi);
 
+/* ops_control.c: what concerns these inodes and names goes there. */
+bool control_has_ino(fuse_ino_t ino);
+bool control_has_name(fuse_ino_t parent, const char *name);
+void control_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
+void control_getattr(fuse_req_t req, fuse_ino_t ino);
+void control_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void control_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, bool plus);
+void control_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void control_read(fuse_req_t req, size_t size, off_t offset, struct fuse_file_info *fi);
+void control_release(fuse_req_t req, struct fuse_file_info *fi);
+
 /* ops_xattr.c */
 void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
 void ops_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);

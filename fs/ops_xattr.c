@@ -57,7 +57,7 @@ void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 	char text[VALUE_SIZE + 1];
 
 	if (!n) {
-		fuse_reply_err(req, ESTALE);
+		fuse_reply_err(req, control_has_ino(ino) ? ENODATA : ESTALE);
 		return;
 	}
 	for (size_t i = 0; has_attributes(n) && i < ARRAY_LEN(attributes); i++) {
@@ -80,11 +80,11 @@ void ops_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 	char list[256];
 	size_t used = 0;
 
-	if (!n) {
+	if (!n && !control_has_ino(ino)) {
 		fuse_reply_err(req, ESTALE);
 		return;
 	}
-	for (size_t i = 0; has_attributes(n) && i < ARRAY_LEN(attributes); i++) {
+	for (size_t i = 0; n && has_attributes(n) && i < ARRAY_LEN(attributes); i++) {
 		size_t n_size = strlen(attributes[i].name) + 1;
 
 		memcpy(list + used, attributes[i].name, n_size);

@@ -168,8 +168,21 @@ static int find_digests(const struct unlocked *u, enum measure_mode mode, struct
 	}
 }
 
+static void note_measurement(const struct measure_event *event, enum measure_outcome outcome,
+			     struct measurement *ret)
+{
+	*ret = (struct measurement){
+		.done = true,
+		.mode = event->mode,
+		.pcr = event->pcr,
+		.earlier = outcome == MEASURE_ALREADY,
+	};
+	if (measure_text(event->mode, &event->digests, ret->event) < 0)
+		ret->event[0] = '\0';
+}
+
 static int measure(const struct unlocked *u, const struct models_options *o,
-		   const struct view_node *file, struct error *err)
+		   const struct view_node *file, struct measurement *ret, struct error *err)
 {
 	struct measure_event event = {.pcr = o->pcr, .mode = o->measure, .name = file->path};
 	enum measure_outcome outcome = MEASURE_EXTENDED;
@@ -184,6 +197,8 @@ static int measure(const struct unlocked *u, const struct models_options *o,
 		error_hint(err, "on a machine without a TPM mount with -o measure=none");
 	if (r < 0)
 		return r;
+	if (ret)
+		note_measurement(&event, outcome, ret);
 	log_info("%s: measured (%s) into PCR %u%s", file->path, measure_mode_name(event.mode),
 		 event.pcr, outcome == MEASURE_ALREADY ? ", by an earlier open since boot" : "");
 	return 0;
@@ -231,9 +246,10 @@ int unlock_model(const struct models_options *o, const struct view_node *file,
 }
 
 int unlocked_measure(struct unlocked *u, const struct models_options *o,
-		     const struct view_node *file, struct read_file **ret, struct error *err)
+		     const struct view_node *file, struct read_file **ret,
+		     struct measurement *ret_measured, struct error *err)
 {
-	int r = measure(u, o, file, err);
+	int r = measure(u, o, file, ret_measured, err);
 
 	if (r == 0)
 		*ret = steal_ptr(u->plain);

@@ -16,10 +16,12 @@ int unlock_model(const struct models_options *o, const struct view_node *file,
 		 struct unlocked **ret, struct error *err);
 /*
  * Measures, in the flat modes after reading the model whole, and hands out the plaintext. Takes u,
- * also after an error. Errors as pcr.h and read.h; the caller frees *ret.
+ * also after an error. *ret_measured (may be NULL) is set on success. Errors as pcr.h and read.h;
+ * the caller frees *ret.
  */
 int unlocked_measure(struct unlocked *u, const struct models_options *o,
-		     const struct view_node *file, struct read_file **ret, struct error *err);
+		     const struct view_node *file, struct read_file **ret,
+		     struct measurement *ret_measured, struct error *err);
 void unlocked_free(struct unlocked *u);
 
 DEFINE_CLEANUP(struct unlocked *, unlocked_free)

@@ -57,6 +57,18 @@ void aws_observe_retries(struct aws *a, aws_retry_observer *observe, void *arg)
 	a->observe_arg = arg;
 }
 
+void aws_count(const struct aws *a, enum aws_service service, struct aws_counts *ret)
+{
+	const struct aws_counters *c = &a->counters[service];
+
+	*ret = (struct aws_counts){
+		.requests = atomic_load_explicit(&c->requests, memory_order_relaxed),
+		.retries = atomic_load_explicit(&c->retries, memory_order_relaxed),
+		.slow_downs = atomic_load_explicit(&c->slow_downs, memory_order_relaxed),
+		.failures = atomic_load_explicit(&c->failures, memory_order_relaxed),
+	};
+}
+
 void aws_cancel(struct aws *a)
 {
 	http_client_cancel(a->http);

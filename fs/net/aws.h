@@ -41,6 +41,17 @@ int aws_new(const struct aws_options *options, struct aws **ret, struct error *e
 void aws_free(struct aws *a);
 /* Before the first call; only one. */
 void aws_observe_retries(struct aws *a, aws_retry_observer *observe, void *arg);
+/* What was asked of a service so far. Any thread. */
+enum aws_service { AWS_SERVICE_S3, AWS_SERVICE_KMS, AWS_SERVICE_COUNT };
+struct aws_counts {
+	uint64_t requests;   /* each attempt */
+	uint64_t retries;    /* attempts that followed a failed one */
+	uint64_t slow_downs; /* answers that asked for fewer requests */
+	uint64_t failures;   /* calls that ended with an error, such as 404 */
+};
+void aws_count(const struct aws *a, enum aws_service service, struct aws_counts *ret);
+/* "s3", "kms": as in host names and signatures. */
+const char *aws_service_name(enum aws_service service);
 /* For shutdown: running and later calls fail with -ECANCELED within a second. */
 void aws_cancel(struct aws *a);
 /* After aws_cancel(), when all its calls have returned: calls work again, to clean up. */

@@ -342,12 +342,20 @@ static bool call_is_nonsense(const struct call *call, const struct http_response
 	return true;
 }
 
+static void count(atomic_ullong *counter)
+{
+	atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
 static int run_attempts(struct run *run, struct http_response *ret, struct error *err)
 {
+	struct aws_counters *counters = &run->aws->counters[run->call->service];
+
 	for (;;) {
 		struct outcome o = {.retry_after_s = -1};
 		int canceled = 0, r;
 
+		count(&counters->requests);
 		r = send_once(run, ret, &o.error);
 		if (r < 0)
 			judge_network(r, &o);
@@ -358,11 +366,16 @@ static int run_attempts(struct run *run, struct http_response *ret, struct error
 			o.class = RETRY_TRANSIENT;
 		if (o.class == RETRY_FATAL && o.code == 0 && !o.failure.status)
 			return 0;
-		if (!prepare_retry(run, &o, ret, &canceled))
+		if (o.class == RETRY_THROTTLED)
+			count(&counters->slow_downs);
+		if (!prepare_retry(run, &o, ret, &canceled)) {
+			count(&counters->failures);
 			return report(run, &o, err);
+		}
 		http_response_clear(ret);
 		if (canceled < 0)
 			return error_set(err, canceled, "%s: stopped", run->call->what);
+		count(&counters->retries);
 	}
 }
 

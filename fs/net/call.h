@@ -26,6 +26,9 @@ struct aws {
 	struct credential_chain *chain;
 	aws_retry_observer *observe; /* NULL: nobody wants to know */
 	void *observe_arg;
+	struct aws_counters {
+		atomic_ullong requests, retries, slow_downs, failures;
+	} counters[AWS_SERVICE_COUNT];
 	atomic_llong clock_offset_s; /* server's time minus ours, once a server complained */
 	pthread_mutex_t lock;
 	char region[ENDPOINT_REGION_MAX]; /* from IMDS or by default; guarded by lock */

@@ -9,12 +9,6 @@
 #include "fs/net/aws.h"
 #include "fs/net/endpoint.h"
 
-enum aws_service {
-	AWS_SERVICE_S3,
-	AWS_SERVICE_KMS,
-	AWS_SERVICE_COUNT,
-};
-
 struct aws_config {
 	char *profile;
 	bool profile_explicit; /* chosen by option: then the environment's keys do not count */
@@ -37,7 +31,5 @@ struct aws_config {
 /* *ret is zero-filled by the caller and cleared with aws_config_clear() also after an error. */
 int aws_config_load(const struct aws_options *options, struct aws_config *ret, struct error *err);
 void aws_config_clear(struct aws_config *c);
-/* "s3", "kms": as in host names and signatures. */
-const char *aws_service_name(enum aws_service service);
 
 #endif

@@ -135,6 +135,16 @@ void buffer_cache_unreserve(struct buffer_cache *c, size_t n)
 	pthread_mutex_unlock(&c->lock);
 }
 
+size_t buffer_cache_reserved(struct buffer_cache *c)
+{
+	size_t n;
+
+	pthread_mutex_lock(&c->lock);
+	n = c->reserved;
+	pthread_mutex_unlock(&c->lock);
+	return n;
+}
+
 static struct buffer_private **bucket_of(struct buffer_cache *c, const void *owner, uint64_t index)
 {
 	uint64_t h = ((uint64_t)(uintptr_t)owner >> 4) + index * UINT64_C(0x9E3779B97F4A7C15);

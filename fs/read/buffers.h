@@ -34,6 +34,8 @@ struct buffer {
 int buffer_cache_new(size_t count, size_t buffer_size, struct buffer_cache **ret);
 void buffer_cache_free(struct buffer_cache *c);
 size_t buffer_cache_count(const struct buffer_cache *c);
+/* How many are pinned, or about to be. */
+size_t buffer_cache_reserved(struct buffer_cache *c);
 /* Makes every wait, now and later, end with -ECANCELED. */
 void buffer_cache_stop(struct buffer_cache *c);
 

@@ -64,12 +64,28 @@ void fetch_stop(struct fetch *t)
 	buffer_cache_stop(t->extents);
 }
 
+void fetch_memory(struct fetch *t, size_t *ret_all, size_t *ret_used)
+{
+	*ret_all = buffer_cache_count(t->extents) * SEAL_EXTENT_SIZE;
+	*ret_used = buffer_cache_reserved(t->extents) * SEAL_EXTENT_SIZE;
+}
+
+static void count_fetch(struct read_file *f, int code, size_t size)
+{
+	stats_add(f->stats, STAT_FETCHES, 1);
+	if (code == 0)
+		stats_add(f->stats, STAT_FETCHED_BYTES, size);
+}
+
 static int read_extent(struct read_file *f, struct buffer *b, struct error *err)
 {
 	uint64_t offset = b->index * SEAL_EXTENT_SIZE;
+	int r;
 
 	b->filled = (size_t)MIN(f->length - offset, (uint64_t)SEAL_EXTENT_SIZE);
-	return source_read(f->source, f->payload_name, f->version, offset, b->filled, b->data, err);
+	r = source_read(f->source, f->payload_name, f->version, offset, b->filled, b->data, err);
+	count_fetch(f, r, b->filled);
+	return r;
 }
 
 static void drop_extent(struct fetch *t, struct buffer *b, size_t served)
@@ -196,9 +212,11 @@ int fetch_chunk(struct fetch *t, struct read_file *f, uint64_t index, bool whole
 		return r;
 	error_clear(err);
 	ret->data = buf;
-	return (fresh ? source_read_fresh : source_read)(f->source, f->payload_name, f->version,
-							 offset, seal_chunk_size(f->seal, index),
-							 buf, err);
+	r = (fresh ? source_read_fresh : source_read)(f->source, f->payload_name, f->version,
+						      offset, seal_chunk_size(f->seal, index), buf,
+						      err);
+	count_fetch(f, r, seal_chunk_size(f->seal, index));
+	return r;
 }
 
 void fetched_done(struct fetch *t, struct fetched *c, size_t size)

@@ -17,6 +17,8 @@ struct read_file;
 int fetch_new(size_t extents, struct fetch **ret);
 void fetch_free(struct fetch *t);
 void fetch_stop(struct fetch *t);
+/* Bytes of its buffers, and of those that are in use. */
+void fetch_memory(struct fetch *t, size_t *ret_all, size_t *ret_used);
 
 /* Notes what a reader wants and starts fetching ahead of it. True: take whole extents. */
 bool fetch_note(struct fetch *t, struct read_file *f, uint64_t first_chunk, uint64_t last_chunk);

@@ -28,6 +28,9 @@ int read_engine_new(const struct read_engine_options *options, struct read_engin
 
 	if (!e)
 		return -ENOMEM;
+	r = stats_new(NULL, &e->stats);
+	if (r < 0)
+		return r;
 	/* Half for ciphertext on its way, half for plaintext. Untouched pages cost nothing: with a
 	 * directory as the source only the second half is ever used. */
 	extents = MAX(budget / 2 / SEAL_EXTENT_SIZE, (size_t)2);
@@ -60,6 +63,7 @@ void read_engine_free(struct read_engine *e)
 	fetch_free(e->fetch);
 	pool_free(e->workers);
 	buffer_cache_free(e->chunks);
+	stats_free(e->stats);
 	free(e);
 }
 
@@ -94,7 +98,7 @@ int read_file_new(struct read_engine *e, const struct read_file_options *o, stru
 	if (!seal_has_tables(f->seal))
 		return error_set(err, -EINVAL, "%s: the seal was read without its tables",
 				 o->label);
-	if (copy_strings(f, o) < 0)
+	if (copy_strings(f, o) < 0 || stats_new(e->stats, &f->stats) < 0)
 		return -ENOMEM;
 	*ret = steal_ptr(f);
 	return 0;
@@ -117,6 +121,7 @@ void read_file_free(struct read_file *f)
 	free(f->payload_name);
 	free(f->version);
 	free(f->label);
+	stats_free(f->stats);
 	free(f);
 }
 
@@ -141,4 +146,19 @@ int read_file_poisoned(struct read_file *f, struct error *err)
 		*err = f->poison;
 	pthread_mutex_unlock(&f->lock);
 	return code;
+}
+
+struct stats *read_file_stats(struct read_file *f)
+{
+	return f->stats;
+}
+
+void read_engine_look(struct read_engine *e, struct read_engine_state *ret)
+{
+	*ret = (struct read_engine_state){
+		.chunk_bytes = buffer_cache_count(e->chunks) * SEAL_CHUNK_SIZE,
+		.chunk_bytes_in_use = buffer_cache_reserved(e->chunks) * SEAL_CHUNK_SIZE,
+	};
+	fetch_memory(e->fetch, &ret->extent_bytes, &ret->extent_bytes_in_use);
+	stats_look(e->stats, &ret->stats);
 }

@@ -8,6 +8,7 @@
 #include "fs/read/fetch.h"
 #include "fs/read/pool.h"
 #include "fs/read/read.h"
+#include "fs/read/stats.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -26,6 +27,7 @@ struct read_engine {
 	struct fetch *fetch;	     /* ciphertext */
 	struct pool *workers;	     /* decrypt for the flat pass */
 	unsigned worker_count;
+	struct stats *stats; /* of all files */
 	atomic_bool stopping;
 };
 
@@ -38,6 +40,9 @@ struct read_file {
 	enum chunk_check check;
 	uint64_t length, chunk_count;
 	bool by_extents; /* the source likes big requests */
+	struct stats *stats;
+	atomic_uint verity_chunks;  /* loaded, with check verity */
+	atomic_uint hash_per_mille; /* of their time that is hashing */
 
 	/* Flat modes: written by the pass, each entry by the worker that decrypts the chunk;
 	 * immutable once hashed is set. */

@@ -42,10 +42,12 @@ static int load_owned(struct request *q, struct error *err)
 static int wait_for_one(struct request *q, size_t i, struct error *err)
 {
 	struct read_engine *e = q->file->engine;
+	uint64_t since = stats_now();
 	int r;
 
 	for (;;) {
 		r = buffer_cache_wait(q->cache, q->buffers[i], q->deadline_ms, err);
+		since = stats_lap(q->file->stats, STAT_WAIT_NS, since);
 		if (r != -ECANCELED || atomic_load(&e->stopping))
 			break;
 		/* Its owner failed elsewhere and gave this chunk up. */
@@ -68,8 +70,10 @@ static int fill_request(struct request *q, struct error *err)
 {
 	int r;
 
-	for (size_t i = 0; i < q->count; i++)
+	for (size_t i = 0; i < q->count; i++) {
 		q->buffers[i] = buffer_cache_pin(q->cache, q->file, q->first + i, &q->load[i]);
+		stats_add(q->file->stats, q->load[i] ? STAT_CHUNK_MISSES : STAT_CHUNK_HITS, 1);
+	}
 	r = load_owned(q, err);
 	for (size_t i = 0; r == 0 && i < q->count; i++)
 		if (!q->load[i])
@@ -101,6 +105,7 @@ int read_file_read(struct read_file *f, uint64_t offset, size_t size, struct rea
 {
 	struct request q = {.file = f, .cache = f->engine->chunks};
 	struct error ignored = {0};
+	uint64_t since;
 	int r;
 
 	err = err ? err : &ignored;
@@ -116,7 +121,9 @@ int read_file_read(struct read_file *f, uint64_t offset, size_t size, struct rea
 	q.first = offset / SEAL_CHUNK_SIZE;
 	q.count = (size_t)((offset + size - 1) / SEAL_CHUNK_SIZE - q.first + 1);
 	q.deadline_ms = monotonic_ms() + READ_WAIT_MS;
+	since = stats_now();
 	r = buffer_cache_reserve(q.cache, q.count, q.deadline_ms);
+	stats_lap(f->stats, STAT_WAIT_NS, since);
 	if (r < 0)
 		return r;
 	q.whole_extent = fetch_note(f->engine->fetch, f, q.first, q.first + q.count - 1);

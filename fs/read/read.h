@@ -14,6 +14,7 @@
 #define SEALEDFS_READ_H
 
 #include "crypto/chunk.h"
+#include "fs/read/stats.h"
 #include "fs/source/source.h"
 
 struct read_engine;
@@ -73,6 +74,15 @@ struct read_result {
 int read_file_read(struct read_file *f, uint64_t offset, size_t size, struct read_result *ret,
 		   struct error *err);
 void read_result_clear(struct read_result *r);
+/* Never blocks. */
+struct stats *read_file_stats(struct read_file *f);
+/* The budget and what of it is taken by requests and fetches now; what all files did. */
+struct read_engine_state {
+	size_t chunk_bytes, chunk_bytes_in_use;
+	size_t extent_bytes, extent_bytes_in_use;
+	struct stats_snapshot stats;
+};
+void read_engine_look(struct read_engine *e, struct read_engine_state *ret);
 /* 0 while healthy, else the error that poisoned the file. */
 int read_file_poisoned(struct read_file *f, struct error *err);
 

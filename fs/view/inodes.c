@@ -67,7 +67,7 @@ static bool spread_collisions(struct view *v, uint8_t again, int *ret)
 	for (size_t i = v->node_count - 1; i > 0; i--) {
 		struct view_node *n = v->by_ino[i];
 
-		if (n->ino != v->by_ino[i - 1]->ino && n->ino > VIEW_ROOT_INO)
+		if (n->ino != v->by_ino[i - 1]->ino && n->ino > VIEW_RESERVED_INOS)
 			continue;
 		if (n == v->root)
 			continue;

@@ -55,6 +55,13 @@ static const char *path_problem(const char *path)
 	}
 }
 
+static bool is_reserved(const char *path)
+{
+	size_t n = strlen(VIEW_CONTROL_NAME);
+
+	return strncmp(path, VIEW_CONTROL_NAME, n) == 0 && (path[n] == '\0' || path[n] == '/');
+}
+
 /* Orders a directory's entries together, and a file before a directory of the same name. */
 static int compare_paths(const void *a, const void *b)
 {
@@ -92,6 +99,8 @@ static int collect_entries(struct view *v, const struct source_listing *listing,
 		if (!path)
 			return -ENOMEM;
 		why = path_problem(path);
+		if (!why && is_reserved(path))
+			why = "the mount has its control directory of this name";
 		if (why) {
 			r = add_note(v, o->name, why);
 			free(path);

@@ -23,6 +23,10 @@
 #include <stdbool.h>
 
 #define VIEW_ROOT_INO 1
+/* Numbers up to here are not a model's; ops_control.c uses some. */
+#define VIEW_RESERVED_INOS 15
+/* Not a model's either: the control directory in the root of the mount. */
+#define VIEW_CONTROL_NAME ".sealedfs"
 #define VIEW_DEPTH_MAX 64
 
 enum view_kind {

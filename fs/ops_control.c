@@ -1,0 +1,239 @@
+/*
+ * The control directory: ".sealedfs" in the root of the mount, with read-only files that say how
+ * the mount is. Found by name and never listed, so that ls -R, find and cp -r see models only.
+ *
+ * A file's contents are made when it is opened, and stay for that open; the size shown is 0, as
+ * under /proc, and reads bypass the page cache. Must answer while every reader waits for a network:
+ * it asks nobody and takes no lock that is held across I/O. Permissions are those of the models.
+ */
+#include "fs/ops_parts.h"
+#include "fs/report.h"
+#include "fs/report_text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <time.h>
+
+/* What all that is open at a time may take; who opens more has to wait for others to close. */
+#define CONTROL_BYTES_MAX ((uint64_t)64 << 20)
+#define NAMES_TIMEOUT_S 86400.0
+#define BLOCK_SIZE 4096
+
+static void print_json(const json_t *report, FILE *to)
+{
+	(void)json_dumpf(report, to, JSON_INDENT(2));
+	fputc('\n', to);
+}
+
+/* Numbers follow VIEW_ROOT_INO. */
+#define CONTROL_INO (VIEW_ROOT_INO + 1)
+static const struct control_file {
+	fuse_ino_t ino;
+	const char *name;
+	void (*print)(const json_t *report, FILE *to);
+} files[] = {
+	{CONTROL_INO + 1, "metrics", report_print_prometheus},
+	{CONTROL_INO + 2, "status", report_print_text},
+	{CONTROL_INO + 3, "status.json", print_json},
+};
+
+struct snapshot {
+	char *text;
+	size_t size;
+};
+
+bool control_has_ino(fuse_ino_t ino)
+{
+	return ino >= CONTROL_INO && ino <= VIEW_RESERVED_INOS;
+}
+
+bool control_has_name(fuse_ino_t parent, const char *name)
+{
+	return parent == CONTROL_INO ||
+	       (parent == VIEW_ROOT_INO && strcmp(name, VIEW_CONTROL_NAME) == 0);
+}
+
+static const struct control_file *find_file(fuse_ino_t ino)
+{
+	for (size_t i = 0; i < ARRAY_LEN(files); i++)
+		if (files[i].ino == ino)
+			return &files[i];
+	return NULL;
+}
+
+/* Changed now, always. */
+static void fill_stat(const struct ops_context *c, fuse_ino_t ino, struct stat *st)
+{
+	bool is_file = ino != CONTROL_INO;
+
+	*st = (struct stat){
+		.st_ino = ino,
+		.st_uid = c->config->uid,
+		.st_gid = c->config->gid,
+		.st_blksize = BLOCK_SIZE,
+		.st_mode = is_file ? S_IFREG | (c->config->mode & 0444)
+				   : S_IFDIR | config_directory_mode(c->config),
+		.st_nlink = is_file ? 1 : 2,
+	};
+	(void)clock_gettime(CLOCK_REALTIME, &st->st_mtim);
+	st->st_atim = st->st_ctim = st->st_mtim;
+}
+
+void control_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct fuse_entry_param e = {.entry_timeout = NAMES_TIMEOUT_S};
+
+	if (parent == VIEW_ROOT_INO)
+		e.ino = CONTROL_INO;
+	for (size_t i = 0; parent == CONTROL_INO && i < ARRAY_LEN(files); i++)
+		if (strcmp(files[i].name, name) == 0)
+			e.ino = files[i].ino;
+	if (e.ino)
+		fill_stat(ops_context(req), e.ino, &e.attr);
+	fuse_reply_entry(req, &e);
+}
+
+void control_getattr(fuse_req_t req, fuse_ino_t ino)
+{
+	struct stat st;
+
+	if (ino != CONTROL_INO && !find_file(ino)) {
+		fuse_reply_err(req, ESTALE);
+		return;
+	}
+	fill_stat(ops_context(req), ino, &st);
+	fuse_reply_attr(req, &st, 0);
+}
+
+void control_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	if (ino == CONTROL_INO)
+		fuse_reply_open(req, fi);
+	else
+		fuse_reply_err(req, ENOTDIR);
+}
+
+/* False: no room left. The kernel is to look each name up (ino 0): their attributes are not kept.
+ */
+static bool add_entry(fuse_req_t req, char *at, size_t room, size_t *used, uint64_t position,
+		      bool plus)
+{
+	struct fuse_entry_param e = {0};
+	const char *name = ".";
+	size_t need;
+
+	fill_stat(ops_context(req), CONTROL_INO, &e.attr);
+	if (position == 1) {
+		name = "..";
+		e.attr.st_ino = VIEW_ROOT_INO;
+	} else if (position > 1) {
+		name = files[position - 2].name;
+		fill_stat(ops_context(req), files[position - 2].ino, &e.attr);
+	}
+	need = plus ? fuse_add_direntry_plus(req, at, room, name, &e, (off_t)position + 1)
+		    : fuse_add_direntry(req, at, room, name, &e.attr, (off_t)position + 1);
+	*used += need <= room ? need : 0;
+	return need <= room;
+}
+
+void control_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, bool plus)
+{
+	char buf[2048];
+	size_t used = 0;
+
+	size = MIN(size, sizeof(buf));
+	for (uint64_t i = (uint64_t)offset; ino == CONTROL_INO && i < 2 + ARRAY_LEN(files); i++)
+		if (!add_entry(req, buf + used, size - used, &used, i, plus))
+			break;
+	fuse_reply_buf(req, buf, used);
+}
+
+static void snapshot_free(struct ops_context *c, struct snapshot *s)
+{
+	if (!s)
+		return;
+	atomic_fetch_sub(&c->control_bytes, s->size);
+	free(s->text);
+	free(s);
+}
+
+/* -ENFILE: too much is open already. */
+static int snapshot_new(struct ops_context *c, const struct control_file *f, struct snapshot **ret)
+{
+	struct report_sources sources = {
+		.config = c->config,
+		.catalog = c->catalog,
+		.engine = c->engine,
+		.aws = c->aws,
+		.started_s = c->started_s,
+		.reloads = atomic_load(&c->reloads),
+		.reload_failed = atomic_load(&c->reload_failed),
+	};
+	struct snapshot *s;
+	json_t *report;
+	FILE *to;
+	int r = -ENOMEM;
+
+	if (atomic_load(&c->control_bytes) > CONTROL_BYTES_MAX)
+		return -ENFILE;
+	s = calloc(1, sizeof(*s));
+	to = s ? open_memstream(&s->text, &s->size) : NULL;
+	report = to ? report_make(&sources) : NULL;
+	if (report) {
+		f->print(report, to);
+		r = ferror(to) ? -ENOMEM : 0;
+	}
+	json_decref(report);
+	if (to && fclose(to) != 0)
+		r = -ENOMEM;
+	if (r == 0) {
+		atomic_fetch_add(&c->control_bytes, s->size);
+		*ret = s;
+		return 0;
+	}
+	if (s)
+		free(s->text);
+	free(s);
+	return r;
+}
+
+void control_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	const struct control_file *f = find_file(ino);
+	struct ops_context *c = ops_context(req);
+	struct snapshot *s = NULL;
+	int r = 0;
+
+	if (!f)
+		r = -EISDIR;
+	else if ((fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & O_TRUNC))
+		r = -EROFS;
+	else
+		r = snapshot_new(c, f, &s);
+	if (r < 0) {
+		fuse_reply_err(req, -r);
+		return;
+	}
+	fi->fh = (uintptr_t)s;
+	fi->direct_io = 1;
+	/* Interrupted meanwhile: there will be no release. */
+	if (fuse_reply_open(req, fi) < 0)
+		snapshot_free(c, s);
+}
+
+void control_read(fuse_req_t req, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	const struct snapshot *s = (const struct snapshot *)(uintptr_t)fi->fh;
+	size_t at = offset < 0 || (uint64_t)offset > s->size ? s->size : (size_t)offset;
+
+	fuse_reply_buf(req, s->text + at, MIN(size, s->size - at));
+}
+
+void control_release(fuse_req_t req, struct fuse_file_info *fi)
+{
+	struct ops_context *c = ops_context(req);
+
+	fuse_reply_err(req, 0);
+	snapshot_free(c, (struct snapshot *)(uintptr_t)fi->fh);
+}
