@@ -146,6 +146,36 @@ def children(pid):
     return found
 
 
+class Ballast:
+    """Memory that the host still backs, held and let go as a sample needs it (ballast.c)."""
+
+    KEEP_MIB = 1024
+
+    def __init__(self, program, size_bytes):
+        self._process = subprocess.Popen(  # pylint: disable=consider-using-with
+            [program, str(self.KEEP_MIB), str(max(size_bytes >> 20, 2 * self.KEEP_MIB))],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        Meter.helpers.append(self._process.pid)
+
+    @staticmethod
+    def needed():
+        """Whether this is a machine that returns free memory to its host: one with a balloon."""
+        with contextlib.suppress(OSError):
+            return any(name.startswith("virtio")
+                       for name in os.listdir("/sys/bus/virtio/drivers/virtio_balloon"))
+        return False
+
+    def take(self):
+        self._process.stdin.write(b"\n")
+        self._process.stdin.flush()
+        if not self._process.stdout.readline():
+            raise BenchError("the ballast sank: there is too little memory for this size")
+
+    def stop(self):
+        Meter.helpers.remove(self._process.pid)
+        self._process.communicate()
+
+
 class Meter:
     """CPU time of our processes, and of everybody else, while the block lasts.
 
@@ -154,8 +184,10 @@ class Meter:
     on the machine, which makes a sample worthless.
     """
 
+    helpers = []  # pids of ours that serve no subject
+
     def __init__(self, pids=(), others=()):
-        self.pids, self.others = list(pids), list(others)
+        self.pids, self.others = list(pids), [*others, *self.helpers]
         self.server_cpu_s = self.foreign_share = self.wall_s = 0.0
 
     @staticmethod

@@ -51,7 +51,7 @@ def judge(result, goals):
     groups = {group["name"]: {row["subject"]: row for row in group["rows"] if row["samples"]}
               for group in result["groups"]}
     judged = []
-    for work, subject, against, relation, factor, *field in goals:
+    for line, work, subject, against, relation, factor, *field in goals:
         row = groups.get(work, {}).get(subject)
         if not row:
             continue
@@ -71,7 +71,7 @@ def judge(result, goals):
                 continue
             reached = max(found)
         judged.append({
-            "work": work, "subject": subject, "against": against, "relation": relation,
+            "line": line, "work": work, "subject": subject, "against": against, "relation": relation,
             "factor": factor, "of": field[0] if field else "value", "reached": round(reached, 4),
             "met": reached >= factor if relation == ">=" else reached <= factor})
     return judged
@@ -124,14 +124,18 @@ def text_of(group):
     return "\n".join([title, *table_of(group), *(["  " + group["note"]] if group["note"] else [])])
 
 
+def unit_of(goal):
+    return {"value": " s", "peak_rss_mib": " MiB"}[goal["of"]]
+
+
 def text_of_goals(judged):
     lines = ["goals"]
     for goal in judged:
         against = " or ".join(goal["against"])
-        lines.append("  %-3s %-11s %-14s %s %s%s, reached %s" % (
-            "yes" if goal["met"] else "no", goal["work"], goal["subject"],
+        lines.append("  %-7s %-43s %s %s%s, reached %s" % (
+            "met" if goal["met"] else "NOT MET", goal["line"],
             {">=": "at least", "<=": "at most"}[goal["relation"]], goal["factor"],
-            " x " + against if against else " " + goal["of"].replace("value", "s"), number(goal["reached"], "s")))
+            " x " + against if against else unit_of(goal), number(goal["reached"], "s")))
     return "\n".join(lines)
 
 

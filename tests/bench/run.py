@@ -55,6 +55,16 @@ class Bench:
         self.web = Web(work, self.tools, args.delay)
         self.tpm = Tpm(self)
         self.vault = Vault(self)
+        self._ballast = None
+
+    def settle(self, model):
+        """Before and after each sample: memory is there at once. Room for two copies and a bit."""
+        if self.args.ballast == "off" or self.args.ballast == "auto" and not machine.Ballast.needed():
+            return
+        if self._ballast is None:
+            self._ballast = machine.Ballast(os.path.join(self.tools, "ballast"),
+                                            min(2 * model.size, 4 << 30) + (2 << 30))
+        self._ballast.take()
 
     def reader(self, *argv, cgroup=None):
         argv = [os.path.join(self.tools, "reader"), *argv]
@@ -80,7 +90,7 @@ class Bench:
             with open(path, "wb") as out:
                 out.truncate(LARGE_BYTES)
             return path
-        size_mb = {"main": self.args.size, "small": 16}[size]
+        size_mb = {"main": self.args.size, "double": 2 * self.args.size, "small": 16}[size]
         path = os.path.join(data, "model-%d.gguf" % size_mb)
         if not os.path.exists(path):
             say("making a model of %d MB" % size_mb)
@@ -90,6 +100,8 @@ class Bench:
         return path
 
     def close(self):
+        if self._ballast:
+            self._ballast.stop()
         self.web.stop()
         self.tpm.stop()
 
@@ -132,7 +144,11 @@ def quiet_sample(bench, group, subject, model):
     """A sample with little foreign work beside it: repeated a few times, the quietest is kept."""
     best = None
     for _ in range(1 + bench.args.retries):
-        found = group.measure(group, bench, subject, model)
+        bench.settle(model)
+        try:
+            found = group.measure(group, bench, subject, model)
+        finally:
+            bench.settle(model)
         if best is None or found["foreign_cpu"] < best["foreign_cpu"]:
             best = found
         if best["foreign_cpu"] <= bench.args.quiet:
@@ -143,9 +159,10 @@ def quiet_sample(bench, group, subject, model):
 def run_group(bench, group):
     model = bench.model(group.size)
     ready, table = ready_subjects(bench, group, model)
-    for bench.round in range(bench.args.runs):
+    runs = min(bench.args.runs, group.runs_max)
+    for bench.round in range(runs):
         for subject, row in ready:
-            say("%s %d/%d %s" % (group.name, bench.round + 1, bench.args.runs, subject.name))
+            say("%s %d/%d %s" % (group.name, bench.round + 1, runs, subject.name))
             try:
                 found = quiet_sample(bench, group, subject, model)
                 row["samples"].append({"round": bench.round, **found})
@@ -153,7 +170,7 @@ def run_group(bench, group):
                 row["error"] = str(error)
                 say("  failed: %s" % error)
     result = {"name": group.name, "title": group.title, "unit": group.unit, "note": group.note,
-              "size_mb": round(model.size / 1e6), "runs": bench.args.runs, "rows": table}
+              "size_mb": round(model.size / 1e6), "runs": runs, "rows": table}
     report.summarise(result)
     return result
 
@@ -164,7 +181,7 @@ def parse(argv):
     parser.add_argument("--subjects", help="only these controls and candidates, commas between")
     parser.add_argument("--list", action="store_true", help="show works and subjects, and end")
     parser.add_argument("--runs", type=int, help="samples of each (default 5; --quick: 3)")
-    parser.add_argument("--size", type=int, help="MB of the model (default 2000; --quick: 400)")
+    parser.add_argument("--size", type=int, help="MB of the model, and half of what some works take (default 1000; --quick: 400)")
     parser.add_argument("--quick", action="store_true", help="a small model and few samples")
     parser.add_argument("--large", action="store_true", help="also the works with 8 GB (16 GB of disk)")
     parser.add_argument("--publish", action="store_true", help="put json and picture where README shows them")
@@ -173,8 +190,8 @@ def parse(argv):
     parser.add_argument("--build", default=os.path.join(TOP, "build", "bench", "out"),
                         help="meson build folder with the programs (default build/bench/out)")
     parser.add_argument("--sealedfs-options", default="", help="more -o options for sealedfs")
-    parser.add_argument("--readahead", type=int, default=4096,
-                        help="KiB for the do-nothing server, as sealedfs has it")
+    parser.add_argument("--readahead", type=int, default=0,
+                        help="KiB for the do-nothing server (default: as sealedfs has it)")
     parser.add_argument("--peer-readahead", type=int, default=0, help="KiB for peers (default: theirs)")
     parser.add_argument("--null-options", default="", help="options of null_fuse")
     parser.add_argument("--connections", type=int, default=8, help="curl's GETs at a time (default 8)")
@@ -183,10 +200,12 @@ def parse(argv):
     parser.add_argument("--quiet", type=float, default=0.1,
                         help="share of CPU time that others may use before a sample is repeated")
     parser.add_argument("--retries", type=int, default=2, help="how often it is repeated at most")
+    parser.add_argument("--ballast", choices=("auto", "on", "off"), default="auto",
+                        help="hold memory between samples (auto: on a machine with a memory balloon)")
     parser.add_argument("--no-verify", action="store_true", help="do not compare contents first")
     args = parser.parse_args(argv)
     args.runs = args.runs or (3 if args.quick else 5)
-    args.size = args.size or (400 if args.quick else 2000)
+    args.size = args.size or (400 if args.quick else 1000)
     args.count = args.count or (2048 if args.quick else 8192)
     for name in ("rows", "subjects"):
         value = getattr(args, name)
@@ -214,7 +233,7 @@ def measure(bench, groups):
               "machine": machine.describe(), "runs": bench.args.runs, "size_mb": bench.args.size,
               "options": {name: getattr(bench.args, name) for name in (
                   "readahead", "peer_readahead", "null_options", "sealedfs_options", "connections",
-                  "delay", "quiet", "retries")}, "groups": []}
+                  "delay", "quiet", "retries", "ballast")}, "groups": []}
     for group in groups:
         found = run_group(bench, group)
         result["groups"].append(found)

@@ -7,6 +7,7 @@ it is read beforehand: ciphertext is warm.
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -80,15 +81,36 @@ class Plain(Subject):
 
 
 class NullFuse(Subject):
+    """What FUSE allows at most: the session that sealedfs has, and nothing behind it."""
+
     name, title = "null", "do-nothing FUSE server"
+
+    SETTINGS = (("--threads", "fs/mount.c", r"#define THREADS_MAX (\d+)"),
+                ("--max-background", "fs/ops.c", r"#define BACKGROUND_MAX (\d+)"),
+                ("readahead", "fs/mount.c", r'#define READAHEAD_KIB "(\d+)"'))
+
+    def setting(self, name):
+        """From the source, so that the control cannot fall behind what it is held against."""
+        path, pattern = next(entry[1:] for entry in self.SETTINGS if entry[0] == name)
+        with open(os.path.join(self.bench.top, path), encoding="utf-8") as source:
+            found = re.search(pattern, source.read())
+        if not found:
+            raise BenchError("%s does not say %s" % (path, pattern))
+        return found[1]
+
+    def argv(self, model, mountpoint):
+        options = self.bench.args.null_options.split()
+        for name in ("--threads", "--max-background"):
+            options = [name, self.setting(name), *options]
+        return [os.path.join(self.bench.tools, "null_fuse"), *options, model.path, mountpoint]
 
     @contextlib.contextmanager
     def view(self, model, cgroup=None):
         mountpoint = self.work_dir("mnt")
-        argv = [os.path.join(self.bench.tools, "null_fuse"), *self.bench.args.null_options.split(),
-                model.path, mountpoint]
-        with machine.mounted(argv, mountpoint, self.log(), cgroup=cgroup) as server:
-            machine.set_readahead_kib(mountpoint, self.bench.args.readahead)
+        with machine.mounted(self.argv(model, mountpoint), mountpoint, self.log(),
+                             cgroup=cgroup) as server:
+            machine.set_readahead_kib(mountpoint, self.bench.args.readahead or
+                                      int(self.setting("readahead")))
             yield View(os.path.join(mountpoint, os.path.basename(model.path)), [server.pid])
 
 
@@ -170,12 +192,16 @@ class Sealed(Subject):
 
     control = False
 
-    def __init__(self, bench, mode, where="dir"):
+    def __init__(self, bench, mode, where="dir", more="", options=()):
+        """more: what sets this subject apart, for its name; options: how it comes about."""
         super().__init__(bench)
-        self.mode, self.where = mode, where
+        self.mode, self.where, self.options = mode, where, list(options)
         self.name = mode if where == "dir" else "%s-%s" % (where, mode)
         self.title = "sealedfs, " + mode + {"dir": "", "s3": ", S3", "s3slow": ", S3 + %d ms"
                                             % bench.args.delay}[where]
+        if more:
+            self.name += "-" + more.lower()
+            self.title += ", " + more
 
     def missing(self):
         for program in (self.bench.sealedfs, self.bench.sealctl):
@@ -195,7 +221,7 @@ class Sealed(Subject):
     def view(self, model, cgroup=None, tpm=None):
         mountpoint, vault = self.work_dir("mnt"), self.bench.vault
         options = ["key-file=" + vault.key, "owner-key=" + vault.owner + ".pub", "attest=none",
-                   "measure=" + self.mode]
+                   "measure=" + self.mode, *self.options]
         env, others = {}, []
         if self.mode != "none":
             tpm = tpm or self.bench.tpm

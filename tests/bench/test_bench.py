@@ -58,11 +58,11 @@ class Arithmetic(unittest.TestCase):
             group("seal", row("disk", [4.0], True), row("bound", [1.0], True), row("sealctl", [0.9])),
             group("first-8g", row("verity", [0.03])), group("first-16m", row("verity", [0.01]))]}
         judged = report.judge(result, [
-            ("seal", "sealctl", ["disk", "bound"], ">=", 0.8),  # against the slower: 0.9
-            ("seal", "sealctl", ["disk"], ">=", 0.8),
-            ("first-8g", "verity", ["first-16m:verity"], "<=", 1.5),
-            ("first-8g", "verity", [], "<=", 0.03),
-            ("read", "verity", ["plain"], ">=", 1.0)])
+            ("a line", "seal", "sealctl", ["disk", "bound"], ">=", 0.8),  # against the slower: 0.9
+            ("a line", "seal", "sealctl", ["disk"], ">=", 0.8),
+            ("a line", "first-8g", "verity", ["first-16m:verity"], "<=", 1.5),
+            ("a line", "first-8g", "verity", [], "<=", 0.03),
+            ("a line", "read", "verity", ["plain"], ">=", 1.0)])
         self.assertEqual([(goal["reached"], goal["met"]) for goal in judged],
                          [(0.9, True), (0.225, False), (3.0, False), (0.03, True)])
 

@@ -47,7 +47,7 @@ def wait_until_loaded(server, base, log_path, deadline_s):
             get(base + "/health", timeout=5)
             return
         except (urllib.error.URLError, OSError, ValueError):
-            time.sleep(0.05)
+            time.sleep(0.02)
     with open(log_path, encoding="utf-8", errors="replace") as log:
         raise LoadFailed("exit code %s\n%s" % (server.poll(), "".join(log.readlines()[-15:])))
 
