@@ -173,12 +173,10 @@ static unsigned forget_chunks(struct stage *s, struct stage_file *f, size_t inde
 	uint64_t bytes;
 
 	pthread_mutex_lock(&s->lock);
-	chunks &= e->evicting ? 0 : e->present;
-	if (chunks) {
-		e->present &= (uint16_t)~chunks;
-		e->stored &= e->present;
-		e->evicting = true;
-	}
+	chunks &= e->present;
+	e->present &= (uint16_t)~chunks;
+	e->stored &= e->present;
+	e->leaving |= chunks;
 	pthread_mutex_unlock(&s->lock);
 	if (!chunks)
 		return 0;
@@ -186,7 +184,7 @@ static unsigned forget_chunks(struct stage *s, struct stage_file *f, size_t inde
 	punch_chunks(f, index, chunks);
 	bytes = stage_file_chunk_bytes(f, index, chunks);
 	pthread_mutex_lock(&s->lock);
-	e->evicting = false;
+	e->leaving &= (uint16_t)~chunks;
 	s->used -= bytes;
 	f->bytes -= bytes;
 	atomic_store(&s->counters.staged_bytes, s->used);
@@ -239,10 +237,10 @@ static uint16_t begin_store(struct stage *s, struct stage_file *f, uint64_t offs
 {
 	size_t index = (size_t)(offset / SEAL_EXTENT_SIZE);
 	struct stage_extent *e = &f->extents[index];
-	uint16_t missing = chunk_mask(offset, size) & (uint16_t)~e->present;
+	uint16_t wanted = chunk_mask(offset, size), missing = wanted & (uint16_t)~e->present;
 	uint64_t bytes = stage_file_chunk_bytes(f, index, missing);
 
-	if (!missing || f->dead || e->evicting)
+	if (!missing || f->dead || (wanted & e->leaving))
 		return 0;
 	e->pins++;
 	if (!stage_reserve(s, f, bytes)) {

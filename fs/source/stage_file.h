@@ -27,7 +27,7 @@ struct stage_extent {
 	uint16_t present; /* bit n: chunk n of the extent */
 	uint16_t stored;  /* of those: written by this process */
 	uint16_t pins;	  /* reads and writes under way: not to be evicted */
-	bool evicting;	  /* its blocks are being given back */
+	uint16_t leaving; /* chunks whose blocks are being given back */
 	bool touched;	  /* tick is not on disk */
 };
 

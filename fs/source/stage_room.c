@@ -47,8 +47,8 @@ static bool look_for_oldest(struct stage_file *f, struct victim *v)
 	for (size_t i = 0; i < f->extent_count; i++) {
 		const struct stage_extent *e = &f->extents[i];
 
-		any = any || e->present || e->pins > 0 || e->evicting;
-		if (e->present && e->pins == 0 && !e->evicting && (!v->file || e->tick < v->tick))
+		any = any || e->present || e->pins > 0 || e->leaving;
+		if (e->present && e->pins == 0 && !e->leaving && (!v->file || e->tick < v->tick))
 			*v = (struct victim){f, i, e->tick};
 	}
 	return any;
@@ -66,13 +66,13 @@ static void evict(struct stage *s, const struct victim *v)
 		return;
 	}
 	e->present = e->stored = 0;
-	e->evicting = true;
+	e->leaving = UINT16_MAX;
 	f->refs++;
 	pthread_mutex_unlock(&s->lock);
 	(void)stage_file_record(f, v->extent, &s->lock);
 	r = stage_file_punch(f, v->extent * (uint64_t)SEAL_EXTENT_SIZE, SEAL_EXTENT_SIZE);
 	pthread_mutex_lock(&s->lock);
-	e->evicting = false;
+	e->leaving = 0;
 	f->refs--;
 	atomic_fetch_add(&s->counters.evicted_bytes, bytes);
 	if (r == 0) {
