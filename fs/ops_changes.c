@@ -19,15 +19,16 @@ static void forget_name(const struct comparison *c, const struct view_node *dir,
 					       strlen(child->name));
 }
 
-static void compare_directories(const struct comparison *c, const struct view_node *old,
+static bool compare_directories(const struct comparison *c, const struct view_node *old,
 				const struct view_node *now);
 
 /* The same name, and the same inode number. */
 static void compare_nodes(const struct comparison *c, const struct view_node *old,
 			  const struct view_node *now)
 {
-	if (now->kind == VIEW_DIRECTORY)
-		compare_directories(c, old, now);
+	/* The kernel keeps listings; times need not tell it that one has changed. */
+	if (now->kind == VIEW_DIRECTORY && compare_directories(c, old, now))
+		(void)fuse_lowlevel_notify_inval_inode(c->session, now->ino, 0, 0);
 	/* A file with another model behind it: one that was broken or spoilt is tried anew. */
 	else if (now->kind == VIEW_FILE &&
 		 generation_model(c->old, old) != generation_model(c->now, now))
@@ -37,17 +38,19 @@ static void compare_nodes(const struct comparison *c, const struct view_node *ol
 		(void)fuse_lowlevel_notify_inval_inode(c->session, now->ino, -1, 0);
 }
 
-/* Children are in order of name, on both sides. */
-static void compare_directories(const struct comparison *c, const struct view_node *old,
+/* Children are in order of name, on both sides. True: the entries are not the same. */
+static bool compare_directories(const struct comparison *c, const struct view_node *old,
 				const struct view_node *now)
 {
 	size_t i = 0, k = 0;
+	bool changed = false;
 
 	while (i < old->child_count || k < now->child_count) {
 		const struct view_entry *a = i < old->child_count ? &old->children[i] : NULL;
 		const struct view_entry *b = k < now->child_count ? &now->children[k] : NULL;
 		int order = !a ? 1 : !b ? -1 : strcmp(a->name, b->name);
 
+		changed = changed || order != 0 || a->node->ino != b->node->ino;
 		/* What a link leads to is compared at its own place. */
 		if (order == 0 && a->node->ino == b->node->ino) {
 			if (!b->is_link)
@@ -60,6 +63,7 @@ static void compare_directories(const struct comparison *c, const struct view_no
 		i += order <= 0;
 		k += order >= 0;
 	}
+	return changed;
 }
 
 void ops_listing_changed(struct ops_context *c, const struct generation *old,

@@ -5,6 +5,7 @@
  */
 #include "tools/input.h"
 
+#include "crypto/base/fileio.h"
 #include "tools/interrupt.h"
 #include "tools/progress.h"
 #include "tools/spool.h"
@@ -14,6 +15,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 struct input {
@@ -66,6 +68,30 @@ int input_open(const char *path, struct input **ret, struct error *err)
 	if (r < 0) {
 		error_set(err, r, "cannot read %s: %s", standard ? "standard input" : path,
 			  strerror(-r));
+		input_free(in);
+		return r;
+	}
+	*ret = in;
+	return 0;
+}
+
+/* A file in memory: what reads files reads it. */
+int input_open_bytes(const char *label, const void *data, size_t size, struct input **ret,
+		     struct error *err)
+{
+	struct input *in = calloc(1, sizeof(*in));
+	int r = -ENOMEM;
+
+	if (!in)
+		return r;
+	in->cancel_fd = -1;
+	in->label = strdup(label);
+	in->fd = memfd_create("sealctl", MFD_CLOEXEC);
+	if (in->label)
+		r = in->fd < 0 ? -errno : file_write_at(in->fd, data, size, 0);
+	if (r == 0)
+		r = prepare(in, err);
+	if (r < 0) {
 		input_free(in);
 		return r;
 	}

@@ -17,6 +17,9 @@ struct progress;
 
 /* "-" is standard input. A directory is -EISDIR. Waits for the writer of a FIFO. */
 int input_open(const char *path, struct input **ret, struct error *err);
+/* A copy of bytes in memory; label: as input_label(). */
+int input_open_bytes(const char *label, const void *data, size_t size, struct input **ret,
+		     struct error *err);
 void input_free(struct input *in);
 /* Bytes from where it stands to its end; INPUT_LENGTH_UNKNOWN for a pipe without a promise. */
 uint64_t input_length(const struct input *in);

@@ -227,6 +227,8 @@ static int seal_and_publish(struct sealing *s, const char *name, struct seal_res
 		r = write_payload(s, res, err);
 	if (r == 0)
 		r = make_seal(s, res, &bytes, &size, err);
+	if (r == 0 && s->req->before_publish)
+		r = s->req->before_publish(s->req->before_arg, res, err);
 	if (r == 0)
 		r = interrupt_check(err);
 	return r < 0 ? r : publish(s->req, s->writer, bytes, size, res, err);

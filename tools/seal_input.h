@@ -10,6 +10,8 @@
 #include "tools/input.h"
 #include "tools/recipients.h"
 
+struct seal_result;
+
 struct seal_request {
 	struct source *dest;
 	bool dest_is_s3;
@@ -18,6 +20,10 @@ struct seal_request {
 	const struct signing_key *signer; /* NULL: unsigned */
 	bool remove_old;
 	bool quiet;
+	/* Called when the plaintext has been read and its digests are known, before anything of it
+	 * is visible; an error ends the sealing. NULL: nothing to do. */
+	int (*before_publish)(void *arg, const struct seal_result *res, struct error *err);
+	void *before_arg;
 };
 
 struct seal_result {

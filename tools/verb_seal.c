@@ -9,7 +9,7 @@
 #include "tools/output.h"
 #include "tools/plan.h"
 #include "tools/progress.h"
-#include "tools/seal_input.h"
+#include "tools/seal_ollama.h"
 #include "tools/verbs.h"
 
 #include <errno.h>
@@ -23,7 +23,13 @@ enum {
 	OPTION_NAME,
 	OPTION_LENGTH,
 	OPTION_REMOVE_OLD,
-	OPTION_FOLLOW
+	OPTION_FOLLOW,
+	OPTION_OLLAMA_NAME,
+	OPTION_OLLAMA_TEMPLATE,
+	OPTION_OLLAMA_SYSTEM,
+	OPTION_OLLAMA_PARAMS,
+	OPTION_OLLAMA_LICENSE,
+	OPTION_FROM_OLLAMA
 };
 
 static const struct cli_option options[] = {
@@ -38,6 +44,15 @@ static const struct cli_option options[] = {
 	{OPTION_REMOVE_OLD, "remove-old", NULL,
 	 "after replacing a model, remove its old payload;\nmounts that still read it fail"},
 	{OPTION_FOLLOW, "follow", NULL, "in directories, follow links that lead out of them"},
+	{OPTION_OLLAMA_NAME, "ollama-name", "NAME",
+	 "name in the mount's Ollama store, as in llama3:8b;\nwithout it the name comes from the path"},
+	{OPTION_OLLAMA_TEMPLATE, "ollama-template", "FILE",
+	 "template for Ollama (Go's text/template)"},
+	{OPTION_OLLAMA_SYSTEM, "ollama-system", "FILE", "system text for Ollama"},
+	{OPTION_OLLAMA_PARAMS, "ollama-params", "FILE|NAME=VALUE",
+	 "parameters for Ollama: a JSON object, lines of\nNAME=VALUE, or one of them; repeatable"},
+	{OPTION_OLLAMA_LICENSE, "ollama-license", "FILE", "license text; repeatable"},
+	{OPTION_FROM_OLLAMA, "from-ollama", "NAME", "seal this model of an Ollama store"},
 	{0},
 };
 
@@ -47,6 +62,10 @@ struct settings {
 	uint64_t length_bytes;
 	bool remove_old;
 	struct plan plan;
+	struct ollama_options ollama;
+	const char *from_ollama;
+	struct ollama_bundle bundle; /* of what ollama says */
+	struct ollama_import import; /* of from_ollama */
 };
 
 static int add(const char **list, unsigned *count, const char *value, const struct cli *cli,
@@ -58,6 +77,34 @@ static int add(const char **list, unsigned *count, const char *value, const stru
 		return cli_usage_error(cli, err, "a recipient's name is empty");
 	list[(*count)++] = value;
 	return 0;
+}
+
+static int take_ollama_option(struct settings *s, struct cli *cli, int id, struct error *err)
+{
+	struct ollama_options *o = &s->ollama;
+
+	switch (id) {
+	case OPTION_OLLAMA_NAME:
+		o->name = cli->value;
+		return 0;
+	case OPTION_OLLAMA_TEMPLATE:
+		o->template = cli->value;
+		return 0;
+	case OPTION_OLLAMA_SYSTEM:
+		o->system = cli->value;
+		return 0;
+	case OPTION_OLLAMA_PARAMS:
+		return ollama_options_add_params(o, cli->value, err);
+	case OPTION_OLLAMA_LICENSE:
+		if (o->license_count == OLLAMA_LICENSES_MAX)
+			return cli_usage_error(cli, err, "more than %d licenses",
+					       OLLAMA_LICENSES_MAX);
+		o->licenses[o->license_count++] = cli->value;
+		return 0;
+	default:
+		s->from_ollama = cli->value;
+		return 0;
+	}
 }
 
 static int take_option(struct settings *s, struct cli *cli, int id, struct error *err)
@@ -84,26 +131,71 @@ static int take_option(struct settings *s, struct cli *cli, int id, struct error
 	case OPTION_REMOVE_OLD:
 		s->remove_old = true;
 		return 0;
-	default:
+	case OPTION_FOLLOW:
 		s->plan.follow = true;
 		return 0;
+	default:
+		return take_ollama_option(s, cli, id, err);
 	}
+}
+
+/* One GGUF, and what Ollama is to know of it. */
+static int plan_description(struct settings *s, const struct cli *cli, struct error *err)
+{
+	const struct plan_entry *e = s->plan.entries;
+	int r;
+
+	if (s->plan.count != 1)
+		return cli_usage_error(cli, err, "--ollama-… are for a single model");
+	r = seal_check_gguf(e->path, err);
+	return r < 0 ? r : ollama_bundle_from_options(&s->ollama, e->name, &s->bundle, err);
+}
+
+/* The operands are [STORE] DEST. */
+static int plan_import(struct settings *s, const struct cli *cli, struct error *err)
+{
+	_cleanup_free_ char *found = NULL;
+	int stores = cli_operands(cli) - 1, r = 0;
+
+	if (stores > 1 || s->length || s->plan.follow || ollama_options_any(&s->ollama))
+		return cli_usage_error(cli, err,
+				       "--from-ollama takes [STORE] DEST, and of the options for "
+				       "what is sealed only --name");
+	if (stores == 0)
+		r = ollama_store_path(&found, err);
+	if (r == 0)
+		r = ollama_import_read(found ? found : cli_operand(cli, 0), s->from_ollama, s->name,
+				       &s->import, err);
+	for (size_t i = 0; r == 0 && i < s->import.count; i++)
+		r = plan_add(&s->plan, s->import.weights[i].path, s->import.weights[i].name, err);
+	return r;
+}
+
+static int plan_files(struct settings *s, const struct cli *cli, struct error *err)
+{
+	int sources = cli_operands(cli) - 1, r = 0;
+
+	if ((s->name || s->length) && sources > 1)
+		return cli_usage_error(cli, err, "--name and --length are for a single SRC");
+	for (int i = 0; r == 0 && i < sources; i++)
+		r = plan_add(&s->plan, cli_operand(cli, i), s->name, err);
+	if (r == 0 && ollama_options_any(&s->ollama))
+		r = plan_description(s, cli, err);
+	return r;
 }
 
 static int make_plan(struct settings *s, const struct cli *cli, struct error *err)
 {
-	int sources = cli_operands(cli) - 1, r = 0;
+	bool is_s3 = source_spec_is_s3(cli_operand(cli, cli_operands(cli) - 1));
+	int r;
 
-	if (sources < 1)
-		return cli_usage_error(cli, err, "give what to seal and where to");
-	if ((s->name || s->length) && sources > 1)
-		return cli_usage_error(cli, err, "--name and --length are for a single SRC");
 	/* The payload's name is the longer one; S3 has no limit on a part of a key. */
-	if (!source_spec_is_s3(cli_operand(cli, sources)))
-		s->plan.name_max =
-			NAME_MAX - strlen(SEAL_PAYLOAD_SUFFIX) - SEAL_PAYLOAD_ID_DIGITS - 1;
-	for (int i = 0; r == 0 && i < sources; i++)
-		r = plan_add(&s->plan, cli_operand(cli, i), s->name, err);
+	s->plan.name_max =
+		is_s3 ? SEAL_NAME_MAX
+		      : NAME_MAX - strlen(SEAL_PAYLOAD_SUFFIX) - SEAL_PAYLOAD_ID_DIGITS - 1;
+	if (s->from_ollama || ollama_options_any(&s->ollama))
+		s->plan.name_max -= strlen(OLLAMA_SUFFIX);
+	r = s->from_ollama ? plan_import(s, cli, err) : plan_files(s, cli, err);
 	return r < 0 ? r : plan_finish(&s->plan, err);
 }
 
@@ -175,31 +267,87 @@ static int spool(const struct cli *cli, struct input *in, struct error *err)
 	return r;
 }
 
+static void report(const struct cli *cli, const struct seal_request *req,
+		   const struct seal_result *res, const char *name, json_t **results)
+{
+	if (cli->json)
+		output_append(results, result_json(req, res, name));
+	else if (!cli->quiet)
+		print_result(req, res, name);
+	fflush(stdout);
+}
+
+static int open_entry(const struct settings *s, const struct cli *cli,
+		      const struct plan_entry *entry, struct input **ret, struct error *err)
+{
+	int r = input_open(entry->path, ret, err);
+
+	if (r == 0 && s->length)
+		r = input_promise_length(*ret, s->length_bytes, err);
+	if (r == 0 && input_length(*ret) == INPUT_LENGTH_UNKNOWN)
+		r = spool(cli, *ret, err);
+	if (r == 0 && input_length(*ret) > SEAL_LENGTH_MAX)
+		r = error_set(err, -EFBIG, "%s is longer than 16 TiB", entry->path);
+	return r;
+}
+
 static int seal_entry(const struct settings *s, const struct cli *cli,
 		      const struct seal_request *req, const struct plan_entry *entry,
 		      json_t **results, struct error *err)
 {
 	_cleanup_(input_freep) struct input *in = NULL;
 	struct seal_result res = {0};
-	int r = input_open(entry->path, &in, err);
+	int r = open_entry(s, cli, entry, &in, err);
 
-	if (r == 0 && s->length)
-		r = input_promise_length(in, s->length_bytes, err);
-	if (r == 0 && input_length(in) == INPUT_LENGTH_UNKNOWN)
-		r = spool(cli, in, err);
-	if (r == 0 && input_length(in) > SEAL_LENGTH_MAX)
-		r = error_set(err, -EFBIG, "%s is longer than 16 TiB", entry->path);
 	if (r == 0)
 		r = seal_input(req, in, entry->name, &res, err);
 	if (r < 0)
 		return r;
-	if (cli->json)
-		output_append(results, result_json(req, &res, entry->name));
-	else if (!cli->quiet)
-		print_result(req, &res, entry->name);
-	fflush(stdout);
+	report(cli, req, &res, entry->name, results);
+	seal_warn_stale_description(req, &res, entry->name);
 	seal_result_clear(&res);
 	return 0;
+}
+
+/* What belongs together, all or nothing. */
+static int seal_together(const struct settings *s, const struct cli *cli,
+			 const struct seal_request *req, json_t **results, struct error *err)
+{
+	_cleanup_(input_freep) struct input *in = NULL;
+	_cleanup_(batch_freep) struct batch *batch = NULL;
+	const struct plan_entry *e = s->plan.entries;
+	int r = batch_new(req, &batch);
+
+	if (r == 0 && s->from_ollama) {
+		r = seal_import(req, &s->import, batch, err);
+	} else if (r == 0) {
+		r = open_entry(s, cli, e, &in, err);
+		if (r == 0)
+			r = seal_described(req, &s->bundle, in, e->name, batch, err);
+	}
+	for (size_t i = 0; r == 0 && i < batch_count(batch); i++) {
+		const char *name;
+		const struct seal_result *res = batch_result(batch, i, &name);
+
+		report(cli, req, res, name, results);
+	}
+	return r;
+}
+
+static int seal_each(const struct settings *s, const struct cli *cli,
+		     const struct seal_request *req, json_t **results, struct error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < s->plan.count; i++) {
+		r = interrupt_check(err);
+		if (r == 0)
+			r = seal_entry(s, cli, req, &s->plan.entries[i], results, err);
+		if (r < 0 && i > 0)
+			log_notice("%zu of %zu files were sealed before the failure", i,
+				   s->plan.count);
+	}
+	return r;
 }
 
 /* Stops at the first failure; what was sealed before it stays, and is said. */
@@ -207,17 +355,11 @@ static int seal_all(const struct settings *s, struct cli *cli, const struct seal
 		    struct error *err)
 {
 	json_t *results = json_array(), *value;
-	int r = 0;
+	bool together = s->from_ollama || ollama_options_any(&s->ollama);
+	int r = together ? seal_together(s, cli, req, &results, err)
+			 : seal_each(s, cli, req, &results, err);
 
-	for (size_t i = 0; r == 0 && i < s->plan.count; i++) {
-		r = interrupt_check(err);
-		if (r == 0)
-			r = seal_entry(s, cli, req, &s->plan.entries[i], &results, err);
-		r = interrupt_translate(r, err);
-		if (r < 0 && i > 0)
-			log_notice("%zu of %zu files were sealed before the failure", i,
-				   s->plan.count);
-	}
+	r = interrupt_translate(r, err);
 	if (!cli->json) {
 		json_decref(results);
 		return r;
@@ -272,18 +414,21 @@ static int run(struct cli *cli, struct error *err)
 
 	while (r == 0 && (id = cli_next(cli, err)) != 0)
 		r = id < 0 ? id : take_option(&s, cli, id, err);
-	if (r == 0 && cli_operands(cli) < 2)
+	if (r == 0 && cli_operands(cli) < (s.from_ollama ? 1 : 2))
 		r = cli_usage_error(cli, err, "give what to seal and where to");
 	if (r == 0)
 		r = open_and_seal(&s, cli, err);
 	plan_clear(&s.plan);
+	ollama_options_clear(&s.ollama);
+	ollama_bundle_clear(&s.bundle);
+	ollama_import_clear(&s.import);
 	return r;
 }
 
 const struct verb verb_seal = {
 	.name = "seal",
 	.summary = "encrypt models into a directory or S3",
-	.usage = "[OPTIONS] SRC… DEST",
+	.usage = "[OPTIONS] SRC… DEST\n--from-ollama NAME [OPTIONS] [STORE] DEST",
 	.help = "SRC is a file, a directory (its files keep their paths relative to it) or - for\n"
 		"standard input. DEST is a directory, made if missing, or s3://bucket/prefix/. Each\n"
 		"file becomes NAME.<id>.sealed and, written last, NAME.seal: a model appears whole\n"
@@ -297,6 +442,11 @@ const struct verb verb_seal = {
 		"Memory stays under 64 MiB: up to 78 GiB a file in S3 and 128 GiB in a directory.\n"
 		"Beyond, S3's limit of 10,000 parts needs larger parts (two of them are held, each\n"
 		"1/10,000 of the file), and the seal itself about 200 bytes for each MiB.\n"
+		"\n"
+		"With --ollama-… a small sealed file NAME.ollama goes beside the model; mounts show what\n"
+		"it says to Ollama. --from-ollama seals a model of the Ollama store STORE (default:\n"
+		"$OLLAMA_MODELS, ~/.ollama/models, or that of Ollama's service) as MODEL/TAG.gguf, with\n"
+		"its manifest byte for byte; each blob's digest is checked.\n"
 		"\n"
 		"A pipe without --length is first written to a nameless temporary file ($TMPDIR, else\n"
 		"/var/tmp), encrypted under a key that exists only in this process's memory.",

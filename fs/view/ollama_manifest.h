@@ -18,6 +18,9 @@
 #define OLLAMA_TYPE_MAX 127
 #define OLLAMA_IMAGE "application/vnd.ollama.image."
 #define OLLAMA_CONFIG_TYPE "application/vnd.docker.container.image.v1+json"
+/* The configuration of a model of which nobody said more. */
+#define OLLAMA_PLAIN_CONFIG \
+	"{\"model_format\":\"gguf\",\"architecture\":\"amd64\",\"os\":\"linux\"}"
 #define OLLAMA_DIGEST_PREFIX "sha256:"
 #define OLLAMA_BLOB_PREFIX "sha256-"
 /* "sha256-" and 64 digits, with the NUL. */

@@ -16,7 +16,6 @@
 
 /* Magic, version and the two counts: nothing shorter is a GGUF. */
 #define GGUF_SIZE_MIN 24
-#define CONFIG "{\"model_format\":\"gguf\",\"architecture\":\"amd64\",\"os\":\"linux\"}"
 
 struct store {
 	struct view *view;
@@ -260,10 +259,11 @@ static int add_plain_model(struct store *s, const struct view_node *n)
 	struct ollama_manifest m = {.has_config = true, .layer_count = 1};
 	struct ollama_description d = {.manifest = &m, .blob_count = 1};
 	_cleanup_free_ char *text = NULL;
-	int r = ollama_layer_set(&m.config, OLLAMA_CONFIG_TYPE, CONFIG, sizeof(CONFIG) - 1);
+	int r = ollama_layer_set(&m.config, OLLAMA_CONFIG_TYPE, OLLAMA_PLAIN_CONFIG,
+				 sizeof(OLLAMA_PLAIN_CONFIG) - 1);
 
-	d.blobs[0].data = (const uint8_t *)CONFIG;
-	d.blobs[0].size = sizeof(CONFIG) - 1;
+	d.blobs[0].data = (const uint8_t *)OLLAMA_PLAIN_CONFIG;
+	d.blobs[0].size = sizeof(OLLAMA_PLAIN_CONFIG) - 1;
 	memcpy(d.blobs[0].sha256, m.config.sha256, SHA256_SIZE);
 	memcpy(m.layers[0].type, OLLAMA_IMAGE "model", sizeof(OLLAMA_IMAGE "model"));
 	memcpy(m.layers[0].sha256, n->facts.sha256, SHA256_SIZE);

@@ -535,6 +535,11 @@ def read_text(path):
         return source.read()
 
 
+def read_bytes(path):
+    with open(path, "rb") as source:
+        return source.read()
+
+
 def sha384_hex(text):
     return hashlib.sha384(text.encode()).hexdigest()
 

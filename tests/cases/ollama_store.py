@@ -9,28 +9,15 @@ import json
 import os
 import shutil
 import stat
-import subprocess
 import unittest
 
 import common
 from common import OK
+from common_ollama import LLAMA, OllamaCase, fetch_llama
 
 import ask
 
-CHECKER = os.path.join(common.TESTS, "oracle", "ollama_checker.py")
-GENERATOR = os.path.join(common.TESTS, "models", "make-tiny-gguf.py")
-LLAMA = os.environ.get("SEALEDFS_LLAMA") or os.path.join(common.TOP, "build", "llama")
-NOBODY = 65534
 PLAIN_CONFIG = b'{"model_format":"gguf","architecture":"amd64","os":"linux"}'
-
-
-def make_gguf(path, seed, *more, size=1):
-    """A model that llama.cpp can run."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    subprocess.run(["/usr/bin/python3", GENERATOR, "--size", str(size), "--seed", str(seed),
-                    "--out", path, *more], check=True, stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL)
-    return path
 
 
 def snapshot(root):
@@ -47,51 +34,6 @@ def snapshot(root):
             found[os.path.relpath(path, root)] = (status.st_ino, status.st_size,
                                                   status.st_mtime_ns, content)
     return found
-
-
-class OllamaCase(common.Case):
-    """Helpers: plain files of one test in self.plain, sealed ones in self.sealed."""
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.key = cls.lab.key_file()
-        # A server of another user must be able to go there.
-        os.chmod(cls.lab.dir, 0o755)
-
-    def setUp(self):
-        self.dir = self.lab.path(self.id().rsplit(".", maxsplit=1)[-1], make=True)
-        self.plain = os.path.join(self.dir, "plain")
-        self.sealed = os.path.join(self.dir, "sealed")
-        os.makedirs(self.plain)
-
-    def gguf(self, name, seed, *more, **how):
-        return make_gguf(os.path.join(self.plain, name), seed, *more, **how)
-
-    def seal(self, *more):
-        self.lab.seal(self.plain, self.sealed, "--key-file", self.key, "-q", *more)
-
-    def mount(self, *options):
-        if not any(option.startswith("ollama=") for option in options):
-            options = ("ollama=default", *options)
-        return self.lab.mount(self.sealed, "key-file=" + self.key, "attest=none", "measure=none",
-                              "allow_other", *options)
-
-    def check(self, mount, *more):
-        """The checker's result, as another user."""
-        done = subprocess.run(["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}",
-                               "--clear-groups", "/usr/bin/python3", CHECKER,
-                               mount.join("ollama"), "--verify", *more], check=False, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              timeout=common.COMMAND_S)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        return json.loads(done.stdout)
-
-    def names(self, mount, *more):
-        return sorted(model["name"] for model in self.check(mount, *more)["models"])
-
-    def blob(self, mount, plain):
-        return mount.join("ollama", "blobs", "sha256-" + common.digest(plain))
 
 
 class Plain(OllamaCase):
@@ -310,10 +252,9 @@ class Run(OllamaCase):
     """llama-server, as Ollama starts it: with the blob's path."""
 
     def test_llama_server_runs_the_blob(self):
-        done = subprocess.run([ask.LAUNCHER, "fetch", LLAMA], stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, timeout=300, check=False)
-        if done.returncode != 0:
-            raise unittest.SkipTest("llama-server was not fetched: " + done.stdout.strip())
+        reason = fetch_llama()
+        if reason:
+            raise unittest.SkipTest(reason)
         plain = self.gguf("tiny.gguf", 1, size=20)
         self.seal()
         want = ask.ask(LLAMA, plain, "none")[0]

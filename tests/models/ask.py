@@ -52,7 +52,8 @@ def wait_until_loaded(server, base, log_path, deadline_s):
         raise LoadFailed("exit code %s\n%s" % (server.poll(), "".join(log.readlines()[-15:])))
 
 
-def ask(llama, model, load_mode, log_path=os.devnull, tokens=16, deadline_s=300):
+def ask(llama, model, load_mode, log_path=os.devnull, tokens=16, deadline_s=300, **request):
+    """request: members of llama-server's /completion that differ from ours."""
     port = free_port()
     base = "http://127.0.0.1:%d" % port
     started = time.monotonic()
@@ -66,7 +67,8 @@ def ask(llama, model, load_mode, log_path=os.devnull, tokens=16, deadline_s=300)
             loaded = time.monotonic()
             answer = get(base + "/completion", json.dumps({
                 "prompt": "hello", "n_predict": tokens, "temperature": 0, "seed": 1,
-                "ignore_eos": True, "cache_prompt": False, "return_tokens": True}).encode(), 300)
+                "ignore_eos": True, "cache_prompt": False, "return_tokens": True,
+                **request}).encode(), 300)
             return answer["tokens"], loaded - started, time.monotonic() - loaded
         finally:
             server.send_signal(signal.SIGINT)

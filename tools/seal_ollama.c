@@ -1,0 +1,147 @@
+/*
+ * Models with descriptions. Job: the order in which things become visible. A description that lies
+ * beside another model than its own makes the mount leave the model out of the store, which is
+ * harmless; a model without its description would be served without its template. So descriptions
+ * come first.
+ */
+#include "tools/seal_ollama.h"
+
+#include "crypto/base/fileio.h"
+#include "crypto/base/log.h"
+#include "crypto/name.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#define GGUF_MAGIC "GGUF"
+
+struct publication {
+	const struct seal_request *req;
+	struct batch *batch;
+	const struct ollama_bundle *bundle;   /* NULL: no description */
+	const struct ollama_weights *weights; /* what it must be; NULL: whatever it is */
+	const char *name;
+};
+
+static int seal_description(const struct publication *p, const struct seal_result *model,
+			    struct error *err)
+{
+	struct seal_request req = *p->req;
+	_cleanup_(input_freep) struct input *in = NULL;
+	_cleanup_free_ uint8_t *bytes = NULL;
+	_cleanup_free_ char *name = NULL;
+	size_t size = 0;
+	int r = ollama_bundle_describe(p->bundle, model->digests.sha256, model->length, &bytes,
+				       &size, err);
+
+	req.quiet = true;
+	req.before_publish = NULL;
+	if (r == 0 && asprintf(&name, "%s" OLLAMA_SUFFIX, p->name) < 0) {
+		name = NULL;
+		r = -ENOMEM;
+	}
+	if (r == 0)
+		r = input_open_bytes(name, bytes, size, &in, err);
+	return r < 0 ? r : batch_seal(p->batch, &req, in, name, err);
+}
+
+static int before_publish(void *arg, const struct seal_result *res, struct error *err)
+{
+	const struct publication *p = arg;
+
+	if (p->weights && (res->length != p->weights->size ||
+			   memcmp(res->digests.sha256, p->weights->sha256, SHA256_SIZE) != 0))
+		return error_set(err, -EBADMSG, "%s is not what its digest says; nothing is sealed",
+				 p->weights->path);
+	return p->bundle ? seal_description(p, res, err) : 0;
+}
+
+static int seal_one(struct publication *p, struct input *in, struct error *err)
+{
+	struct seal_request req = *p->req;
+
+	req.before_publish = before_publish;
+	req.before_arg = p;
+	return batch_seal(p->batch, &req, in, p->name, err);
+}
+
+/* Who cannot be reached cannot be tidied, and may have done what it did not confirm. */
+static int end_batch(struct batch *batch, int r)
+{
+	if (r == 0)
+		batch_done(batch);
+	else if (error_exit_code(r) != EXIT_CODE_UNREACHABLE)
+		batch_undo(batch);
+	return r;
+}
+
+int seal_described(const struct seal_request *req, const struct ollama_bundle *bundle,
+		   struct input *in, const char *name, struct batch *batch, struct error *err)
+{
+	struct publication p = {.req = req, .batch = batch, .bundle = bundle, .name = name};
+
+	return end_batch(batch, seal_one(&p, in, err));
+}
+
+int seal_import(const struct seal_request *req, const struct ollama_import *im, struct batch *batch,
+		struct error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < im->count; i++) {
+		_cleanup_(input_freep) struct input *in = NULL;
+		struct publication p = {
+			.req = req,
+			.batch = batch,
+			.bundle = i == im->count - 1 ? &im->bundle : NULL,
+			.weights = &im->weights[i],
+			.name = im->weights[i].name,
+		};
+
+		r = input_open(im->weights[i].path, &in, err);
+		if (r == 0)
+			r = seal_one(&p, in, err);
+	}
+	return end_batch(batch, r);
+}
+
+int seal_check_gguf(const char *path, struct error *err)
+{
+	_cleanup_close_ int fd = -1;
+	char magic[sizeof(GGUF_MAGIC) - 1] = "";
+
+	if (strcmp(path, "-") == 0)
+		return 0;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0)
+		return error_set(err, -errno, "cannot read %s: %s", path, strerror(errno));
+	/* A FIFO cannot be read at a place. */
+	if (file_read_at(fd, magic, sizeof(magic), 0) < 0)
+		return 0;
+	if (memcmp(magic, GGUF_MAGIC, sizeof(magic)) == 0)
+		return 0;
+	return error_set(err, -EINVAL, "%s is no GGUF: Ollama could not run it", path);
+}
+
+void seal_warn_stale_description(const struct seal_request *req, const struct seal_result *res,
+				 const char *name)
+{
+	_cleanup_free_ char *seal_name = NULL;
+	struct source_object object = {0};
+	char printable[NAME_PRINTABLE_SIZE];
+
+	if (!res->replaced)
+		return;
+	if (asprintf(&seal_name, "%s" OLLAMA_SUFFIX SEAL_SUFFIX, name) < 0) {
+		seal_name = NULL;
+		return;
+	}
+	if (source_stat(req->dest, seal_name, &object, NULL) < 0)
+		return;
+	source_object_clear(&object);
+	name_printable(seal_name, printable);
+	log_warning("%s describes what was replaced: unless the model is the same, seal with "
+		    "--ollama-name or the like again, or remove it",
+		    printable);
+}
