@@ -56,6 +56,11 @@ void aead_free(struct aead *a)
 	free(a);
 }
 
+bool aead_is_shareable(const struct aead *a)
+{
+	return a->mb != NULL;
+}
+
 static int begin(struct aead *a, struct message *m, const struct aead_input *in)
 {
 	int n = 0;

@@ -2,13 +2,14 @@
  * aead.h: AES-256-GCM, the one door to the ciphers of OpenSSL and libipsec-mb (backend.h chooses).
  *
  * An aead holds an expanded key schedule, set once; each call sets only the nonce. One thread at
- * a time. Errors: -EBADMSG the tag does not verify, -EIO, -ENOMEM.
+ * a time, unless aead_is_shareable(). Errors: -EBADMSG the tag does not verify, -EIO, -ENOMEM.
  */
 #ifndef SEALEDFS_AEAD_H
 #define SEALEDFS_AEAD_H
 
 #include "crypto/base/cleanup.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,18 +19,26 @@
 /* Bytes of one call, for text and for additional data. */
 #define AEAD_SIZE_MAX ((size_t)1 << 30)
 /*
- * A watched text is worked on in pieces, so that the watcher sees each while it is in the CPU's
- * nearest caches. Decrypting and tree-hashing 512 KiB with ipsec-mb took as long by 64, 128 and
- * 256 KiB as in two passes where L2 has 2 MiB (2.2 to 2.3 GB/s from memory; OpenSSL 1.1 to 1.2),
- * and 16 KiB cost a sixth: too few blocks for 16 lanes. 64 KiB also fit into an L2 of 256 KiB.
+ * A watched text is worked on in pieces, so that the watcher finds each in the CPU's nearest
+ *caches. Decrypting 512 KiB and hashing its blocks, ciphertext from memory, GB/s of one core with 2
+ *MiB of L2 (tests/unit/crypto/speed.c):
+ *
+ *	pieces of        16 KiB  64 KiB  128 KiB  256 KiB  two passes
+ *	libipsec-mb        0.9     2.10     2.13     2.18        2.16
+ *	OpenSSL            1.1     1.16     1.16     1.15        1.18
+ *
+ * So there it makes no difference, as long as there are blocks for all 16 lanes. 128 KiB are two
+ * rounds of them, and stay in an L2 that 512 KiB would fill.
  */
-#define AEAD_PIECE_SIZE ((size_t)65536)
+#define AEAD_PIECE_SIZE ((size_t)131072)
 
 struct aead;
 
 /* The key is copied into memory that is wiped on release: OpenSSL's, or a secret of our own. */
 int aead_new(const uint8_t key[AEAD_KEY_SIZE], struct aead **ret);
 void aead_free(struct aead *a);
+/* True: many threads may use it at once, because a message under way is kept outside it. */
+bool aead_is_shareable(const struct aead *a);
 
 /*
  * Is shown the plaintext, piece by piece and in order; each but the last has AEAD_PIECE_SIZE bytes.

@@ -24,6 +24,7 @@ struct chunk_cipher {
 
 struct fingerprint_key {
 	struct secret *key;
+	struct aead *shared; /* NULL: each call needs an aead of its own */
 };
 
 int chunk_cipher_new(const struct seal_keys *keys, uint64_t chunk_count, struct chunk_cipher **ret)
@@ -170,8 +171,14 @@ int fingerprint_key_new(struct fingerprint_key **ret)
 	if (!k)
 		return -ENOMEM;
 	r = secret_new_random(AEAD_KEY_SIZE, &k->key);
+	if (r == 0)
+		r = aead_new(secret_data(k->key), &k->shared);
 	if (r < 0)
 		return r;
+	if (!aead_is_shareable(k->shared)) {
+		aead_free(k->shared);
+		k->shared = NULL;
+	}
 	*ret = steal_ptr(k);
 	return 0;
 }
@@ -180,6 +187,7 @@ void fingerprint_key_free(struct fingerprint_key *k)
 {
 	if (!k)
 		return;
+	aead_free(k->shared);
 	secret_free(k->key);
 	free(k);
 }
@@ -194,11 +202,11 @@ int fingerprint_chunk(const struct fingerprint_key *k, uint64_t chunk_index, con
 {
 	uint8_t nonce[AEAD_NONCE_SIZE] = {0};
 	struct aead_input in = {.nonce = nonce, .aad = plain, .aad_size = size};
-	_cleanup_aead_ struct aead *a = NULL;
-	int r = aead_new(secret_data(k->key), &a);
+	_cleanup_aead_ struct aead *own = NULL;
+	int r = k->shared ? 0 : aead_new(secret_data(k->key), &own);
 
 	if (r < 0)
 		return r;
 	put_be64(nonce + 4, chunk_index);
-	return aead_seal(a, &in, NULL, out);
+	return aead_seal(k->shared ? k->shared : own, &in, NULL, out);
 }

@@ -1,8 +1,16 @@
 /*
- * Speed of the bulk operations on one core, in GB/s: `meson test --benchmark`, or run it. Prints
- * the best of several rounds for each, beside the bare OpenSSL calls that bound them.
+ * Speed of the bulk operations on one core, in GB/s: `meson test --benchmark crypto/speed -v`, or
+ * run it. Each operation by each library that is usable here, beside what `openssl speed` would
+ * measure (the bare EVP calls on 512 KiB) in the same rounds. Every round runs all rows once, so
+ *that a machine that slows down does so for all; printed are the medians of the rates, and of the
+ * ratios to the row's control.
+ *
+ *	speed_crypto [ROUNDS]     default 9
  */
+#include "crypto/backend.h"
+#include "crypto/base/secret.h"
 #include "crypto/chunk.h"
+#include "crypto/digest.h"
 #include "crypto/seal_writer.h"
 #include "crypto/verity.h"
 
@@ -10,38 +18,66 @@
 #include <string.h>
 #include <time.h>
 
-#define CHUNKS 64
-#define ROUNDS 9
+#define CHUNKS 40 /* in a row and round: 21 MB */
+#define ROUNDS_MAX 99
+#define FILE_LENGTH ((uint64_t)SEAL_CHUNK_SIZE)
 
-static uint8_t plain[SEAL_CHUNK_SIZE], sealed[SEAL_CHUNK_SIZE];
-static uint8_t tag[SEAL_TAG_SIZE], hash[SEAL_HASH_SIZE];
+/* Ciphertext of a sequential read comes from memory, not from the caches. */
+#define FAR_CHUNKS 256
+
+static uint8_t plain[SEAL_CHUNK_SIZE], sealed[SEAL_CHUNK_SIZE], tag[SEAL_TAG_SIZE];
+static uint8_t *far_text;
+static size_t far_at;
+static struct chunk_cipher *ciphers[2]; /* by OpenSSL, by libipsec-mb */
 static struct chunk_cipher *cipher;
-static struct fingerprint_key *fingerprint;
+static struct fingerprint_key *fingerprints[2], *fingerprint;
 static EVP_CIPHER_CTX *bare_gcm;
-static EVP_MD_CTX *bare_sha256;
+static uint8_t hash[DIGEST_SIZE_MAX];
 
-static int run_chunk_open(void)
+static int run_open(void)
 {
 	return chunk_open(cipher, 0, sealed, sizeof(sealed), tag, plain);
 }
 
-static int run_chunk_seal(void)
+static int run_seal(void)
 {
 	uint8_t unused[SEAL_TAG_SIZE];
 
 	return chunk_seal(cipher, 0, plain, sizeof(plain), sealed, unused);
 }
 
-static int run_verity(void)
+static int run_tree(void)
 {
-	return verity_chunk_hash(plain, sizeof(plain), UINT64_C(1) << 30, hash);
+	return verity_chunk_hash(plain, sizeof(plain), FILE_LENGTH, hash);
+}
+
+static int run_open_tree(void)
+{
+	return chunk_open_verity(cipher, 0, sealed, sizeof(sealed), tag, FILE_LENGTH, plain, hash);
+}
+
+static const uint8_t *next_far(void)
+{
+	far_at = (far_at + 1) % FAR_CHUNKS;
+	return far_text + far_at * SEAL_CHUNK_SIZE;
+}
+
+static int run_open_tree_far(void)
+{
+	return chunk_open_verity(cipher, 0, next_far(), sizeof(sealed), tag, FILE_LENGTH, plain,
+				 hash);
+}
+
+static int run_open_then_tree_far(void)
+{
+	int r = chunk_open(cipher, 0, next_far(), sizeof(sealed), tag, plain);
+
+	return r == 0 ? run_tree() : r;
 }
 
 static int run_fingerprint(void)
 {
-	uint8_t out[FINGERPRINT_SIZE];
-
-	return fingerprint_chunk(fingerprint, 7, plain, sizeof(plain), out);
+	return fingerprint_chunk(fingerprint, 7, plain, sizeof(plain), hash);
 }
 
 static int run_bare_gcm(void)
@@ -53,8 +89,43 @@ static int run_bare_gcm(void)
 
 static int run_bare_sha256(void)
 {
-	return EVP_DigestUpdate(bare_sha256, plain, sizeof(plain)) == 1 ? 0 : -1;
+	return digest_buffer(DIGEST_SHA256, plain, sizeof(plain), hash);
 }
+
+static int run_bare_sha384(void)
+{
+	return digest_buffer(DIGEST_SHA384, plain, sizeof(plain), hash);
+}
+
+enum library { BARE, OPENSSL, IPSEC_MB };
+enum { GCM, SHA256, SHA384, NO_CONTROL = -1 };
+
+static const struct row {
+	const char *name;
+	enum library library;
+	int control; /* index of a row */
+	int (*run)(void);
+} rows[] = {
+	[GCM] = {"AES-256-GCM", BARE, NO_CONTROL, run_bare_gcm},
+	[SHA256] = {"SHA-256", BARE, NO_CONTROL, run_bare_sha256},
+	[SHA384] = {"SHA-384", BARE, NO_CONTROL, run_bare_sha384},
+	{"chunk_open", OPENSSL, GCM, run_open},
+	{"chunk_open", IPSEC_MB, GCM, run_open},
+	{"chunk_seal", OPENSSL, GCM, run_seal},
+	{"chunk_seal", IPSEC_MB, GCM, run_seal},
+	{"verity_chunk_hash", OPENSSL, SHA256, run_tree},
+	{"verity_chunk_hash", IPSEC_MB, SHA256, run_tree},
+	{"chunk_open_verity", OPENSSL, SHA256, run_open_tree},
+	{"chunk_open_verity", IPSEC_MB, SHA256, run_open_tree},
+	{"  the same, from memory", OPENSSL, SHA256, run_open_tree_far},
+	{"  the same, from memory", IPSEC_MB, SHA256, run_open_tree_far},
+	{"  as two passes", OPENSSL, SHA256, run_open_then_tree_far},
+	{"  as two passes", IPSEC_MB, SHA256, run_open_then_tree_far},
+	{"fingerprint_chunk", OPENSSL, GCM, run_fingerprint},
+	{"fingerprint_chunk", IPSEC_MB, GCM, run_fingerprint},
+};
+
+static double rates[ARRAY_LEN(rows)][ROUNDS_MAX];
 
 static double now_s(void)
 {
@@ -64,52 +135,117 @@ static double now_s(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static int measure(const char *name, int (*run)(void))
+static bool have(enum library library)
 {
-	double best = 0;
+	return library != IPSEC_MB || ciphers[1];
+}
 
-	for (int round = 0; round < ROUNDS; round++) {
-		double start = now_s(), rate;
+static int measure(const struct row *row, double *ret)
+{
+	int which = row->library == IPSEC_MB;
+	double start;
 
-		for (int i = 0; i < CHUNKS; i++)
-			if (run() != 0) {
-				fprintf(stderr, "%s failed\n", name);
-				return 1;
-			}
-		rate = (double)CHUNKS * SEAL_CHUNK_SIZE / (now_s() - start) / 1e9;
-		best = MAX(best, rate);
-	}
-	printf("%-24s %6.2f GB/s\n", name, best);
+	cipher = ciphers[which];
+	fingerprint = fingerprints[which];
+	if (crypto_backend_choose(which ? CRYPTO_IPSEC_MB : CRYPTO_OPENSSL, NULL) < 0)
+		return -1;
+	start = now_s();
+	for (int i = 0; i < CHUNKS; i++)
+		if (row->run() != 0) {
+			fprintf(stderr, "%s failed\n", row->name);
+			return -1;
+		}
+	*ret = (double)CHUNKS * SEAL_CHUNK_SIZE / (now_s() - start) / 1e9;
 	return 0;
 }
 
-int main(void)
+static int compare(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static double median(const double *values, const double *controls, size_t count)
+{
+	double sorted[ROUNDS_MAX];
+
+	for (size_t i = 0; i < count; i++)
+		sorted[i] = controls ? values[i] / controls[i] : values[i];
+	qsort(sorted, count, sizeof(*sorted), compare);
+	return sorted[count / 2];
+}
+
+static int prepare(const struct seal_builder *b)
+{
+	static const uint8_t zeros[32];
+
+	for (int i = 0; i < 2; i++) {
+		if (crypto_backend_choose(i ? CRYPTO_IPSEC_MB : CRYPTO_OPENSSL, NULL) < 0)
+			break;
+		if (chunk_cipher_new(seal_builder_keys(b), 1, &ciphers[i]) < 0 ||
+		    fingerprint_key_new(&fingerprints[i]) < 0)
+			return -1;
+	}
+	far_text = malloc((size_t)FAR_CHUNKS * SEAL_CHUNK_SIZE);
+	bare_gcm = EVP_CIPHER_CTX_new();
+	if (!far_text || !bare_gcm || !ciphers[0] ||
+	    EVP_EncryptInit_ex2(bare_gcm, EVP_aes_256_gcm(), zeros, zeros, NULL) != 1 ||
+	    chunk_seal(ciphers[0], 0, plain, sizeof(plain), sealed, tag) < 0)
+		return -1;
+	for (size_t i = 0; i < FAR_CHUNKS; i++)
+		memcpy(far_text + i * SEAL_CHUNK_SIZE, sealed, SEAL_CHUNK_SIZE);
+	return 0;
+}
+
+static void print(size_t rounds)
+{
+	static const char *const libraries[] = {"bare OpenSSL", "OpenSSL", "ipsec-mb"};
+	char text[CRYPTO_BACKEND_TEXT_SIZE];
+
+	(void)crypto_backend_choose(CRYPTO_AUTO, NULL);
+	crypto_backend_text(text);
+	printf("%-26s%-14s%7s\n", "512 KiB, one core", "by", "GB/s");
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const struct row *row = &rows[i];
+
+		if (!have(row->library))
+			continue;
+		printf("%-26s%-14s%7.2f", row->name, libraries[row->library],
+		       median(rates[i], NULL, rounds));
+		if (row->control != NO_CONTROL)
+			printf("   %.2f x %s", median(rates[i], rates[row->control], rounds),
+			       rows[row->control].name);
+		printf("\n");
+	}
+	printf("chosen here: %s\n", text);
+}
+
+int main(int argc, char **argv)
 {
 	_cleanup_(seal_builder_freep) struct seal_builder *b = NULL;
 	_cleanup_secret_ struct secret *key = NULL;
-	const uint8_t zeros[32] = {0};
-	int failed = 0;
+	size_t rounds = argc > 1 ? strtoul(argv[1], NULL, 10) : 9;
 
 	memset(plain, 7, sizeof(plain));
-	bare_gcm = EVP_CIPHER_CTX_new();
-	bare_sha256 = EVP_MD_CTX_new();
-	if (seal_builder_new("speed", &b, NULL) < 0 || secret_new_random(32, &key) < 0 ||
-	    seal_builder_start(b, SEAL_CHUNK_SIZE, key, NULL) < 0 ||
-	    chunk_cipher_new(seal_builder_keys(b), 1, &cipher) < 0 ||
-	    chunk_seal(cipher, 0, plain, sizeof(plain), sealed, tag) < 0 ||
-	    fingerprint_key_new(&fingerprint) < 0 || !bare_gcm || !bare_sha256 ||
-	    EVP_EncryptInit_ex2(bare_gcm, EVP_aes_256_gcm(), zeros, zeros, NULL) != 1 ||
-	    EVP_DigestInit_ex2(bare_sha256, EVP_sha256(), NULL) != 1)
+	if (rounds < 1 || rounds > ROUNDS_MAX || seal_builder_new("speed", &b, NULL) < 0 ||
+	    secret_new_random(32, &key) < 0 || seal_builder_start(b, FILE_LENGTH, key, NULL) < 0 ||
+	    prepare(b) < 0)
 		return 1;
-	failed |= measure("chunk_open", run_chunk_open);
-	failed |= measure("chunk_seal", run_chunk_seal);
-	failed |= measure("OpenSSL AES-256-GCM", run_bare_gcm);
-	failed |= measure("verity_chunk_hash", run_verity);
-	failed |= measure("OpenSSL SHA-256", run_bare_sha256);
-	failed |= measure("fingerprint_chunk", run_fingerprint);
+	for (size_t round = 0; round < rounds; round++)
+		for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+			/* What is sealed must be what the next row opens. */
+			if (have(rows[i].library) &&
+			    (chunk_seal(ciphers[0], 0, plain, sizeof(plain), sealed, tag) < 0 ||
+			     measure(&rows[i], &rates[i][round]) < 0))
+				return 1;
+		}
+	print(rounds);
+	for (int i = 0; i < 2; i++) {
+		chunk_cipher_free(ciphers[i]);
+		fingerprint_key_free(fingerprints[i]);
+	}
 	EVP_CIPHER_CTX_free(bare_gcm);
-	EVP_MD_CTX_free(bare_sha256);
-	fingerprint_key_free(fingerprint);
-	chunk_cipher_free(cipher);
-	return failed;
+	free(far_text);
+	return 0;
 }

@@ -151,9 +151,10 @@ static void random_lengths(void **state)
 static void any_message(void **state)
 {
 	_cleanup_free_ uint8_t *aad = malloc(70000), *text = malloc(70000);
-	_cleanup_free_ uint8_t *out[2] = {malloc(70000), malloc(70000)};
+	_cleanup_free_ uint8_t *one = malloc(70000), *other = malloc(70000);
+	uint8_t *const out[2] = {one, other};
 
-	assert_true(aad && text && out[0] && out[1]);
+	assert_true(aad && text && one && other);
 	for (int round = 0; round < 200; round++) {
 		size_t aad_size = round % 3 == 0 ? 0 : test_random(&seed) % 70000 >> round % 17;
 		size_t size = round % 4 == 0 ? 0 : test_random(&seed) % 70000 >> round % 17;
