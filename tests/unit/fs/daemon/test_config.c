@@ -64,11 +64,12 @@ static void test_measuring_at_mount_unlocks_at_mount(void **state)
 
 static void test_every_option(void **state)
 {
-	CHECKED(c, "-o owner-key=a.pub,owner-key=b.pub -o key-file=k1,key-file=k2 src -f -v dst "
-		   "-o measure=sha384,pcr=8,allow-foreign-extend,event-log=/run/x,unlock=mount "
-		   "-o attest=nitrotpm,tcti=device:/dev/tpm0,region=eu-west-1,profile=p "
-		   "-o s3-endpoint=http://h:1,kms-endpoint=http://h:2,path-style,memory=64M,crypto=ipsec-mb "
-		   "-o uid=5,gid=6,mode=0640,allow_other,fsname=F,subtype=T,noexec,noatime");
+	CHECKED(c,
+		"-o owner-key=a.pub,owner-key=b.pub -o key-file=k1,key-file=k2 src -f -v dst "
+		"-o measure=sha384,pcr=8,allow-foreign-extend,event-log=/run/x,unlock=mount "
+		"-o attest=nitrotpm,tcti=device:/dev/tpm0,region=eu-west-1,profile=p "
+		"-o s3-endpoint=http://h:1,kms-endpoint=http://h:2,path-style,memory=64M,crypto=ipsec-mb "
+		"-o uid=5,gid=6,mode=0640,allow_other,fsname=F,subtype=T,noexec,noatime");
 	assert_string_equal(c.source, "src");
 	assert_string_equal(c.mountpoint, "dst");
 	assert_true(c.foreground && c.verbose && !c.debug);
