@@ -11,6 +11,9 @@
 #include <sched.h>
 #include <string.h>
 
+/* More than this is never on its way or unread. */
+#define EXTENTS_MAX ((size_t)64)
+
 static unsigned cpu_count(void)
 {
 	cpu_set_t set;
@@ -31,9 +34,14 @@ int read_engine_new(const struct read_engine_options *options, struct read_engin
 	r = stats_new(NULL, &e->stats);
 	if (r < 0)
 		return r;
-	/* Half for ciphertext on its way, half for plaintext. Untouched pages cost nothing: with a
-	 * directory as the source only the second half is ever used. */
-	extents = MAX(budget / 2 / SEAL_EXTENT_SIZE, (size_t)2);
+	/*
+	 * Two thirds for ciphertext on its way, the rest for plaintext, of which only what is being
+	 * answered has to be there: 32 loop threads with 1 MiB each need 48 MiB. With 256 MiB that
+	 * is 21 extents: 16 on their way, and 5 that are ready or being used. Untouched pages cost
+	 * nothing: with a directory as the source only the plaintext's are ever used.
+	 */
+	extents = MIN(budget * 2 / 3 / SEAL_EXTENT_SIZE, EXTENTS_MAX);
+	extents = MAX(extents, (size_t)2);
 	r = fetch_new(extents, &e->fetch);
 	if (r < 0)
 		return r;
@@ -94,7 +102,7 @@ int read_file_new(struct read_engine *e, const struct read_file_options *o, stru
 	f->chunk_count = seal_core(o->seal)->chunk_count;
 	f->by_extents = source_preferred_size(o->source) >= SEAL_EXTENT_SIZE;
 	pthread_mutex_init(&f->lock, NULL);
-	pthread_cond_init(&f->jobs_done, NULL);
+	access_init(&f->access, f->chunk_count);
 	if (!seal_has_tables(f->seal))
 		return error_set(err, -EINVAL, "%s: the seal was read without its tables",
 				 o->label);
@@ -112,7 +120,7 @@ void read_file_free(struct read_file *f)
 	buffer_cache_forget(f->engine->chunks, f);
 	while (f->idle_cipher_count > 0)
 		chunk_cipher_free(f->idle_ciphers[--f->idle_cipher_count]);
-	pthread_cond_destroy(&f->jobs_done);
+	access_done(&f->access);
 	pthread_mutex_destroy(&f->lock);
 	fingerprint_key_free(f->fingerprint_key);
 	free(f->fingerprints);

@@ -4,6 +4,7 @@
 #ifndef SEALEDFS_READ_FILE_H
 #define SEALEDFS_READ_FILE_H
 
+#include "fs/read/access.h"
 #include "fs/read/buffers.h"
 #include "fs/read/fetch.h"
 #include "fs/read/pool.h"
@@ -39,7 +40,8 @@ struct read_file {
 	struct seal_keys *keys;
 	enum chunk_check check;
 	uint64_t length, chunk_count;
-	bool by_extents; /* the source likes big requests */
+	bool by_extents;      /* the source likes big requests */
+	struct access access; /* guarded by the lock of fetch.c */
 	struct stats *stats;
 	atomic_uint verity_chunks;  /* loaded, with check verity */
 	atomic_uint hash_per_mille; /* of their time that is hashing */
@@ -53,9 +55,7 @@ struct read_file {
 	pthread_mutex_t lock; /* guards what follows */
 	struct chunk_cipher *idle_ciphers[IDLE_CIPHERS_MAX];
 	unsigned idle_cipher_count;
-	struct error poison; /* code 0: healthy */
-	unsigned job_count;  /* fetches ahead under way */
-	pthread_cond_t jobs_done;
+	struct error poison;  /* code 0: healthy */
 	atomic_bool poisoned; /* set after poison, read without the lock */
 };
 

@@ -59,7 +59,9 @@ static uint64_t slowest(const struct pass *p)
 static int load_one(struct pass *p, uint64_t index, struct buffer **ret, struct error *err)
 {
 	struct read_engine *e = p->file->engine;
-	bool whole_extent = fetch_note(e->fetch, p->file, index, index), load;
+	uint64_t offset = index * SEAL_CHUNK_SIZE;
+	bool load, whole_extent = fetch_note(e->fetch, p->file, offset,
+					     seal_chunk_size(p->file->seal, index));
 	struct buffer *b = buffer_cache_pin(e->chunks, p->file, index, &load);
 	int r;
 
@@ -249,6 +251,7 @@ int read_file_hash(struct read_file *f, uint8_t sha256[SHA256_SIZE], uint8_t sha
 	r = buffer_cache_reserve(chunks, p.ring_size, monotonic_ms() + READ_WAIT_MS);
 	if (r < 0)
 		return r;
+	fetch_expect(f->engine->fetch, f);
 	pthread_mutex_init(&p.lock, NULL);
 	pthread_cond_init(&p.changed, NULL);
 	r = run_pass(&p, hashers);

@@ -126,7 +126,7 @@ int read_file_read(struct read_file *f, uint64_t offset, size_t size, struct rea
 	stats_lap(f->stats, STAT_WAIT_NS, since);
 	if (r < 0)
 		return r;
-	q.whole_extent = fetch_note(f->engine->fetch, f, q.first, q.first + q.count - 1);
+	q.whole_extent = fetch_note(f->engine->fetch, f, offset, size);
 	r = fill_request(&q, err);
 	if (r < 0) {
 		buffer_cache_unreserve(q.cache, q.count);

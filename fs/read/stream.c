@@ -1,44 +1,59 @@
 /*
- * Sequential readers. Job: tell those who walk from those who jump, cheaply enough to ask on
- * every request. A wrong guess costs a fetch, never a wrong byte.
+ * Readers in order. Job: tell those who walk from those who jump, and say what comes next, cheaply
+ * enough to ask on every request. A wrong guess costs a fetch, never a wrong byte.
  */
 #include "fs/read/stream.h"
 
 #include "crypto/format.h"
 
-#include <stdbool.h>
 #include <stddef.h>
 
 #define CHUNKS_PER_EXTENT (SEAL_EXTENT_SIZE / SEAL_CHUNK_SIZE)
 
+static uint64_t chunk_of(uint64_t offset)
+{
+	return offset / SEAL_CHUNK_SIZE;
+}
+
+static uint64_t chunk_after(uint64_t offset)
+{
+	return (offset + SEAL_CHUNK_SIZE - 1) / SEAL_CHUNK_SIZE;
+}
+
 static struct stream *find_stream(struct stream_table *t, const void *file, uint64_t first)
 {
+	struct stream *best = NULL;
+
 	for (unsigned i = 0; i < STREAMS_MAX; i++) {
 		struct stream *s = &t->streams[i];
 
 		if (s->file == file && first <= s->next + STREAM_SLACK &&
-		    first + STREAM_SLACK >= s->next)
-			return s;
+		    first + STREAM_SLACK >= s->next && (!best || s->used_note > best->used_note))
+			best = s;
 	}
-	return NULL;
+	return best;
 }
 
-static struct stream *replace_stream(struct stream_table *t)
+static struct stream *new_stream(struct stream_table *t, const void *file, uint64_t first)
 {
 	struct stream *oldest = &t->streams[0];
 
 	for (unsigned i = 0; i < STREAMS_MAX; i++) {
-		if (!t->streams[i].file)
-			return &t->streams[i];
+		if (!t->streams[i].file) {
+			oldest = &t->streams[i];
+			break;
+		}
 		if (t->streams[i].used_ms < oldest->used_ms)
 			oldest = &t->streams[i];
 	}
+	*oldest = (struct stream){
+		.file = file, .id = ++t->last_id, .next = first, .begun_note = t->notes + 1};
 	return oldest;
 }
 
-static bool is_sequential(const struct stream *s)
+bool stream_is_sequential(const struct stream *s)
 {
-	return s->run > STREAM_RUN_MIN;
+	return s->run > STREAM_RUN_MIN || s->big || s->whole;
 }
 
 static unsigned active_streams(const struct stream_table *t, uint64_t now_ms)
@@ -46,35 +61,101 @@ static unsigned active_streams(const struct stream_table *t, uint64_t now_ms)
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < STREAMS_MAX; i++)
-		if (t->streams[i].file && is_sequential(&t->streams[i]) &&
-		    now_ms - t->streams[i].used_ms < STREAM_ACTIVE_MS)
+		if (t->streams[i].file && stream_is_sequential(&t->streams[i]) &&
+		    now_ms - t->streams[i].used_ms < STREAM_ACTIVE_MS &&
+		    !stream_is_left(t, t->streams[i].id))
 			n++;
 	return n;
 }
 
-unsigned stream_note(struct stream_table *t, const void *file, uint64_t first, uint64_t last,
-		     uint64_t now_ms, unsigned extents_total)
+/* A range of at most *room chunks. */
+static void add_range(struct stream_plan *p, uint64_t first, uint64_t end, uint64_t *room)
 {
+	if (first >= end || *room == 0 || p->range_count == STREAM_RANGES_MAX)
+		return;
+	if (end - first > *room)
+		end = first + *room;
+	*room -= end - first;
+	p->ranges[p->range_count].first = first;
+	p->ranges[p->range_count].end = end;
+	p->range_count++;
+}
+
+/* Where this stream will stop; the file's end for those who are not known to stop. */
+static uint64_t stream_end(const struct stream *s, const struct access *a)
+{
+	if (s->whole || s->tensor_end == 0 || !access_is_by_tensor(a))
+		return a->chunk_count;
+	/* Readahead runs past a tensor's end; who goes on after that reads on. */
+	return s->next > s->tensor_end + STREAM_SLACK ? a->chunk_count : s->tensor_end;
+}
+
+static void plan_ahead(const struct stream *s, const struct access *a, uint64_t room,
+		       struct stream_plan *ret)
+{
+	uint64_t end = stream_end(s, a), window = room;
+
+	if (!s->whole && s->tensor_end == 0)
+		window = MIN(room, STREAM_WINDOW_FIRST + STREAM_WINDOW_GROWTH * s->run);
+	add_range(ret, s->next, end, &window);
+	if (end == a->chunk_count)
+		return;
+	for (unsigned i = 1; i < STREAM_RANGES_MAX; i++) {
+		size_t next = access_predict(a, i);
+
+		if (next == SIZE_MAX)
+			break;
+		add_range(ret, chunk_of(a->map->tensors[next].begin),
+			  chunk_after(a->map->tensors[next].end), &window);
+	}
+}
+
+static void begin_stream(struct stream *s, struct access *a, uint64_t offset, bool big)
+{
+	size_t tensor = access_jump(a, offset);
+
+	if (tensor != SIZE_MAX)
+		s->tensor_end = chunk_after(a->map->tensors[tensor].end);
+	s->whole = offset == 0 && big;
+}
+
+void stream_note(struct stream_table *t, const void *file, struct access *access, uint64_t offset,
+		 uint64_t size, uint64_t now_ms, uint64_t room, struct stream_plan *ret)
+{
+	uint64_t first = chunk_of(offset), end = chunk_after(offset + size);
 	struct stream *s = find_stream(t, file, first);
-	uint64_t want;
-	unsigned share;
+	bool big = end - first > 1;
+	unsigned active;
 
 	if (!s) {
-		s = replace_stream(t);
-		*s = (struct stream){.file = file, .next = first};
+		s = new_stream(t, file, first);
+		begin_stream(s, access, offset, big);
 	}
+	*ret = (struct stream_plan){.stream = s->id};
 	s->used_ms = now_ms;
-	if (last + 1 > s->next) {
-		s->run += last + 1 - s->next;
-		s->next = last + 1;
+	s->used_note = ++t->notes;
+	s->big |= big;
+	if (end > s->next) {
+		s->run += end - s->next;
+		s->next = end;
 	}
-	if (!is_sequential(s))
-		return 0;
-	want = 2 + (s->run - STREAM_RUN_MIN) / CHUNKS_PER_EXTENT;
-	share = extents_total / active_streams(t, now_ms);
-	if (share > STREAM_EXTENTS_MAX)
-		share = STREAM_EXTENTS_MAX;
-	return want < share ? (unsigned)want : share;
+	if (!stream_is_sequential(s))
+		return;
+	active = active_streams(t, now_ms);
+	room /= active ? active : 1;
+	if (room < CHUNKS_PER_EXTENT)
+		return;
+	ret->sequential = true;
+	plan_ahead(s, access, room, ret);
+}
+
+void stream_expect(struct stream_table *t, const void *file, uint64_t now_ms)
+{
+	struct stream *s = new_stream(t, file, 0);
+
+	s->whole = true;
+	s->used_ms = now_ms;
+	s->used_note = ++t->notes;
 }
 
 void stream_forget(struct stream_table *t, const void *file)
@@ -82,4 +163,42 @@ void stream_forget(struct stream_table *t, const void *file)
 	for (unsigned i = 0; i < STREAMS_MAX; i++)
 		if (t->streams[i].file == file)
 			t->streams[i] = (struct stream){0};
+}
+
+const struct stream *stream_at(const struct stream_table *t, const void *file, uint64_t chunk)
+{
+	const struct stream *best = NULL;
+
+	for (unsigned i = 0; i < STREAMS_MAX; i++) {
+		const struct stream *s = &t->streams[i];
+
+		if (s->file == file && chunk < s->next &&
+		    chunk + 2 * CHUNKS_PER_EXTENT >= s->next &&
+		    (!best || s->used_note > best->used_note))
+			best = s;
+	}
+	return best;
+}
+
+bool stream_is_left(const struct stream_table *t, uint64_t id)
+{
+	const struct stream *s = NULL;
+	uint64_t others = 0;
+	bool several = false;
+
+	for (unsigned i = 0; i < STREAMS_MAX; i++)
+		if (t->streams[i].id == id)
+			s = &t->streams[i];
+	if (!s || !s->file)
+		return true;
+	/* Requests of its own file since its last one. */
+	for (unsigned i = 0; i < STREAMS_MAX; i++) {
+		const struct stream *o = &t->streams[i];
+
+		if (o->file != s->file || o->used_note <= s->used_note)
+			continue;
+		others = MAX(others, o->used_note - s->used_note);
+		several |= o->begun_note < s->used_note;
+	}
+	return others > (several ? STREAM_LEFT_NOTES_SEVERAL : STREAM_LEFT_NOTES);
 }

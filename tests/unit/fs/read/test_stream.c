@@ -1,114 +1,340 @@
-/* fs/read/stream: who reads in order, and how far ahead. */
+/* fs/read/stream: who reads in order, and what comes next. */
 #include "fs/read/stream.h"
 
+#include "crypto/format.h"
 #include "tests/unit/base/test.h"
+#include "tests/unit/fs/read/gguf.h"
 
 #include <string.h>
 
+#define CHUNK ((uint64_t)SEAL_CHUNK_SIZE)
+#define ROOM 256 /* chunks */
+#define FILE_CHUNKS 100000
+
 static int file_a, file_b;
+
+struct world {
+	struct stream_table t;
+	struct access access;
+	uint64_t now_ms;
+	struct stream_plan plan;
+};
+
+static void begin(struct world *w)
+{
+	memset(w, 0, sizeof(*w));
+	access_init(&w->access, FILE_CHUNKS);
+}
+
+/* Chunks that are planned ahead. */
+static uint64_t note(struct world *w, const void *file, uint64_t first, uint64_t count)
+{
+	uint64_t sum = 0;
+
+	stream_note(&w->t, file, &w->access, first * CHUNK, count * CHUNK, w->now_ms, ROOM,
+		    &w->plan);
+	for (unsigned i = 0; i < w->plan.range_count; i++) {
+		assert_true(w->plan.ranges[i].first < w->plan.ranges[i].end);
+		assert_true(w->plan.ranges[i].end <= FILE_CHUNKS);
+		sum += w->plan.ranges[i].end - w->plan.ranges[i].first;
+	}
+	assert_true(sum <= ROOM);
+	assert_true(w->plan.sequential || sum == 0);
+	return sum;
+}
 
 static void test_first_reads_are_not_sequential(void **state)
 {
-	struct stream_table t = {0};
+	struct world w;
 
-	assert_int_equal(stream_note(&t, &file_a, 0, 0, 0, 16), 0);
-	assert_int_equal(stream_note(&t, &file_a, 1, 3, 0, 16), 0);
-	assert_int_not_equal(stream_note(&t, &file_a, 4, 4, 0, 16), 0);
+	begin(&w);
+	for (uint64_t c = 0; c < 4; c++)
+		assert_int_equal(note(&w, &file_a, c, 1), 0);
+	assert_int_not_equal(note(&w, &file_a, 4, 1), 0);
+	assert_int_equal(w.plan.ranges[0].first, 5);
+}
+
+static void test_big_request_is_sequential(void **state)
+{
+	struct world w;
+
+	begin(&w);
+	assert_in_range(note(&w, &file_a, 1000, 2), 1, ROOM / 2);
+	begin(&w);
+	/* From the start: all of it is wanted, at once. */
+	assert_int_equal(note(&w, &file_a, 0, 2), ROOM);
 }
 
 static void test_window_grows_to_its_limit(void **state)
 {
-	struct stream_table t = {0};
-	unsigned before = 0, now = 0;
+	struct world w;
+	uint64_t before = 0, now = 0;
 
-	for (uint64_t c = 0; c < 1000; c++) {
-		now = stream_note(&t, &file_a, c, c, c, 16);
+	begin(&w);
+	for (uint64_t c = 7; c < 1000; c++) {
+		now = note(&w, &file_a, c, 1);
 		assert_true(now >= before);
 		before = now;
 	}
-	assert_int_equal(now, STREAM_EXTENTS_MAX);
+	assert_int_equal(now, ROOM);
+}
+
+static void test_end_of_file(void **state)
+{
+	struct world w;
+
+	begin(&w);
+	note(&w, &file_a, FILE_CHUNKS - 10, 8);
+	assert_int_equal(w.plan.range_count, 1);
+	assert_int_equal(w.plan.ranges[0].end, FILE_CHUNKS);
+	assert_int_equal(note(&w, &file_a, FILE_CHUNKS - 2, 2), 0);
 }
 
 static void test_order_may_be_a_little_wrong(void **state)
 {
 	static const uint64_t order[] = {0, 2, 1, 3, 5, 4, 7, 6, 9, 8};
-	struct stream_table t = {0};
-	unsigned now = 0;
+	struct world w;
+	uint64_t now = 0;
 
+	begin(&w);
 	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
-		now = stream_note(&t, &file_a, order[i], order[i], 0, 16);
+		now = note(&w, &file_a, order[i], 1);
 	assert_int_not_equal(now, 0);
 }
 
 static void test_parts_of_one_chunk_do_not_count(void **state)
 {
-	struct stream_table t = {0};
+	struct world w;
 
+	begin(&w);
 	for (int i = 0; i < 100; i++)
-		assert_int_equal(stream_note(&t, &file_a, 7, 7, 0, 16), 0);
+		assert_int_equal(note(&w, &file_a, 7, 1), 0);
 }
 
 static void test_jumps(void **state)
 {
-	struct stream_table t = {0};
+	struct world w;
 
-	for (uint64_t i = 0; i < 200; i++)
-		assert_int_equal(stream_note(&t, &file_a, i * 7919 % 100003 * 20,
-					     i * 7919 % 100003 * 20, i, 16),
-				 0);
+	begin(&w);
+	for (uint64_t i = 0; i < 200; i++, w.now_ms++)
+		assert_int_equal(note(&w, &file_a, i * 7919 % 4999 * 20, 1), 0);
 }
 
 static void test_two_files_are_two_streams(void **state)
 {
-	struct stream_table t = {0};
+	struct world w;
 
+	begin(&w);
 	for (uint64_t c = 0; c < 3; c++) {
-		assert_int_equal(stream_note(&t, &file_a, c, c, 0, 16), 0);
-		assert_int_equal(stream_note(&t, &file_b, c + 3, c + 3, 0, 16), 0);
+		assert_int_equal(note(&w, &file_a, c, 1), 0);
+		assert_int_equal(note(&w, &file_b, c + 3, 1), 0);
 	}
 }
 
-static void run_streams(struct stream_table *t, unsigned count, uint64_t now_ms)
+static void run_streams(struct world *w, unsigned count)
 {
 	for (uint64_t c = 0; c < 200; c++)
 		for (unsigned s = 0; s < count; s++)
-			stream_note(t, &file_a, s * 10000 + c, s * 10000 + c, now_ms, 16);
+			note(w, &file_a, s * 1000 + c, 1);
 }
 
-static void test_extents_are_shared(void **state)
+static void test_room_is_shared(void **state)
 {
-	struct stream_table t = {0};
+	struct world w;
 
-	run_streams(&t, 8, 0);
-	assert_int_equal(stream_note(&t, &file_a, 200, 200, 0, 16), 2);
+	begin(&w);
+	run_streams(&w, 8);
+	assert_int_equal(note(&w, &file_a, 200, 1), ROOM / 8);
 	/* More readers than extents: better by chunk than each throwing out the others'. */
-	run_streams(&t, 20, 0);
-	assert_int_equal(stream_note(&t, &file_a, 201, 201, 0, 16), 0);
+	run_streams(&w, 20);
+	assert_int_equal(note(&w, &file_a, 201, 1), 0);
 	/* The others have gone. */
-	assert_int_equal(stream_note(&t, &file_a, 202, 202, STREAM_ACTIVE_MS, 16),
-			 STREAM_EXTENTS_MAX);
+	w.now_ms += STREAM_ACTIVE_MS;
+	assert_int_equal(note(&w, &file_a, 202, 1), ROOM);
+}
+
+static void test_expected(void **state)
+{
+	struct world w;
+
+	begin(&w);
+	stream_expect(&w.t, &file_a, 0);
+	assert_int_equal(note(&w, &file_a, 0, 1), ROOM);
 }
 
 static void test_forget(void **state)
 {
-	struct stream_table t = {0};
+	struct world w;
 
-	run_streams(&t, 2, 0);
-	stream_forget(&t, &file_a);
-	assert_int_equal(stream_note(&t, &file_a, 200, 200, 0, 16), 0);
+	begin(&w);
+	run_streams(&w, 2);
+	assert_non_null(stream_at(&w.t, &file_a, 199));
+	stream_forget(&w.t, &file_a);
+	assert_null(stream_at(&w.t, &file_a, 199));
+	assert_int_equal(note(&w, &file_a, 200, 1), 0);
+}
+
+/* One reader that has jumped away, and several that take turns. */
+static void test_left(void **state)
+{
+	struct world w;
+	uint64_t first;
+
+	begin(&w);
+	note(&w, &file_a, 0, 2);
+	first = w.plan.stream;
+	assert_false(stream_is_left(&w.t, first));
+	for (uint64_t i = 0; i < STREAM_LEFT_NOTES + 1; i++)
+		note(&w, &file_a, 5000 + 2 * i, 2);
+	assert_true(stream_is_left(&w.t, first));
+	assert_false(stream_is_left(&w.t, w.plan.stream));
+	/* It comes back. */
+	note(&w, &file_a, 2, 2);
+	assert_int_equal(w.plan.stream, first);
+	assert_false(stream_is_left(&w.t, first));
+
+	begin(&w);
+	run_streams(&w, 8);
+	for (unsigned i = 0; i < 8; i++)
+		assert_false(stream_is_left(&w.t, w.t.streams[i].id));
+	assert_true(stream_is_left(&w.t, 12345));
+}
+
+/* ---------------------------------------------------------------- tensors */
+
+#define TENSORS 60
+#define TENSOR_CHUNKS 40
+
+/* Tensors of 20 MiB each, one after the other, from chunk 1 on. */
+static void begin_with_tensors(struct world *w)
+{
+	begin(w);
+	access_set_map(&w->access, gguf_even_map(TENSORS, CHUNK, TENSOR_CHUNKS * CHUNK));
+}
+
+static uint64_t start_of(unsigned tensor)
+{
+	return 1 + (uint64_t)tensor * TENSOR_CHUNKS;
+}
+
+static uint64_t read_tensor(struct world *w, unsigned tensor, uint64_t chunks)
+{
+	uint64_t planned = 0;
+
+	for (uint64_t c = 0; c < chunks; c += 2)
+		planned = note(w, &file_a, start_of(tensor) + c, 2);
+	return planned;
+}
+
+static bool plans(const struct world *w, unsigned tensor)
+{
+	for (unsigned i = 0; i < w->plan.range_count; i++)
+		if (w->plan.ranges[i].first == start_of(tensor))
+			return true;
+	return false;
+}
+
+/* Every third tensor: after two jumps the next ones are known. */
+static void test_strides_between_tensors(void **state)
+{
+	struct world w;
+
+	begin_with_tensors(&w);
+	read_tensor(&w, 0, TENSOR_CHUNKS);
+	read_tensor(&w, 3, TENSOR_CHUNKS);
+	read_tensor(&w, 6, 2);
+	assert_int_equal(w.plan.ranges[0].end, start_of(7));
+	assert_true(plans(&w, 9));
+	assert_true(plans(&w, 12));
+	assert_false(plans(&w, 7));
+	access_done(&w.access);
+}
+
+/* Blocks of four tensors, of which the first, the fourth and the second are read, in this order. */
+static void test_pattern_of_blocks(void **state)
+{
+	struct world w;
+
+	begin_with_tensors(&w);
+	for (unsigned block = 0; block < 3; block++) {
+		read_tensor(&w, 4 * block, 10);
+		read_tensor(&w, 4 * block + 3, 10);
+		read_tensor(&w, 4 * block + 1, 10);
+	}
+	read_tensor(&w, 12, 2);
+	assert_true(plans(&w, 15));
+	assert_true(plans(&w, 13));
+	read_tensor(&w, 15, 2);
+	assert_true(plans(&w, 13));
+	assert_true(plans(&w, 16));
+	access_done(&w.access);
+}
+
+/* The kernel's readahead runs past a tensor's end; a reader that goes on is not held back. */
+static void test_reading_past_a_tensor(void **state)
+{
+	struct world w;
+
+	begin_with_tensors(&w);
+	read_tensor(&w, 20, TENSOR_CHUNKS);
+	read_tensor(&w, 40, TENSOR_CHUNKS + 4);
+	for (unsigned i = 0; i < w.plan.range_count; i++)
+		assert_true(w.plan.ranges[i].first != start_of(41) + 4);
+	assert_int_equal(read_tensor(&w, 40, TENSOR_CHUNKS + STREAM_SLACK + 4), ROOM);
+	assert_int_equal(w.plan.range_count, 1);
+	access_done(&w.access);
+}
+
+/* Without jumps a map changes nothing. */
+static void test_file_order_is_one_stream(void **state)
+{
+	struct world w;
+
+	begin_with_tensors(&w);
+	note(&w, &file_a, 0, 2);
+	for (uint64_t c = 2; c < 500; c += 2) {
+		assert_int_equal(note(&w, &file_a, c, 2), ROOM);
+		assert_int_equal(w.plan.range_count, 1);
+	}
+	access_done(&w.access);
+}
+
+static void test_predictions_stay_inside(void **state)
+{
+	struct world w;
+
+	begin_with_tensors(&w);
+	read_tensor(&w, TENSORS - 3, 2);
+	read_tensor(&w, TENSORS - 1, 2);
+	assert_true(access_predict(&w.access, 1) == SIZE_MAX);
+	assert_true(access_predict(&w.access, 1000) == SIZE_MAX);
+	/* More jumps than are remembered. */
+	for (unsigned i = 0; i < 3 * ACCESS_STEPS_MAX; i++)
+		access_jump(&w.access, start_of(i * 7 % TENSORS) * CHUNK);
+	assert_true(access_predict(&w.access, 1) < TENSORS);
+	access_done(&w.access);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_first_reads_are_not_sequential),
+		cmocka_unit_test(test_big_request_is_sequential),
 		cmocka_unit_test(test_window_grows_to_its_limit),
+		cmocka_unit_test(test_end_of_file),
 		cmocka_unit_test(test_order_may_be_a_little_wrong),
 		cmocka_unit_test(test_parts_of_one_chunk_do_not_count),
 		cmocka_unit_test(test_jumps),
 		cmocka_unit_test(test_two_files_are_two_streams),
-		cmocka_unit_test(test_extents_are_shared),
+		cmocka_unit_test(test_room_is_shared),
+		cmocka_unit_test(test_expected),
 		cmocka_unit_test(test_forget),
+		cmocka_unit_test(test_left),
+		cmocka_unit_test(test_strides_between_tensors),
+		cmocka_unit_test(test_pattern_of_blocks),
+		cmocka_unit_test(test_reading_past_a_tensor),
+		cmocka_unit_test(test_file_order_is_one_stream),
+		cmocka_unit_test(test_predictions_stay_inside),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
