@@ -320,7 +320,7 @@ static int seal_together(const struct settings *s, const struct cli *cli,
 
 	if (r == 0 && s->from_ollama) {
 		r = seal_import(req, &s->import, batch, err);
-	} else if (r == 0) {
+	} else if (r == 0 && s->plan.count > 0) {
 		r = open_entry(s, cli, e, &in, err);
 		if (r == 0)
 			r = seal_described(req, &s->bundle, in, e->name, batch, err);

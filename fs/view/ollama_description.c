@@ -179,6 +179,13 @@ static const struct ollama_blob *find_blob(const struct ollama_description *d,
 	return NULL;
 }
 
+static uint8_t *append(uint8_t *at, const void *data, size_t size)
+{
+	if (size > 0)
+		memcpy(at, data, size);
+	return at + size;
+}
+
 static void write_all(uint8_t *out, const struct ollama_description *d,
 		      const struct ollama_manifest *m, const char *name)
 {
@@ -186,22 +193,18 @@ static void write_all(uint8_t *out, const struct ollama_description *d,
 	uint16_t blobs = 0;
 
 	memset(out, 0, HEADER_SIZE);
-	memcpy(at, name, strlen(name));
-	at += strlen(name);
-	memcpy(at, d->manifest_bytes, d->manifest_size);
-	at += d->manifest_size;
+	at = append(at, name, strlen(name));
+	at = append(at, d->manifest_bytes, d->manifest_size);
 	for (size_t i = 0; i < manifest_entries(m); i++) {
 		const struct ollama_blob *blob = find_blob(d, m, i);
 
 		if (!blob)
 			continue;
 		put_le32(at, (uint32_t)blob->size);
-		if (blob->size > 0)
-			memcpy(at + sizeof(uint32_t), blob->data, blob->size);
-		at += sizeof(uint32_t) + blob->size;
+		at = append(at + sizeof(uint32_t), blob->data, blob->size);
 		blobs++;
 	}
-	memcpy(out, MAGIC, MAGIC_SIZE);
+	(void)append(out, MAGIC, MAGIC_SIZE);
 	put_le16(out + 8, VERSION);
 	put_le16(out + 10, (uint16_t)strlen(name));
 	put_le32(out + 12, (uint32_t)d->manifest_size);

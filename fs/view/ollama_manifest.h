@@ -24,7 +24,7 @@
 #define OLLAMA_DIGEST_PREFIX "sha256:"
 #define OLLAMA_BLOB_PREFIX "sha256-"
 /* "sha256-" and 64 digits, with the NUL. */
-#define OLLAMA_BLOB_NAME_SIZE (sizeof(OLLAMA_BLOB_PREFIX) + 2 * SHA256_SIZE)
+#define OLLAMA_BLOB_NAME_SIZE (sizeof(OLLAMA_BLOB_PREFIX) + (size_t)2 * SHA256_SIZE)
 
 struct ollama_layer {
 	char type[OLLAMA_TYPE_MAX + 1]; /* media type */

@@ -312,7 +312,7 @@ static int is_fit(struct store *s, size_t index, bool described)
 		return 0;
 	if (gguf_parse_shard(n->path, &shard))
 		return note_shard(s, index, &shard);
-	return described ? s->descriptions[index] != NULL : !s->is_part[index];
+	return described || !s->is_part[index];
 }
 
 static int add_models(struct store *s)
@@ -324,10 +324,11 @@ static int add_models(struct store *s)
 		if (s->descriptions[i])
 			mark_parts(s, s->descriptions[i]->manifest);
 	for (size_t i = 0; r >= 0 && i < count; i++) {
+		const struct ollama_description *d = s->descriptions[i];
+
 		r = is_fit(s, i, true);
-		if (r > 0)
-			r = add_model(s, s->view->files[i], &s->descriptions[i]->name,
-				      s->descriptions[i]);
+		if (r > 0 && d)
+			r = add_model(s, s->view->files[i], &d->name, d);
 	}
 	for (size_t i = 0; r >= 0 && i < count; i++) {
 		r = is_fit(s, i, false);
