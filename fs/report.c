@@ -8,6 +8,7 @@
 #include "crypto/backend.h"
 #include "fs/net/aws.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -185,11 +186,11 @@ static json_t *report_options(const struct config *c)
 static uint64_t resident_bytes(void)
 {
 	_cleanup_fclose_ FILE *f = fopen("/proc/self/statm", "re");
-	unsigned long long size, resident = 0;
+	char line[128];
+	const char *second = f && fgets(line, sizeof(line), f) ? strchr(line, ' ') : NULL;
 
-	if (!f || fscanf(f, "%llu %llu", &size, &resident) != 2)
-		return 0;
-	return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+	/* The second number: resident pages. */
+	return second ? strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
 static json_t *report_memory(const struct read_engine_state *e)

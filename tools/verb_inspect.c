@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 
 /* Header and slots of a seal, or a whole document. */
-#define HEAD_MAX MAX((size_t)SEAL_HEAD_MAX, (size_t)DOCUMENT_SIZE_MAX + 1)
+#define HEAD_MAX (SEAL_HEAD_MAX + DOCUMENT_SIZE_MAX)
 
 struct head {
 	uint8_t bytes[HEAD_MAX];

@@ -143,7 +143,8 @@ ssize_t uri_decode(char *s, bool plus)
 			continue;
 		}
 		digits[0] = p[1];
-		digits[1] = p[1] ? p[2] : '\0';
+		if (p[1])
+			digits[1] = p[2];
 		if (hex_decode(digits, &byte, 1) < 0)
 			return -1;
 		*(unsigned char *)out++ = byte;
