@@ -4,6 +4,7 @@
  */
 #include "crypto/base/log.h"
 #include "crypto/name.h"
+#include "fs/view/gguf_name.h"
 #include "tools/describe.h"
 #include "tools/interrupt.h"
 #include "tools/output.h"
@@ -143,10 +144,14 @@ static int take_option(struct settings *s, struct cli *cli, int id, struct error
 static int plan_description(struct settings *s, const struct cli *cli, struct error *err)
 {
 	const struct plan_entry *e = s->plan.entries;
+	struct gguf_shard shard;
 	int r;
 
 	if (s->plan.count != 1)
 		return cli_usage_error(cli, err, "--ollama-… are for a single model");
+	if (gguf_parse_shard(e->name, &shard))
+		return cli_usage_error(
+			cli, err, "\"%s\" is a part of a split GGUF: Ollama takes none", e->name);
 	r = seal_check_gguf(e->path, err);
 	return r < 0 ? r : ollama_bundle_from_options(&s->ollama, e->name, &s->bundle, err);
 }

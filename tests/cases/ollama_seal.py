@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import unittest
+import zlib
 
 import common
 from common import FAILURE, NOT_AUTHENTIC, OK, REFUSED, UNREACHABLE, USAGE
@@ -137,7 +138,8 @@ class Described(OllamaCase):
                 ((plain, "--ollama-system", empty), "is empty"),
                 ((plain, "--ollama-template", binary), "UTF-8"),
                 ((self.plain, "--ollama-name", "x"), "single model"),
-                ((noise, "--ollama-name", "x"), "no GGUF")):
+                ((noise, "--ollama-name", "x"), "no GGUF"),
+                ((plain, "--name", "x-00001-of-00002.gguf", "--ollama-name", "x"), "split")):
             with self.subTest(arguments=arguments[1:]):
                 done = self.seal_one(*arguments, expect=USAGE)
                 self.assertIn(word, done.err)
@@ -463,7 +465,8 @@ class InS3(OllamaCase):
     def setUp(self):
         super().setUp()
         self.prefix = self.lab.s3_url(os.path.basename(self.dir))
-        self.plain_model = self.gguf("m.gguf", 1)
+        # What was measured once stays measured: each test has a model of its own.
+        self.plain_model = self.gguf("m.gguf", zlib.crc32(self.id().encode()))
         self.lab.seal(self.plain_model, self.prefix + "/", "--kms-key", "alias/models", "-q",
                       "--ollama-name", "mine", "--ollama-params", "num_ctx=99")
         self.lab.kms.clear_log()
@@ -501,6 +504,34 @@ class InS3(OllamaCase):
         done = self.lab.mount_fails(self.prefix, "ollama=default", "unlock=mount")
         self.assert_result(done, REFUSED, "m.gguf.ollama")
         self.lab.kms.set_state("alias/models", "Enabled")
+
+    def test_from_ollama_to_s3(self):
+        store = OllamaStore(os.path.join(self.dir, "models"))
+        name = ("registry.ollama.ai", "acme", "tiny", "latest")
+        model = common.read_bytes(make_gguf(os.path.join(self.dir, "t.gguf"), 9, size=10))
+        manifest = store.add(name, [store.layer("model", model), store.layer("system", b"hi")])
+        take = ("seal", "--from-ollama", "acme/tiny", store.root, self.prefix + "/", "--kms-key",
+                "alias/models")
+        before = files(self.lab.s3.file(os.path.basename(self.dir)))
+        blob = store.blob_path(hashlib.sha256(model).hexdigest())
+        with open(blob, "r+b") as damaged:
+            damaged.seek(9 << 20)
+            damaged.write(b"damage")
+        self.lab.sealctl(*take, expect=NOT_AUTHENTIC)
+        self.assertEqual(files(self.lab.s3.file(os.path.basename(self.dir))), before)
+        with open(blob, "wb") as mended:
+            mended.write(model)
+        self.lab.sealctl(*take, expect=OK)
+        with self.mount("unlock=mount") as mount:
+            self.assertEqual(self.names(mount), ["acme/tiny:latest", "mine:latest"])
+            shown = mount.join("ollama", "manifests", *name)
+            self.assertEqual(common.read_bytes(shown), common.read_bytes(manifest))
+
+    def test_kms_comes_late(self):
+        """wait= waits for descriptions too."""
+        with self.lab.kms.fault(op="Decrypt", error="KMSInternalException", times=8):
+            with self.mount("wait=60") as mount:
+                self.assertEqual(self.names(mount), ["mine:latest"])
 
     def test_unreachable(self):
         nowhere = {"AWS_ENDPOINT_URL_KMS": "http://127.0.0.1:1"}
