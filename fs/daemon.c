@@ -21,6 +21,7 @@
 
 #define LINGER_MS 1500
 #define RUNTIME_DIR "/run/sealedfs"
+#define SERVICE_USER "sealedfs" /* of systemd/sealedfs.sysusers */
 
 struct daemon {
 	const struct config *config;
@@ -160,6 +161,18 @@ static void on_retry(void *arg, const char *what, const char *why)
 	status_trouble(d->status, what, why);
 }
 
+/* A boot may mount by fstab before systemd-tmpfiles has made the directory: it must not become
+ * root's then, or the daemons of services could not write to it. */
+static void make_runtime_dir(void)
+{
+	const struct passwd *pw = getpwnam(SERVICE_USER);
+
+	if (!pw || mkdir(RUNTIME_DIR, 0755) < 0)
+		return;
+	if (chmod(RUNTIME_DIR, 0755) < 0 || chown(RUNTIME_DIR, pw->pw_uid, pw->pw_gid) < 0)
+		(void)rmdir(RUNTIME_DIR);
+}
+
 /*
  * Who the daemon is once it has its keys: the option setuid, else whoever owns the directory of the
  * measurement log: all daemons of a machine write to that one log, and it is not shared between
@@ -177,6 +190,8 @@ static const char *daemon_user(const struct config *c)
 	if (!slash)
 		return NULL;
 	*slash = '\0';
+	if (strcmp(dir, RUNTIME_DIR) == 0)
+		make_runtime_dir();
 	if (stat(*dir ? dir : "/", &st) < 0 || st.st_uid == 0)
 		return NULL;
 	pw = getpwuid(st.st_uid);

@@ -110,8 +110,10 @@ static int make_options(const struct config *c, char **ret)
 		r = fuse_opt_add_opt(ret, "allow_other");
 	if (r == 0 && c->allow_root)
 		r = fuse_opt_add_opt(ret, "allow_root");
+	/* libfuse does not know nodiratime; no time of access is kept here anyway. */
 	for (size_t i = 0; r == 0 && i < c->kernel.count; i++)
-		r = fuse_opt_add_opt(ret, c->kernel.items[i]);
+		if (strcmp(c->kernel.items[i], "nodiratime") != 0)
+			r = fuse_opt_add_opt(ret, c->kernel.items[i]);
 	return r < 0 ? -ENOMEM : 0;
 }
 

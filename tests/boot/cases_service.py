@@ -112,7 +112,7 @@ class Service(common_boot.Service):
             self.assertNotEqual(done.code, 0)
             self.assert_status(UNIT, "active (running)", "Serving 2 models",
                                "the listing stays as it was")
-            self.assertEqual(m.run("ls", "/srv/models").out.split(), ["a.gguf", "b.gguf"])
+            self.assertEqual(self.models(), ["a.gguf", "b.gguf"])
         finally:
             self.s3_again()
         m.systemctl("reload", UNIT)

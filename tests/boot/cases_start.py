@@ -160,7 +160,7 @@ class Start(common_boot.Service):
         self.lab.kms.clear_log()
         self.start()
         self.assertEqual(str(self.lab.kms.log()).count("'Decrypt'"), 1)
-        self.assertEqual(self.machine.run("ls", "/srv/models").out.split(), ["a.gguf", "b.gguf"])
+        self.assertEqual(self.models(), ["a.gguf", "b.gguf"])
 
     # The files
 

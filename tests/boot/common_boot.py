@@ -99,6 +99,10 @@ class Booted(common.Case):
         self.assertEqual({line.split()[1]: line.split()[0] for line in out.splitlines()},
                          self.sums)
 
+    def models(self, path="/srv/models"):
+        """What the mount shows, without the Ollama store."""
+        return [name for name in self.machine.run("ls", path).out.split() if name != "ollama"]
+
     def assert_status(self, unit, *words):
         text = self.machine.status(unit)
         for word in words:

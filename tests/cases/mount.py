@@ -175,7 +175,7 @@ class Attributes(Local):
             self.assertTrue(found.f_flag & os.ST_RDONLY)
 
     def test_kernels_table_of_mounts(self):
-        with self.mount("noexec", "noatime") as mount, open("/proc/self/mounts",
+        with self.mount("noexec", "noatime", "nodiratime") as mount, open("/proc/self/mounts",
                                                             encoding="utf-8") as table:
             (line,) = [line.split() for line in table if line.split()[1] == mount.path]
             self.assertEqual((line[0], line[2]), (self.source, "fuse.sealedfs"))
