@@ -314,6 +314,7 @@ int daemon_prepare(const struct config *config, struct notify *notify, struct da
 	if (r < 0)
 		return r;
 	d->ops.engine = d->engine;
+	d->ops.source = d->source;
 	d->ops.aws = d->aws;
 	d->ops.started_s = (int64_t)time(NULL);
 	*ret = steal_ptr(d);

@@ -26,7 +26,8 @@ struct ops_context {
 	atomic_uint reloads;	      /* that ended; and how the last one did */
 	atomic_bool reload_failed;
 	struct pool *more_readers;
-	struct read_engine *engine;	     /* this and the next two: for the control directory */
+	struct read_engine *engine; /* this and the next three: for the control directory */
+	const struct source *source;
 	const struct aws *aws;		     /* NULL: none */
 	int64_t started_s;		     /* since 1970 */
 	atomic_uint_least64_t control_bytes; /* of its open files */

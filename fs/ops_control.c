@@ -165,6 +165,7 @@ static int snapshot_new(struct ops_context *c, const struct control_file *f, str
 		.config = c->config,
 		.catalog = c->catalog,
 		.engine = c->engine,
+		.source = c->source,
 		.aws = c->aws,
 		.started_s = c->started_s,
 		.reloads = atomic_load(&c->reloads),

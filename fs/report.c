@@ -7,6 +7,7 @@
 
 #include "crypto/backend.h"
 #include "fs/net/aws.h"
+#include "fs/source/staged.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -218,9 +219,32 @@ static json_t *report_aws(const struct aws *aws)
 	return to;
 }
 
+static void add_count(json_t *to, const char *name, const atomic_ullong *n)
+{
+	json_object_set_new(to, name, number(atomic_load_explicit(n, memory_order_relaxed)));
+}
+
+static json_t *report_stage(const struct stage_counters *n)
+{
+	json_t *to = json_object();
+
+	add_count(to, "staged_bytes", &n->staged_bytes);
+	add_count(to, "limit_bytes", &n->limit_bytes);
+	add_count(to, "hits", &n->hits);
+	add_count(to, "hit_bytes", &n->hit_bytes);
+	add_count(to, "misses", &n->misses);
+	add_count(to, "miss_bytes", &n->miss_bytes);
+	add_count(to, "written_bytes", &n->written_bytes);
+	add_count(to, "evicted_bytes", &n->evicted_bytes);
+	add_count(to, "skipped_bytes", &n->skipped_bytes);
+	add_count(to, "damaged_chunks", &n->damaged);
+	return to;
+}
+
 json_t *report_make(const struct report_sources *s)
 {
 	struct generation *g = catalog_acquire(s->catalog);
+	const struct stage_counters *stage = source_stage_counters(s->source);
 	struct read_engine_state engine;
 	char crypto[CRYPTO_BACKEND_TEXT_SIZE];
 	json_t *to = json_object(), *total = json_object();
@@ -243,6 +267,8 @@ json_t *report_make(const struct report_sources *s)
 				      number(generation_view(g)->note_count)));
 	if (s->aws)
 		json_object_set_new(to, "aws", report_aws(s->aws));
+	if (stage)
+		json_object_set_new(to, "stage", report_stage(stage));
 	add_stats(s, total, &engine.stats);
 	json_object_set_new(to, "total", total);
 	if (json_object_set_new(to, "models", report_models(s, g)) < 0) {

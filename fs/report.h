@@ -16,6 +16,7 @@ struct report_sources {
 	const struct config *config;
 	struct catalog *catalog;
 	struct read_engine *engine;
+	const struct source *source;
 	const struct aws *aws; /* NULL: none */
 	int64_t started_s;     /* since 1970 */
 	unsigned reloads;

@@ -9,195 +9,127 @@
 #include <string.h>
 
 #define PATH_DEPTH 3
-
-enum scope { SCOPE_MOUNT, SCOPE_MODEL };
+#define COUNTER_SUFFIX "_total"
 
 /*
  * A sample is the number at `path` in the report, or in each model. With `label`, the value there
- * is an object of numbers, one sample for each member.
+ * is an object of numbers, one sample for each member. What ends in _total is a counter.
  */
 struct metric {
-	const char *name, *type, *help;
-	enum scope scope;
+	const char *name, *help;
 	const char *path[PATH_DEPTH];
 	const char *label;
 };
 
-static const struct metric metrics[] = {
-	{"sealedfs_start_time_seconds",
-	 "gauge",
-	 "When the daemon started, since 1970.",
-	 SCOPE_MOUNT,
-	 {"start_seconds"},
-	 NULL},
+static const struct metric of_mount[] = {
+	{"sealedfs_start_time_seconds", "When the daemon started, since 1970.", {"start_seconds"}},
 	{"sealedfs_listing_reloads_total",
-	 "counter",
 	 "Readings of the listing after the first.",
-	 SCOPE_MOUNT,
-	 {"listing", "reloads"},
-	 NULL},
+	 {"listing", "reloads"}},
 	{"sealedfs_listing_hidden",
-	 "gauge",
 	 "Objects of the source that are not shown.",
-	 SCOPE_MOUNT,
-	 {"listing", "hidden"},
-	 NULL},
+	 {"listing", "hidden"}},
 	{"sealedfs_memory_budget_bytes",
-	 "gauge",
 	 "Memory that buffers may take.",
-	 SCOPE_MOUNT,
-	 {"memory", "budget_bytes"},
-	 NULL},
+	 {"memory", "budget_bytes"}},
 	{"sealedfs_memory_buffers_in_use_bytes",
-	 "gauge",
 	 "Memory of buffers that a request or a fetch holds now.",
-	 SCOPE_MOUNT,
-	 {"memory", "buffers_in_use_bytes"},
-	 NULL},
+	 {"memory", "buffers_in_use_bytes"}},
 	{"sealedfs_memory_resident_bytes",
-	 "gauge",
 	 "Resident memory of the daemon.",
-	 SCOPE_MOUNT,
-	 {"memory", "resident_bytes"},
-	 NULL},
+	 {"memory", "resident_bytes"}},
 	{"sealedfs_s3_requests_total",
-	 "counter",
 	 "Requests sent to S3, each attempt.",
-	 SCOPE_MOUNT,
-	 {"aws", "s3", "requests"},
-	 NULL},
+	 {"aws", "s3", "requests"}},
 	{"sealedfs_s3_retries_total",
-	 "counter",
 	 "Attempts that followed a failed one.",
-	 SCOPE_MOUNT,
-	 {"aws", "s3", "retries"},
-	 NULL},
+	 {"aws", "s3", "retries"}},
 	{"sealedfs_s3_slow_downs_total",
-	 "counter",
 	 "Answers of S3 that asked for fewer requests.",
-	 SCOPE_MOUNT,
-	 {"aws", "s3", "slow_downs"},
-	 NULL},
+	 {"aws", "s3", "slow_downs"}},
 	{"sealedfs_s3_failures_total",
-	 "counter",
 	 "Calls to S3 that ended with an error.",
-	 SCOPE_MOUNT,
-	 {"aws", "s3", "failures"},
-	 NULL},
+	 {"aws", "s3", "failures"}},
 	{"sealedfs_kms_requests_total",
-	 "counter",
 	 "Requests sent to KMS, each attempt.",
-	 SCOPE_MOUNT,
-	 {"aws", "kms", "requests"},
-	 NULL},
+	 {"aws", "kms", "requests"}},
 	{"sealedfs_kms_failures_total",
-	 "counter",
 	 "Calls to KMS that ended with an error.",
-	 SCOPE_MOUNT,
-	 {"aws", "kms", "failures"},
-	 NULL},
+	 {"aws", "kms", "failures"}},
+	{"sealedfs_stage_bytes", "Ciphertext on the local disk.", {"stage", "staged_bytes"}},
+	{"sealedfs_stage_limit_bytes",
+	 "What the stage may take of the disk.",
+	 {"stage", "limit_bytes"}},
+	{"sealedfs_stage_hits_total",
+	 "Reads of ciphertext that the stage answered.",
+	 {"stage", "hits"}},
+	{"sealedfs_stage_hit_bytes_total", "Their bytes.", {"stage", "hit_bytes"}},
+	{"sealedfs_stage_misses_total",
+	 "Reads of ciphertext that went to the origin.",
+	 {"stage", "misses"}},
+	{"sealedfs_stage_miss_bytes_total", "Their bytes.", {"stage", "miss_bytes"}},
+	{"sealedfs_stage_written_bytes_total",
+	 "Ciphertext put on the local disk.",
+	 {"stage", "written_bytes"}},
+	{"sealedfs_stage_evicted_bytes_total",
+	 "Ciphertext removed to make room.",
+	 {"stage", "evicted_bytes"}},
+	{"sealedfs_stage_skipped_bytes_total",
+	 "Ciphertext not staged: the disk was too slow, full or broken.",
+	 {"stage", "skipped_bytes"}},
+	{"sealedfs_stage_damaged_chunks_total",
+	 "Chunks whose copy was bad and that were fetched again.",
+	 {"stage", "damaged_chunks"}},
 	{"sealedfs_delivered_bytes_total",
-	 "counter",
 	 "Plaintext given to the kernel since the mount, of all models.",
-	 SCOPE_MOUNT,
-	 {"total", "delivered_bytes"},
-	 NULL},
+	 {"total", "delivered_bytes"}},
 	{"sealedfs_fetched_bytes_total",
-	 "counter",
 	 "Ciphertext that came from the source, of all models.",
-	 SCOPE_MOUNT,
-	 {"total", "fetched_bytes"},
-	 NULL},
+	 {"total", "fetched_bytes"}},
 	{"sealedfs_reads_in_flight",
-	 "gauge",
 	 "Requests of readers being answered now.",
-	 SCOPE_MOUNT,
-	 {"total", "reads_in_flight"},
-	 NULL},
-	{"sealedfs_model_size_bytes",
-	 "gauge",
-	 "Size of the plaintext.",
-	 SCOPE_MODEL,
-	 {"size_bytes"},
-	 NULL},
+	 {"total", "reads_in_flight"}},
+};
+
+static const struct metric of_model[] = {
+	{"sealedfs_model_size_bytes", "Size of the plaintext.", {"size_bytes"}},
 	{"sealedfs_model_resident_bytes",
-	 "gauge",
 	 "Plaintext in the page cache (from sealctl status --prometheus only).",
-	 SCOPE_MODEL,
-	 {"resident_bytes"},
-	 NULL},
+	 {"resident_bytes"}},
 	{"sealedfs_model_unlock_failures_total",
-	 "counter",
 	 "Opens that could not unlock the model.",
-	 SCOPE_MODEL,
-	 {"unlock_failures"},
-	 NULL},
-	{"sealedfs_model_reads_total",
-	 "counter",
-	 "Requests of readers that were answered.",
-	 SCOPE_MODEL,
-	 {"reads"},
-	 NULL},
+	 {"unlock_failures"}},
+	{"sealedfs_model_reads_total", "Requests of readers that were answered.", {"reads"}},
 	{"sealedfs_model_reads_in_flight",
-	 "gauge",
 	 "Requests of readers being answered now.",
-	 SCOPE_MODEL,
-	 {"reads_in_flight"},
-	 NULL},
+	 {"reads_in_flight"}},
 	{"sealedfs_model_delivered_bytes_total",
-	 "counter",
 	 "Plaintext given to the kernel.",
-	 SCOPE_MODEL,
-	 {"delivered_bytes"},
-	 NULL},
-	{"sealedfs_model_fetches_total",
-	 "counter",
-	 "Requests to the source for ciphertext.",
-	 SCOPE_MODEL,
-	 {"fetches"},
-	 NULL},
+	 {"delivered_bytes"}},
+	{"sealedfs_model_fetches_total", "Requests to the source for ciphertext.", {"fetches"}},
 	{"sealedfs_model_fetched_bytes_total",
-	 "counter",
 	 "Ciphertext that came from the source.",
-	 SCOPE_MODEL,
-	 {"fetched_bytes"},
-	 NULL},
+	 {"fetched_bytes"}},
 	{"sealedfs_model_chunks_decrypted_total",
-	 "counter",
 	 "Chunks of 512 KiB that were decrypted and passed their checks.",
-	 SCOPE_MODEL,
-	 {"chunks_decrypted"},
-	 NULL},
+	 {"chunks_decrypted"}},
 	{"sealedfs_model_chunk_hits_total",
-	 "counter",
 	 "Chunks that a request found decrypted, or being decrypted for another one.",
-	 SCOPE_MODEL,
-	 {"chunk_hits"},
-	 NULL},
+	 {"chunk_hits"}},
 	{"sealedfs_model_chunk_misses_total",
-	 "counter",
 	 "Chunks that a request had to load.",
-	 SCOPE_MODEL,
-	 {"chunk_misses"},
-	 NULL},
+	 {"chunk_misses"}},
 	{"sealedfs_model_stage_seconds_total",
-	 "counter",
 	 "Time spent in each stage, summed over threads; idle: without any request.",
-	 SCOPE_MODEL,
 	 {"seconds"},
 	 "stage"},
 	{"sealedfs_model_errors_total",
-	 "counter",
 	 "Reads that failed, by what went wrong.",
-	 SCOPE_MODEL,
 	 {"errors"},
 	 "kind"},
 	{"sealedfs_model_throughput_bytes_per_second",
-	 "gauge",
 	 "Plaintext given to the kernel over the last seconds.",
-	 SCOPE_MODEL,
-	 {"recent", "throughput_bytes_per_second"},
-	 NULL},
+	 {"recent", "throughput_bytes_per_second"}},
 };
 
 /* A metric that is 1 for the present one of a set of words, and 0 for the others. */
@@ -262,9 +194,12 @@ static void print_sample(FILE *to, const char *metric, const char *model, const 
 		fprintf(to, " %.9g\n", json_number_value(value));
 }
 
-static void print_head(FILE *to, const char *name, const char *type, const char *help)
+static void print_head(FILE *to, const char *name, const char *help)
 {
-	fprintf(to, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+	size_t n = strlen(name), suffix = strlen(COUNTER_SUFFIX);
+	bool counts = n > suffix && strcmp(name + n - suffix, COUNTER_SUFFIX) == 0;
+
+	fprintf(to, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, counts ? "counter" : "gauge");
 }
 
 static void print_value(FILE *to, const struct metric *m, const json_t *in, const char *model,
@@ -277,7 +212,7 @@ static void print_value(FILE *to, const struct metric *m, const json_t *in, cons
 	if (!(m->label ? json_is_object(value) : json_is_number(value)))
 		return;
 	if (!*headed)
-		print_head(to, m->name, m->type, m->help);
+		print_head(to, m->name, m->help);
 	*headed = true;
 	if (!m->label) {
 		print_sample(to, m->name, model, NULL, NULL, value);
@@ -294,15 +229,10 @@ static const char *name_of(const json_t *model)
 	return name ? name : "";
 }
 
-static void print_metric(FILE *to, const struct metric *m, const json_t *report)
+static void print_of_models(FILE *to, const struct metric *m, const json_t *models)
 {
-	const json_t *models = json_object_get(report, "models");
 	bool headed = false;
 
-	if (m->scope == SCOPE_MOUNT) {
-		print_value(to, m, report, NULL, &headed);
-		return;
-	}
 	for (size_t i = 0; i < json_array_size(models); i++) {
 		const json_t *model = json_array_get(models, i);
 
@@ -320,7 +250,7 @@ static void print_states(FILE *to, const struct states *s, const json_t *report)
 		const char *now = json_string_value(find(model, s->path));
 
 		if (now && !headed) {
-			print_head(to, s->name, "gauge", s->help);
+			print_head(to, s->name, s->help);
 			headed = true;
 		}
 		for (size_t k = 0; now && k < ARRAY_LEN(s->words) && s->words[k]; k++) {
@@ -339,7 +269,7 @@ static void print_info(FILE *to, const json_t *report)
 	const json_t *models = json_object_get(report, "models");
 	const char *comma = "";
 
-	print_head(to, "sealedfs_info", "gauge", "What runs, from where: always 1.");
+	print_head(to, "sealedfs_info", "What runs, from where: always 1.");
 	fputs("sealedfs_info{", to);
 	for (size_t i = 0; i < ARRAY_LEN(members); i++) {
 		const char *value = json_string_value(json_object_get(report, members[i]));
@@ -351,15 +281,20 @@ static void print_info(FILE *to, const json_t *report)
 		comma = ",";
 	}
 	fputs("} 1\n", to);
-	print_head(to, "sealedfs_models", "gauge", "Models that the mount shows.");
+	print_head(to, "sealedfs_models", "Models that the mount shows.");
 	fprintf(to, "sealedfs_models %zu\n", json_array_size(models));
 }
 
 void report_print_prometheus(const json_t *report, FILE *to)
 {
 	print_info(to, report);
-	for (size_t i = 0; i < ARRAY_LEN(metrics); i++)
-		print_metric(to, &metrics[i], report);
+	for (size_t i = 0; i < ARRAY_LEN(of_mount); i++) {
+		bool headed = false;
+
+		print_value(to, &of_mount[i], report, NULL, &headed);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(of_model); i++)
+		print_of_models(to, &of_model[i], json_object_get(report, "models"));
 	for (size_t i = 0; i < ARRAY_LEN(states); i++)
 		print_states(to, &states[i], report);
 }

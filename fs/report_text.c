@@ -63,6 +63,16 @@ static void print_aws(const json_t *aws, FILE *to)
 				num(n, "slow_downs"), num(n, "failures"));
 }
 
+static void print_stage(const json_t *stage, FILE *to)
+{
+	char a[AMOUNT_SIZE], b[AMOUNT_SIZE], c[AMOUNT_SIZE], d[AMOUNT_SIZE];
+
+	if (stage)
+		fprintf(to, "  %-10s %s of %s; %s came from it, %s from the origin\n", "stage",
+			amount(num(stage, "staged_bytes"), a), amount(num(stage, "limit_bytes"), b),
+			amount(num(stage, "hit_bytes"), c), amount(num(stage, "miss_bytes"), d));
+}
+
 static void print_head(const json_t *report, FILE *to)
 {
 	const json_t *memory = json_object_get(report, "memory");
@@ -70,8 +80,13 @@ static void print_head(const json_t *report, FILE *to)
 	char source[NAME_PRINTABLE_SIZE], a[AMOUNT_SIZE], b[AMOUNT_SIZE], c[AMOUNT_SIZE];
 
 	name_printable(word(report, "source"), source);
-	fprintf(to, "%s\n  %-10s %s, process %.0f, up ", source, "sealedfs",
-		word(report, "sealedfs"), num(report, "pid"));
+	fputs(source, to);
+	if (json_object_get(report, "mount")) {
+		name_printable(word(report, "mount"), source);
+		fprintf(to, " on %s", source);
+	}
+	fprintf(to, "\n  %-10s %s, process %.0f, up ", "sealedfs", word(report, "sealedfs"),
+		num(report, "pid"));
 	print_uptime(num(report, "uptime_seconds"), to);
 	fprintf(to, "\n  %-10s %s into PCR %.0f, unlock at %s, attest=%s, %.0f owner key%s\n",
 		"measure", word(options, "measure"), num(options, "pcr"), word(options, "unlock"),
@@ -84,6 +99,7 @@ static void print_head(const json_t *report, FILE *to)
 	if (json_object_get(report, "crypto"))
 		fprintf(to, "  %-10s %s\n", "crypto", word(report, "crypto"));
 	print_aws(json_object_get(report, "aws"), to);
+	print_stage(json_object_get(report, "stage"), to);
 }
 
 /* As the log does it: a message cannot forge a line. */

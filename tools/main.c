@@ -11,8 +11,8 @@
 #include <errno.h>
 #include <string.h>
 
-static const struct verb *const verbs[] = {&verb_keygen, &verb_seal,  &verb_inspect,
-					   &verb_hash,	 &verb_check, &verb_attest};
+static const struct verb *const verbs[] = {&verb_keygen, &verb_seal,   &verb_inspect, &verb_hash,
+					   &verb_check,	 &verb_attest, &verb_status};
 
 static int print_help(void)
 {

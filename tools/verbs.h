@@ -10,5 +10,6 @@ extern const struct verb verb_hash;
 extern const struct verb verb_inspect;
 extern const struct verb verb_keygen;
 extern const struct verb verb_seal;
+extern const struct verb verb_status;
 
 #endif
