@@ -222,23 +222,28 @@ enum stats_limit stats_limit(const struct stats_snapshot *s)
 		{STAT_REPLY_NS, STATS_PAGE_CACHE},
 	};
 	enum stats_limit limit = STATS_SOURCE;
-	uint64_t most = s->recent[STAT_FETCH_NS], work = 0;
+	uint64_t idle = MIN(s->recent[STAT_IDLE_NS], s->window_ns), known, most;
 
+	if (s->window_ns == 0)
+		return s->in_flight > 0 ? STATS_SOURCE : STATS_IDLE;
+	if (idle > s->window_ns / 2)
+		return STATS_READER;
+	/* Time is counted when it is over. Where there was a request, but it is not known yet what
+	 * it did, it waits, and the source is what it can wait for so long. */
+	known = s->recent[STAT_FETCH_NS] + s->recent[STAT_DECRYPT_NS] + s->recent[STAT_HASH_NS] +
+		s->recent[STAT_REPLY_NS];
+	most = s->recent[STAT_FETCH_NS];
+	if (s->in_flight > 0 && known < s->window_ns - idle)
+		most += s->window_ns - idle - known;
 	for (size_t i = 0; i < ARRAY_LEN(stages); i++) {
 		uint64_t spent = s->recent[stages[i].time];
 
-		work += spent;
 		if (spent > most) {
 			most = spent;
 			limit = stages[i].limit;
 		}
 	}
-	/* Time is counted when it is over: who waits and has done nothing waits for the source. */
-	if (s->in_flight > 0 && work == 0)
-		return STATS_SOURCE;
-	if (s->window_ns == 0)
-		return STATS_IDLE;
-	return s->recent[STAT_IDLE_NS] > s->window_ns / 2 ? STATS_READER : limit;
+	return limit;
 }
 
 double stats_throughput(const struct stats_snapshot *s)

@@ -80,11 +80,17 @@ static enum stats_limit limit_of(uint64_t fetch, uint64_t decrypt, uint64_t hash
 
 static void test_limits(void **state)
 {
+	struct stats_snapshot s = {.window_ns = 1000};
+
 	assert_int_equal(limit_of(900, 10, 10, 10, 0), STATS_SOURCE);
 	assert_int_equal(limit_of(10, 900, 10, 10, 0), STATS_CIPHER);
 	assert_int_equal(limit_of(10, 10, 900, 10, 0), STATS_HASH);
 	assert_int_equal(limit_of(10, 10, 10, 900, 400), STATS_PAGE_CACHE);
 	assert_int_equal(limit_of(10, 10, 10, 900, 600), STATS_READER);
+	/* The rest of the time somebody waited, and still does. */
+	s.in_flight = 1;
+	s.recent[STAT_DECRYPT_NS] = 100;
+	assert_int_equal(stats_limit(&s), STATS_SOURCE);
 }
 
 static void test_errors_by_kind(void **state)
