@@ -14,9 +14,13 @@
 #include <errno.h>
 #include <string.h>
 
+/* All descriptions together: they are in no budget of buffers. */
+#define SHELF_MAX ((size_t)64 << 20)
+
 struct item {
 	struct view_facts facts; /* of the sealed description */
 	struct ollama_description *description;
+	size_t size;
 	bool used;
 };
 
@@ -49,17 +53,26 @@ static struct item *find(struct ollama_shelf *s, const struct view_facts *facts)
 	return NULL;
 }
 
-static int put(struct ollama_shelf *s, const struct view_facts *facts,
-	       struct ollama_description *description)
+/* Takes the description. */
+static int put(struct ollama_shelf *s, const struct view_node *n,
+	       struct ollama_description *description, struct error *err)
 {
 	struct item *items = reallocarray(s->items, s->count + 1, sizeof(*items));
+	size_t total = (size_t)n->size;
+	int r = items ? 0 : -ENOMEM;
 
-	if (!items) {
+	if (items)
+		s->items = items;
+	for (size_t i = 0; i < s->count; i++)
+		total += s->items[i].used ? s->items[i].size : 0;
+	if (r == 0 && total > SHELF_MAX)
+		r = error_set(err, -ENOSPC, "%s: the descriptions for Ollama have more than 64 MiB",
+			      n->path);
+	if (r < 0) {
 		ollama_description_free(description);
-		return -ENOMEM;
+		return r;
 	}
-	s->items = items;
-	items[s->count++] = (struct item){*facts, description, true};
+	items[s->count++] = (struct item){n->facts, description, (size_t)n->size, true};
 	return 0;
 }
 
@@ -177,7 +190,7 @@ static int take_down(struct ollama_shelf *s, const struct ollama_shelving *how,
 	r = ollama_description_parse(bytes, (size_t)n->size, model->facts.sha256, &d, err);
 	if (r < 0)
 		return error_prefix(err, r, "%s", n->path);
-	r = put(s, &n->facts, d);
+	r = put(s, n, d, err);
 	if (r == 0)
 		*ret = d;
 	return r;

@@ -81,7 +81,17 @@ static bool is_blob(const struct ollama_layer *entry, const struct ollama_blob *
 	return entry->size == blob->size && memcmp(entry->sha256, blob->sha256, SHA256_SIZE) == 0;
 }
 
-/* Each blob is the next entry of the manifest that is not a blob before it. */
+/* False: an earlier entry names the same bytes. */
+static bool is_first(const struct ollama_manifest *m, size_t entry)
+{
+	for (size_t i = 0; i < entry; i++)
+		if (memcmp(manifest_entry(m, i)->sha256, manifest_entry(m, entry)->sha256,
+			   SHA256_SIZE) == 0)
+			return false;
+	return true;
+}
+
+/* Blobs stand in the order in which the manifest first names them. */
 static int parse_blobs(struct cursor *c, size_t count, struct ollama_description *d,
 		       struct error *err)
 {
@@ -101,7 +111,8 @@ static int parse_blobs(struct cursor *c, size_t count, struct ollama_description
 		for (size_t k = 0; k < i; k++)
 			if (memcmp(blob->sha256, d->blobs[k].sha256, SHA256_SIZE) == 0)
 				return error_set(err, -EPROTO, "it has a blob twice");
-		while (at < entries && !is_blob(manifest_entry(d->manifest, at), blob))
+		while (at < entries && !(is_blob(manifest_entry(d->manifest, at), blob) &&
+					 is_first(d->manifest, at)))
 			at++;
 		if (at == entries)
 			return error_set(err, -EPROTO,
@@ -166,10 +177,7 @@ static const struct ollama_blob *find_blob(const struct ollama_description *d,
 {
 	const struct ollama_layer *layer = manifest_entry(m, entry);
 
-	for (size_t i = 0; i < entry; i++)
-		if (memcmp(manifest_entry(m, i)->sha256, layer->sha256, SHA256_SIZE) == 0)
-			return NULL;
-	for (size_t i = 0; i < d->blob_count; i++) {
+	for (size_t i = 0; is_first(m, entry) && i < d->blob_count; i++) {
 		struct ollama_blob blob = d->blobs[i];
 
 		if (digest_buffer(DIGEST_SHA256, blob.data, blob.size, blob.sha256) == 0 &&
