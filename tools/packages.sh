@@ -6,7 +6,7 @@
 packages_build=(
     gcc libc6-dev meson ninja-build pkg-config
     libfuse3-dev fuse3 libssl-dev libtss2-dev libcurl4-openssl-dev libcbor-dev
-    libjansson-dev libexpat1-dev libcmocka-dev
+    libjansson-dev libexpat1-dev libcmocka-dev scdoc
 )
 # Optional (-Dipsec_mb), and Debian has it for this architecture only.
 if [ "$(dpkg --print-architecture)" = amd64 ]; then
@@ -21,7 +21,7 @@ packages_check=(
     clang-format clang-tidy cppcheck shellcheck fsverity attr git nginx-light openssl
     util-linux xz-utils
     radosgw ceph-mon ceph-osd ceph-common python3-boto3
-    debootstrap groff-base scdoc
+    debootstrap groff-base
 )
 packages_bench=(
     gocryptfs rclone nginx-light curl openssl linux-perf

@@ -278,6 +278,14 @@ class Machine:
         self.run("install", "-D", "-m", f"{mode:o}", "-o", owner.split(":", maxsplit=1)[0],
                  "-g", owner.split(":")[1], "/dev/stdin", path, stdin=text)
 
+    def copy_in(self, source, path):
+        """A file of ours, of any content."""
+        with open(source, "rb") as data:
+            done = self._enter(("cp", "/dev/stdin", path), stdin=data)
+            out, _ = done.communicate(timeout=COMMAND_S)
+        if done.returncode != 0:
+            raise CommandFailed(f"{path}: {out}")
+
     def wait_until(self, what, condition, timeout_s=60):
         """Polls something about a machine that must stay alive."""
         try:
