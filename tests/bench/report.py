@@ -3,7 +3,8 @@
 import json
 import statistics
 
-CONTROLS = ("plain", "null", "gocryptfs", "sample", "curl", "disk", "bound")
+CONTROLS = ("plain", "null", "gocryptfs", "sample", "curl", "disk", "bound", "gcm-speed",
+            "sha256-speed")
 
 
 def values(row):

@@ -5,7 +5,9 @@
  *that a machine that slows down does so for all; printed are the medians of the rates, and of the
  * ratios to the row's control.
  *
- *	speed_crypto [ROUNDS]     default 9
+ *	speed_crypto [ROUNDS]             default 9
+ *	speed_crypto OPERATION LIBRARY    one row's rate as JSON, for tools/bench. Exit status 2:
+ *	                                  there is no such row, or the library cannot be used here
  */
 #include "crypto/backend.h"
 #include "crypto/base/secret.h"
@@ -19,6 +21,7 @@
 #include <time.h>
 
 #define CHUNKS 40 /* in a row and round: 21 MB */
+#define ROUNDS 9
 #define ROUNDS_MAX 99
 #define FILE_LENGTH ((uint64_t)SEAL_CHUNK_SIZE)
 
@@ -101,29 +104,31 @@ enum library { BARE, OPENSSL, IPSEC_MB };
 enum { GCM, SHA256, SHA384, NO_CONTROL = -1 };
 
 static const struct row {
-	const char *name;
+	const char *key, *name;
 	enum library library;
 	int control; /* index of a row */
 	int (*run)(void);
 } rows[] = {
-	[GCM] = {"AES-256-GCM", BARE, NO_CONTROL, run_bare_gcm},
-	[SHA256] = {"SHA-256", BARE, NO_CONTROL, run_bare_sha256},
-	[SHA384] = {"SHA-384", BARE, NO_CONTROL, run_bare_sha384},
-	{"chunk_open", OPENSSL, GCM, run_open},
-	{"chunk_open", IPSEC_MB, GCM, run_open},
-	{"chunk_seal", OPENSSL, GCM, run_seal},
-	{"chunk_seal", IPSEC_MB, GCM, run_seal},
-	{"verity_chunk_hash", OPENSSL, SHA256, run_tree},
-	{"verity_chunk_hash", IPSEC_MB, SHA256, run_tree},
-	{"chunk_open_verity", OPENSSL, SHA256, run_open_tree},
-	{"chunk_open_verity", IPSEC_MB, SHA256, run_open_tree},
-	{"  the same, from memory", OPENSSL, SHA256, run_open_tree_far},
-	{"  the same, from memory", IPSEC_MB, SHA256, run_open_tree_far},
-	{"  as two passes", OPENSSL, SHA256, run_open_then_tree_far},
-	{"  as two passes", IPSEC_MB, SHA256, run_open_then_tree_far},
-	{"fingerprint_chunk", OPENSSL, GCM, run_fingerprint},
-	{"fingerprint_chunk", IPSEC_MB, GCM, run_fingerprint},
+	[GCM] = {"gcm", "AES-256-GCM", BARE, NO_CONTROL, run_bare_gcm},
+	[SHA256] = {"sha256", "SHA-256", BARE, NO_CONTROL, run_bare_sha256},
+	[SHA384] = {"sha384", "SHA-384", BARE, NO_CONTROL, run_bare_sha384},
+	{"open", "chunk_open", OPENSSL, GCM, run_open},
+	{"open", "chunk_open", IPSEC_MB, GCM, run_open},
+	{"seal", "chunk_seal", OPENSSL, GCM, run_seal},
+	{"seal", "chunk_seal", IPSEC_MB, GCM, run_seal},
+	{"tree", "verity_chunk_hash", OPENSSL, SHA256, run_tree},
+	{"tree", "verity_chunk_hash", IPSEC_MB, SHA256, run_tree},
+	{"open-tree", "chunk_open_verity", OPENSSL, SHA256, run_open_tree},
+	{"open-tree", "chunk_open_verity", IPSEC_MB, SHA256, run_open_tree},
+	{"open-tree-far", "  the same, from memory", OPENSSL, SHA256, run_open_tree_far},
+	{"open-tree-far", "  the same, from memory", IPSEC_MB, SHA256, run_open_tree_far},
+	{"open-tree-far-2", "  as two passes", OPENSSL, SHA256, run_open_then_tree_far},
+	{"open-tree-far-2", "  as two passes", IPSEC_MB, SHA256, run_open_then_tree_far},
+	{"fingerprint", "fingerprint_chunk", OPENSSL, GCM, run_fingerprint},
+	{"fingerprint", "fingerprint_chunk", IPSEC_MB, GCM, run_fingerprint},
 };
+
+static const char *const libraries[] = {"bare", "openssl", "ipsec-mb"};
 
 static double rates[ARRAY_LEN(rows)][ROUNDS_MAX];
 
@@ -200,7 +205,6 @@ static int prepare(const struct seal_builder *b)
 
 static void print(size_t rounds)
 {
-	static const char *const libraries[] = {"bare OpenSSL", "OpenSSL", "ipsec-mb"};
 	char text[CRYPTO_BACKEND_TEXT_SIZE];
 
 	(void)crypto_backend_choose(CRYPTO_AUTO, NULL);
@@ -221,17 +225,27 @@ static void print(size_t rounds)
 	printf("chosen here: %s\n", text);
 }
 
-int main(int argc, char **argv)
+/* The median of as many rounds as there are by default. */
+static int print_one(const char *key, const char *library)
 {
-	_cleanup_(seal_builder_freep) struct seal_builder *b = NULL;
-	_cleanup_secret_ struct secret *key = NULL;
-	size_t rounds = argc > 1 ? strtoul(argv[1], NULL, 10) : 9;
+	double found[ROUNDS];
 
-	memset(plain, 7, sizeof(plain));
-	if (rounds < 1 || rounds > ROUNDS_MAX || seal_builder_new("speed", &b, NULL) < 0 ||
-	    secret_new_random(32, &key) < 0 || seal_builder_start(b, FILE_LENGTH, key, NULL) < 0 ||
-	    prepare(b) < 0)
-		return 1;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		if (strcmp(rows[i].key, key) != 0 ||
+		    strcmp(libraries[rows[i].library], library) != 0 || !have(rows[i].library))
+			continue;
+		for (size_t round = 0; round < ROUNDS; round++)
+			if (measure(&rows[i], &found[round]) < 0)
+				return 1;
+		printf("{\"bytes_per_s\": %.0f}\n", median(found, NULL, ROUNDS) * 1e9);
+		return 0;
+	}
+	fprintf(stderr, "no %s by %s here\n", key, library);
+	return 2;
+}
+
+static int print_all(size_t rounds)
+{
 	for (size_t round = 0; round < rounds; round++)
 		for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 			/* What is sealed must be what the next row opens. */
@@ -241,11 +255,27 @@ int main(int argc, char **argv)
 				return 1;
 		}
 	print(rounds);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	_cleanup_(seal_builder_freep) struct seal_builder *b = NULL;
+	_cleanup_secret_ struct secret *key = NULL;
+	size_t rounds = argc == 2 ? strtoul(argv[1], NULL, 10) : ROUNDS;
+	int r;
+
+	memset(plain, 7, sizeof(plain));
+	if (rounds < 1 || rounds > ROUNDS_MAX || seal_builder_new("speed", &b, NULL) < 0 ||
+	    secret_new_random(32, &key) < 0 || seal_builder_start(b, FILE_LENGTH, key, NULL) < 0 ||
+	    prepare(b) < 0)
+		return 1;
+	r = argc == 3 ? print_one(argv[1], argv[2]) : print_all(rounds);
 	for (int i = 0; i < 2; i++) {
 		chunk_cipher_free(ciphers[i]);
 		fingerprint_key_free(fingerprints[i]);
 	}
 	EVP_CIPHER_CTX_free(bare_gcm);
 	free(far_text);
-	return 0;
+	return r;
 }
