@@ -251,7 +251,7 @@ def suite_cases_asan(result, log):
     """Real mounts and sealing again, with the sanitizers' build."""
     env = {"SEALEDFS_BUILD": ASAN, "SEALEDFS_QUICK": "1", **ASAN_ENV}
     unittests(result, log, "cases", env=env,
-              pattern=r"(mount|measuring|refusals|sealctl(_check)?|attest_[a-z]+)\.py")
+              pattern=r"(mount|measuring|refusals|ollama_[a-z]+|sealctl(_check)?|attest_[a-z]+)\.py")
     # Leaks inside libraries are told apart by whole stacks, which take long to collect.
     env["ASAN_OPTIONS"] += ":fast_unwind_on_malloc=0"
     env["LSAN_OPTIONS"] = "print_suppressions=0:suppressions=%s/tests/lsan.supp" % TOP

@@ -446,13 +446,13 @@ class Lab:
             options = ("ollama=off", *options)
         return ",".join(option for option in options if option != "ollama=default")
 
-    def start_mount(self, source, *options, who="operator", tpm=None, extra=None):
+    def start_mount(self, source, *options, who="operator", tpm=None, extra=None, flag="-f"):
         """A Mount that is ready, or MountFailed. For `with`, see mount()."""
         path = tempfile.mkdtemp(prefix="mnt.", dir=self.dir)
         log_path = path + ".log"
         with open(log_path, "wb") as log:
             process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "--", SEALEDFS, source, path, "-f", "-o",
+                ["setpriv", "--pdeathsig", "KILL", "--", SEALEDFS, source, path, flag, "-o",
                  self._options(options)],
                 env=self.env(who, tpm, extra), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.stack.callback(end, process, signal.SIGKILL)

@@ -1,7 +1,9 @@
 """What the cases about Ollama share: models that llama.cpp can run, and a checker in Ollama's place."""
 
+import hashlib
 import json
 import os
+import stat
 import subprocess
 
 import common
@@ -12,6 +14,7 @@ CHECKER = os.path.join(common.TESTS, "oracle", "ollama_checker.py")
 GENERATOR = os.path.join(common.TESTS, "models", "make-tiny-gguf.py")
 LLAMA = os.environ.get("SEALEDFS_LLAMA") or os.path.join(common.TOP, "build", "llama")
 NOBODY = 65534
+IMAGE = "application/vnd.ollama.image."
 
 
 def fetch_llama():
@@ -28,6 +31,63 @@ def make_gguf(path, seed, *more, size=1):
                     "--out", path, *more], check=True, stdout=subprocess.DEVNULL,
                    stderr=subprocess.DEVNULL)
     return path
+
+
+def snapshot(root):
+    """{path: (inode, size, mtime, bytes of what is small)} of a whole store."""
+    found = {}
+    for folder, folders, names in os.walk(root):
+        for name in folders + names:
+            path = os.path.join(folder, name)
+            status = os.lstat(path)
+            content = b""
+            if stat.S_ISREG(status.st_mode) and status.st_size < 65536:
+                with open(path, "rb") as source:
+                    content = source.read()
+            found[os.path.relpath(path, root)] = (status.st_ino, status.st_size,
+                                                  status.st_mtime_ns, content)
+    return found
+
+
+class OllamaStore:
+    """A store as Ollama would have left it on a disk."""
+
+    def __init__(self, root):
+        self.root = root
+        for name in ("blobs", "manifests"):
+            os.makedirs(os.path.join(root, name))
+
+    def blob(self, content):
+        """The digest of a new blob."""
+        digest = hashlib.sha256(content).hexdigest()
+        with open(self.blob_path(digest), "wb") as out:
+            out.write(content)
+        return digest
+
+    def blob_path(self, digest):
+        return os.path.join(self.root, "blobs", "sha256-" + digest)
+
+    def layer(self, kind, content):
+        return {"mediaType": kind if "/" in kind else IMAGE + kind,
+                "digest": "sha256:" + self.blob(content), "size": len(content)}
+
+    def manifest_path(self, name):
+        return os.path.join(self.root, "manifests", *name)
+
+    def add(self, name, layers, config=None):
+        """name: (host, namespace, model, tag). The manifest's path."""
+        manifest = {"schemaVersion": 2,
+                    "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+                    "config": self.layer("application/vnd.docker.container.image.v1+json",
+                                         json.dumps(config or {"model_format": "gguf",
+                                                               "model_family": "llama",
+                                                               "file_type": "Q8_0"}).encode()),
+                    "layers": layers}
+        path = self.manifest_path(name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="ascii") as out:
+            out.write(json.dumps(manifest, indent=3) + "\n")  # as nobody else would write it
+        return path
 
 
 class OllamaCase(common.Case):
@@ -52,11 +112,11 @@ class OllamaCase(common.Case):
     def seal(self, *more):
         self.lab.seal(self.plain, self.sealed, "--key-file", self.key, "-q", *more)
 
-    def mount(self, *options):
+    def mount(self, *options, **how):
         if not any(option.startswith("ollama=") for option in options):
             options = ("ollama=default", *options)
         return self.lab.mount(self.sealed, "key-file=" + self.key, "attest=none", "measure=none",
-                              "allow_other", *options)
+                              "allow_other", *options, **how)
 
     def check(self, mount, *more):
         """The checker's result, as another user."""

@@ -7,63 +7,23 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import unittest
 import zlib
 
 import common
 from common import FAILURE, NOT_AUTHENTIC, OK, REFUSED, UNREACHABLE, USAGE
-from common_ollama import LLAMA, OllamaCase, fetch_llama, make_gguf
-from common_sealctl import files
+from common_ollama import (IMAGE, LLAMA, OllamaCase, OllamaStore, fetch_llama, make_gguf,
+                           snapshot)
+from common_sealctl import files, finish, start, wait_until_read
 
 import ask
 
-IMAGE = "application/vnd.ollama.image."
 TEMPLATE = "[INST] {{ .System }} {{ .Prompt }} [/INST]"
 SYSTEM = "You count to one.\n"
 PARAMS = {"num_ctx": 512, "num_predict": 5, "stop": ["</s>", "[INST]"], "temperature": 0.7,
           "use_mmap": True}
-
-
-class OllamaStore:
-    """A store as Ollama would have left it on a disk."""
-
-    def __init__(self, root):
-        self.root = root
-        for name in ("blobs", "manifests"):
-            os.makedirs(os.path.join(root, name))
-
-    def blob(self, content):
-        """The digest of a new blob."""
-        digest = hashlib.sha256(content).hexdigest()
-        with open(self.blob_path(digest), "wb") as out:
-            out.write(content)
-        return digest
-
-    def blob_path(self, digest):
-        return os.path.join(self.root, "blobs", "sha256-" + digest)
-
-    def layer(self, kind, content):
-        return {"mediaType": kind if "/" in kind else IMAGE + kind,
-                "digest": "sha256:" + self.blob(content), "size": len(content)}
-
-    def manifest_path(self, name):
-        return os.path.join(self.root, "manifests", *name)
-
-    def add(self, name, layers, config=None):
-        """name: (host, namespace, model, tag). The manifest's path."""
-        manifest = {"schemaVersion": 2,
-                    "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
-                    "config": self.layer("application/vnd.docker.container.image.v1+json",
-                                         json.dumps(config or {"model_format": "gguf",
-                                                               "model_family": "llama",
-                                                               "file_type": "Q8_0"}).encode()),
-                    "layers": layers}
-        path = self.manifest_path(name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "w", encoding="ascii") as out:
-            out.write(json.dumps(manifest, indent=3) + "\n")  # as nobody else would write it
-        return path
 
 
 class Described(OllamaCase):
@@ -448,6 +408,28 @@ class FromOllama(OllamaCase):
                     out.write(bad)
                 self.refuse(NOT_AUTHENTIC, "manifest")
 
+    def test_interrupted(self):
+        """The projector is there already when Ctrl-C comes; then it is gone again."""
+        self.add(more=[self.store.layer("projector", b"GGUF, small")])
+        path = self.store.manifest_path(self.NAME)
+        manifest = json.loads(common.read_text(path))
+        blob = self.store.blob_path("0" * 64)
+        with open(blob, "wb") as out:
+            out.write(b"GGUF")
+            out.truncate(16 << 30)
+        manifest["layers"][0] = {"mediaType": IMAGE + "model", "digest": "sha256:" + "0" * 64,
+                                 "size": 16 << 30}
+        with open(path, "w", encoding="ascii") as out:
+            json.dump(manifest, out)
+        child = start(self.lab, "seal", "--from-ollama", "tiny:q8", self.store.root, self.sealed,
+                      "--key-file", self.key)
+        projector = os.path.join(self.sealed, "tiny", "q8.gguf.projector.seal")
+        common.wait_for("the projector", lambda: os.path.exists(projector), child)
+        self.assertTrue(wait_until_read(child, blob, 8 << 20))
+        child.send_signal(signal.SIGINT)
+        self.assert_result(finish(child), FAILURE, "interrupted")
+        self.assertEqual(files(self.sealed), [])
+
     def test_usage(self):
         self.add()
         for more in (("--ollama-name", "x"), ("--length", "1"), ("--follow",)):
@@ -527,8 +509,17 @@ class InS3(OllamaCase):
             shown = mount.join("ollama", "manifests", *name)
             self.assertEqual(common.read_bytes(shown), common.read_bytes(manifest))
 
+    def test_stable_over_remounts(self):
+        with self.mount() as mount:
+            before = snapshot(mount.path)
+        with self.mount() as mount:
+            self.assertEqual(snapshot(mount.path), before)
+        self.assertGreater(len(before), 8)
+
     def test_kms_comes_late(self):
         """wait= waits for descriptions too."""
+        if common.QUICK:
+            self.skipTest("waits for retries")
         with self.lab.kms.fault(op="Decrypt", error="KMSInternalException", times=8):
             with self.mount("wait=60") as mount:
                 self.assertEqual(self.names(mount), ["mine:latest"])

@@ -7,33 +7,17 @@ mapping, split GGUFs; and that llama-server runs the blob by its path.
 
 import json
 import os
+import re
 import shutil
-import stat
 import unittest
 
 import common
 from common import OK
-from common_ollama import LLAMA, OllamaCase, fetch_llama
+from common_ollama import LLAMA, OllamaCase, fetch_llama, snapshot
 
 import ask
 
 PLAIN_CONFIG = b'{"model_format":"gguf","architecture":"amd64","os":"linux"}'
-
-
-def snapshot(root):
-    """{path: (inode, size, mtime, bytes of what is small)} of a whole store."""
-    found = {}
-    for folder, folders, names in os.walk(root):
-        for name in folders + names:
-            path = os.path.join(folder, name)
-            status = os.lstat(path)
-            content = b""
-            if stat.S_ISREG(status.st_mode) and status.st_size < 65536:
-                with open(path, "rb") as source:
-                    content = source.read()
-            found[os.path.relpath(path, root)] = (status.st_ino, status.st_size,
-                                                  status.st_mtime_ns, content)
-    return found
 
 
 class Plain(OllamaCase):
@@ -177,6 +161,21 @@ class Plain(OllamaCase):
                     self.assertFalse(os.path.exists(self.blob(mount, mount.join("m.gguf"))))
                     self.assertEqual(mount.log().count("\n"), 1, mount.log())
                     self.assertIn("no Ollama store is shown", mount.log())
+
+    def test_requests_of_a_server(self):
+        """What reaches the daemon while Ollama's place is taken: nothing that writes, or asks for
+        more than names, attributes and bytes."""
+        self.gguf("m.gguf", 1)
+        self.seal()
+        with self.mount(flag="-d") as mount:
+            before = len(mount.log())
+            self.check(mount, "--prune")
+            asked = set(re.findall(r"opcode: ([A-Z_]+)", mount.log()[before:]))
+        self.assertLessEqual({"LOOKUP", "OPEN", "READ", "READDIRPLUS"}, asked)
+        self.assertLessEqual(asked, {"INIT", "DESTROY", "LOOKUP", "GETATTR", "OPEN", "READ",
+                                     "FLUSH", "RELEASE", "OPENDIR", "READDIR", "READDIRPLUS",
+                                     "RELEASEDIR", "FORGET", "BATCH_FORGET", "INTERRUPT",
+                                     "GETXATTR", "POLL", "LSEEK"})
 
     def test_nothing_is_written(self):
         self.gguf("m.gguf", 1)
