@@ -26,8 +26,9 @@
 struct read_engine {
 	struct buffer_cache *chunks; /* plaintext, SEAL_CHUNK_SIZE each */
 	struct fetch *fetch;	     /* ciphertext */
-	struct pool *workers;	     /* decrypt for the flat pass */
+	struct pool *workers;	     /* decrypt for the flat pass, and for single requests */
 	unsigned worker_count;
+	atomic_uint loading; /* requests that load chunks at this moment */
 	struct stats *stats; /* of all files */
 	atomic_bool stopping;
 };

@@ -88,7 +88,8 @@ static int start_thread(struct pool *p)
 	return -r;
 }
 
-int pool_submit(struct pool *p, void (*run)(void *arg), void *arg)
+/* only_idle: not behind jobs that are queued or run already. */
+static int submit(struct pool *p, void (*run)(void *arg), void *arg, bool only_idle)
 {
 	struct job *job = calloc(1, sizeof(*job));
 	int r = 0;
@@ -98,9 +99,9 @@ int pool_submit(struct pool *p, void (*run)(void *arg), void *arg)
 	job->run = run;
 	job->arg = arg;
 	pthread_mutex_lock(&p->lock);
-	if (p->queued >= p->idle_count && p->thread_count < p->threads_max)
-		r = start_thread(p);
-	if (p->thread_count == 0) {
+	if (p->queued >= p->idle_count)
+		r = p->thread_count < p->threads_max ? start_thread(p) : -EBUSY;
+	if (p->thread_count == 0 || (only_idle && r < 0)) {
 		pthread_mutex_unlock(&p->lock);
 		free(job);
 		return r;
@@ -111,6 +112,16 @@ int pool_submit(struct pool *p, void (*run)(void *arg), void *arg)
 	pthread_cond_signal(&p->work);
 	pthread_mutex_unlock(&p->lock);
 	return 0;
+}
+
+int pool_submit(struct pool *p, void (*run)(void *arg), void *arg)
+{
+	return submit(p, run, arg, false);
+}
+
+int pool_submit_idle(struct pool *p, void (*run)(void *arg), void *arg)
+{
+	return submit(p, run, arg, true);
 }
 
 void pool_free(struct pool *p)

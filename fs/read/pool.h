@@ -14,6 +14,8 @@ int pool_new(unsigned threads_max, struct pool **ret);
 void pool_free(struct pool *p);
 /* 0; -ENOMEM or -EAGAIN: the job will not run. */
 int pool_submit(struct pool *p, void (*run)(void *arg), void *arg);
+/* Only if a thread can begin at once, else -EBUSY. */
+int pool_submit_idle(struct pool *p, void (*run)(void *arg), void *arg);
 
 DEFINE_CLEANUP(struct pool *, pool_free)
 

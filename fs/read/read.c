@@ -6,6 +6,7 @@
 #include "fs/read/file.h"
 
 #include "fs/read/monotonic.h"
+#include "fs/read/share.h"
 
 #include <errno.h>
 
@@ -20,24 +21,6 @@ struct request {
 	struct buffer *buffers[CHUNKS_MAX];
 	bool load[CHUNKS_MAX];
 };
-
-/* Loads what this request owns. After a failure the rest is given back for others to load. */
-static int load_owned(struct request *q, struct error *err)
-{
-	int r = 0;
-
-	for (size_t i = 0; i < q->count; i++) {
-		int code = -ECANCELED;
-
-		if (!q->load[i])
-			continue;
-		if (r == 0)
-			code = r = file_load_chunk(q->file, q->first + i, q->whole_extent,
-						   q->buffers[i], err);
-		buffer_cache_loaded(q->cache, q->buffers[i], code, code == r ? err : NULL);
-	}
-	return r;
-}
 
 static int wait_for_one(struct request *q, size_t i, struct error *err)
 {
@@ -68,13 +51,22 @@ static int wait_for_one(struct request *q, size_t i, struct error *err)
 
 static int fill_request(struct request *q, struct error *err)
 {
-	int r;
+	struct shared_load load = {.file = q->file,
+				   .buffers = q->buffers,
+				   .load = q->load,
+				   .first = q->first,
+				   .count = q->count,
+				   .whole_extent = q->whole_extent};
+	bool any = false;
+	int r = 0;
 
 	for (size_t i = 0; i < q->count; i++) {
 		q->buffers[i] = buffer_cache_pin(q->cache, q->file, q->first + i, &q->load[i]);
 		stats_add(q->file->stats, q->load[i] ? STAT_CHUNK_MISSES : STAT_CHUNK_HITS, 1);
+		any |= q->load[i];
 	}
-	r = load_owned(q, err);
+	if (any)
+		r = share_load(&load, err);
 	for (size_t i = 0; r == 0 && i < q->count; i++)
 		if (!q->load[i])
 			r = wait_for_one(q, i, err);

@@ -154,6 +154,59 @@ static void test_failure_of_one_chunk_is_not_the_next_ones(void **state)
 	bench_done(&b);
 }
 
+static void gate_await_other(struct gate *g)
+{
+	pthread_mutex_lock(&g->lock);
+	while (!g->other_seen)
+		pthread_cond_wait(&g->changed, &g->lock);
+	pthread_mutex_unlock(&g->lock);
+}
+
+/* One request alone: while one of its chunks is held up, an idle worker loads the other. Whoever
+ * has the first chunk, its second must be seen. */
+static void test_one_request_on_all_processors(void **state)
+{
+	struct reader reader;
+	struct bench b;
+	struct gate g;
+
+	gate_init(&g, 0, 0);
+	g.other = 1;
+	make(&b, &g, 3 * CHUNK);
+	reader = (struct reader){&b, 0, 2 * CHUNK, 1, 0};
+	start_reader(&reader);
+	gate_await(&g);
+	gate_await_other(&g);
+	gate_open(&g);
+	pthread_join(reader.thread, NULL);
+	assert_int_equal(reader.code, 0);
+	bench_compare(&b, b.file, 0, 3 * CHUNK);
+	assert_int_equal(atomic_load(&b.memory.chunk_reads[0]), 1);
+	assert_int_equal(atomic_load(&b.memory.chunk_reads[1]), 1);
+	bench_done(&b);
+}
+
+/* A bad chunk fails the request whoever loads it, poisons the file, and leaves no pin behind. */
+static void test_bad_chunk_of_a_shared_request(void **state)
+{
+	for (uint64_t bad = 0; bad < 8; bad++) {
+		struct bench_options o = {.length = 8 * CHUNK, .check = CHUNK_CHECK_VERITY};
+		struct error err = {0};
+		struct bench b;
+		size_t count;
+
+		bench_make(&o, &b);
+		count = buffer_cache_count(b.engine->chunks);
+		b.payload->data[bad * CHUNK + 77] ^= 1;
+		assert_int_equal(bench_read(b.file, 0, 8 * CHUNK, &err), -EBADMSG);
+		assert_int_equal(err.code, -EBADMSG);
+		assert_int_equal(bench_read(b.file, (bad ? 0 : 1) * CHUNK, 1, NULL), -EBADMSG);
+		assert_int_equal(buffer_cache_reserve(b.engine->chunks, count, 0), 0);
+		buffer_cache_unreserve(b.engine->chunks, count);
+		bench_done(&b);
+	}
+}
+
 /* Pinned pieces count against the budget: the next reader waits, and is served. */
 static void test_room_is_bounded(void **state)
 {
@@ -237,10 +290,7 @@ static void test_fetches_ahead_at_once(void **state)
 	for (uint64_t at = 0; at < 16 * MIB; at += MIB)
 		bench_compare(&b, b.file, at, MIB);
 	gate_await(&g);
-	pthread_mutex_lock(&g.lock);
-	while (!g.other_seen)
-		pthread_cond_wait(&g.changed, &g.lock);
-	pthread_mutex_unlock(&g.lock);
+	gate_await_other(&g);
 	gate_open(&g);
 	for (uint64_t at = 16 * MIB; at < o.length; at += MIB)
 		bench_compare(&b, b.file, at, MIB);
@@ -354,6 +404,8 @@ int main(void)
 		cmocka_unit_test(test_single_flight),
 		cmocka_unit_test(test_failure_reaches_all),
 		cmocka_unit_test(test_failure_of_one_chunk_is_not_the_next_ones),
+		cmocka_unit_test(test_one_request_on_all_processors),
+		cmocka_unit_test(test_bad_chunk_of_a_shared_request),
 		cmocka_unit_test(test_room_is_bounded),
 		cmocka_unit_test(test_held_pieces_do_not_change),
 		cmocka_unit_test(test_stop),
