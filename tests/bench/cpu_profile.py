@@ -1,7 +1,8 @@
 """Where the CPU time of one row goes: perf over the whole machine while the reader runs.
 
-Distributions strip libcrypto, so its samples are bare addresses. Which of them are cipher and which
-are hash is learnt first, by profiling `openssl speed` on the same library.
+Distributions strip libcrypto, so its samples are bare addresses, and libipsec-mb's have the name of
+whatever exported function lies before them. Which of them are cipher and which are hash is learnt
+first, by profiling `openssl speed` and crypto_speed on the same libraries.
 """
 
 import collections
@@ -9,6 +10,7 @@ import os
 import re
 import shutil
 
+import crypto_rates
 import rows
 from machine import BenchError, run
 
@@ -16,6 +18,7 @@ EVENT, RATE_HZ = "cpu-clock", "1999"
 BUCKET_BYTES, NEAR_BYTES = 256, 4096
 CALIBRATION = (("cipher", "aes-256-gcm", ()), ("cipher", "aes-256-gcm", ("-decrypt",)),
                ("hash", "sha256", ()), ("hash", "sha384", ()))
+MULTI_BUFFER = (("cipher", "open"), ("cipher", "seal"), ("hash", "tree"))
 BY_NAME = (
     ("cipher", re.compile(r"gcm|aes|ghash|salsa|poly1305|secretbox|vclmul", re.I)),
     ("hash", re.compile(r"sha(1|2|256|384|512|_)", re.I)),
@@ -45,24 +48,41 @@ def samples(path):
                symbol.strip(), kind == "[k]", int(fields[0]))
 
 
-def calibrate(work):
-    """Address bucket of libcrypto -> cipher or hash."""
+def learn(known, found, kind):
+    """What took a five-hundredth of the library's time or more is of this kind."""
+    for place, count in found.items():
+        if count * 500 > sum(found.values()):
+            known[place] = kind
+
+
+def calibrate(bench):
+    """Address bucket of libcrypto, or symbol of libipsec-mb -> cipher or hash."""
     known = {}
-    path = os.path.join(work, "calibrate.perf")
+    path = os.path.join(bench.work, "calibrate.perf")
     for kind, algorithm, more in CALIBRATION:
         record(path, "openssl", "speed", "-seconds", "1", "-bytes", "524288", *more, "-evp", algorithm)
         found = collections.Counter()
         for _, command, library, symbol, _, count in samples(path):
             if command == "openssl" and library.startswith("libcrypto") and symbol.startswith("0x"):
                 found[int(symbol, 16) // BUCKET_BYTES] += count
-        for bucket, count in found.items():
-            if count * 500 > sum(found.values()):
-                known[bucket] = kind
+        learn(known, found, kind)
+    for kind, operation in MULTI_BUFFER:
+        subject = crypto_rates.Operation(bench, (operation, ""), ("ipsec-mb", ""))
+        if subject.missing():
+            continue
+        record(path, *subject.argv)
+        found = collections.Counter()
+        for _, command, library, symbol, _, count in samples(path):
+            if command == "crypto_speed" and library.startswith("libIPSec_MB"):
+                found[symbol] += count
+        learn(known, found, kind)
     os.unlink(path)
     return known
 
 
 def crypto_kind(known, symbol):
+    if symbol in known:
+        return known[symbol]
     if symbol.startswith("0x"):
         bucket = int(symbol, 16) // BUCKET_BYTES
         near = range(NEAR_BYTES // BUCKET_BYTES + 1)
@@ -81,7 +101,7 @@ def classify(sample, threads, others, known):
     if thread in threads:
         if in_kernel:
             return "server: kernel, " + ("copying" if COPY.search(symbol) else "rest")
-        kind = crypto_kind(known if library.startswith("libcrypto") else {}, symbol)
+        kind = crypto_kind(known if library.startswith(("libcrypto", "libIPSec_MB")) else {}, symbol)
         return "server: " + (kind or "rest of its program")
     if command in ("reader", "curl"):
         if not in_kernel:
@@ -112,7 +132,7 @@ def profile(bench, groups):
     if reason:
         raise BenchError(reason)
     model, path = bench.model(group.size), os.path.join(bench.work, "profile.perf")
-    known = calibrate(bench.work)
+    known = calibrate(bench)
     subject.warm(model)
     reader = os.path.join(bench.tools, "reader")
     with subject.view(model) as view:
