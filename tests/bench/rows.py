@@ -12,7 +12,7 @@ import time
 import crypto_rates
 import machine
 from machine import BenchError, Meter
-from others import CipherAndHashes, CurlRanges, DiskWrite, SampleWay, SealTo
+from others import CipherAndHashes, CurlRanges, DiskWrite, OpensslSpeed, SampleWay, SealTo
 from subjects import Gocryptfs, NullFuse, Plain, Rclone, Sealed
 
 MODES = ("none", "declared", "verity", "sha256", "sha384")
@@ -251,7 +251,8 @@ def build(bench):
     return [
         *build_reads(named), *build_first(named), *build_s3(bench, named), *build_llama(named),
         Group("seal", "sealing to a directory", "GB/s",
-              [DiskWrite(bench), CipherAndHashes(bench), SealTo(bench)], measure_rate, size="double"),
+              [DiskWrite(bench), CipherAndHashes(bench), OpensslSpeed(bench), SealTo(bench)],
+              measure_rate, size="double"),
         Group("crypto", "512 KiB on one core", "GB/s", crypto_rates.subjects(bench),
               crypto_rates.measure),
         Group("limit", "8 readers of all of 8 GB, 512 MiB cgroup", "GB/s", named("verity"),

@@ -233,6 +233,35 @@ static void writer_publishes_at_commit(void **state)
 	free(data);
 }
 
+/* Past the page cache where memory lies right, through it where not, and the odd tail always. */
+static void every_byte_lands_wherever_it_lay(void **state)
+{
+	struct fixture *f = *state;
+	size_t tail = ((size_t)1 << 20) + 4096 + 7, size = EXTENT + tail;
+	uint8_t *room = aligned_alloc(4096, EXTENT + 8192), *back = malloc(size);
+	uint8_t *want = malloc(size);
+
+	assert_true(room && back && want);
+	for (size_t i = 0; i < size; i++)
+		want[i] = (uint8_t)(i * 7 + i / 4096);
+	for (size_t shift = 0; shift < 2; shift++) {
+		struct source_writer *w = NULL;
+
+		assert_int_equal(source_writer_new(f->source, "m", size, EXTENT, &w, NULL), 0);
+		memcpy(room + shift, want + EXTENT, tail);
+		assert_int_equal(source_writer_part(w, 1, room + shift, tail, NULL), 0);
+		memcpy(room + shift, want, EXTENT);
+		assert_int_equal(source_writer_part(w, 0, room + shift, EXTENT, NULL), 0);
+		assert_int_equal(source_writer_commit(w, NULL), 0);
+		source_writer_free(w);
+		assert_int_equal(source_read(f->source, "m", NULL, 0, size, back, NULL), 0);
+		assert_memory_equal(back, want, size);
+	}
+	free(room);
+	free(back);
+	free(want);
+}
+
 static void abandoned_writer_leaves_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -303,6 +332,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(lists_in_byte_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(notices_a_replaced_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(writer_publishes_at_commit, setup, teardown),
+		cmocka_unit_test_setup_teardown(every_byte_lands_wherever_it_lay, setup, teardown),
 		cmocka_unit_test_setup_teardown(abandoned_writer_leaves_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(writer_refuses_wrong_parts, setup, teardown),
 		cmocka_unit_test_setup_teardown(directory_must_exist_unless_made, setup, teardown),
