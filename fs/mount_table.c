@@ -46,7 +46,7 @@ static bool copy_field(char *dst, size_t size, const char *src)
 }
 
 /* "ID PARENT MAJOR:MINOR ROOT PATH OPTIONS [TAGS…] - TYPE SOURCE OPTIONS" */
-static bool parse_line(char *line, struct mount_entry *ret)
+bool mount_table_parse(char *line, struct mount_entry *ret)
 {
 	char *save = NULL, *word = strtok_r(line, " \n", &save), *device = NULL, *path = NULL;
 
@@ -105,7 +105,7 @@ static int find(const struct wanted *wanted, struct mount_entry *ret)
 	if (!f)
 		return -errno;
 	while (getline(&line, &room, f) >= 0) {
-		if (!parse_line(line, &entry) || !is_wanted(wanted, &entry))
+		if (!mount_table_parse(line, &entry) || !is_wanted(wanted, &entry))
 			continue;
 		*ret = entry;
 		found = true;

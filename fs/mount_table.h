@@ -17,6 +17,8 @@ struct mount_entry {
 	char type[MOUNT_TABLE_TYPE_SIZE];     /* as in "fuse.sealedfs" */
 };
 
+/* One line of that file, which is changed. False: it has another form, or is too long. */
+bool mount_table_parse(char *line, struct mount_entry *ret);
 /* The uppermost mount at an absolute path without symbolic links. -ENOENT: none. */
 int mount_table_find(const char *path, struct mount_entry *ret);
 /*

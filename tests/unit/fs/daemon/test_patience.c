@@ -1,0 +1,128 @@
+/* fs/patience: what is waited for, for how long, and what is said meanwhile. */
+#include "fs/patience.h"
+
+#include "fs/read/monotonic.h"
+#include "tests/unit/base/test.h"
+#include "tests/unit/fs/daemon/listener.h"
+
+#include <errno.h>
+#include <string.h>
+
+static char text[4096];
+
+struct fixture {
+	int fd;
+	struct notify *notify;
+	struct status *status;
+};
+
+static int set_up(void **state)
+{
+	static struct fixture f;
+
+	f.fd = listener_new(NULL);
+	(void)unsetenv("WATCHDOG_USEC");
+	*state = &f;
+	return notify_new(&f.notify, NULL) || status_new(f.notify, &f.status);
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *f = *state;
+
+	status_free(f->status);
+	notify_free(f->notify);
+	return close(f->fd);
+}
+
+static void test_what_may_pass(void **state)
+{
+	static const int passing[] = {-ETIMEDOUT, -ECONNREFUSED, -ENETUNREACH, -EHOSTUNREACH,
+				      -ENODEV};
+	static const int lasting[] = {-EKEYREJECTED, -EACCES, -EPERM,  -EBADMSG, -EPROTO, -ESTALE,
+				      -EINVAL,	     -ENOENT, -ENOKEY, -ENOMEM,	 0};
+
+	for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++)
+		assert_true(patience_is_due(passing[i]));
+	for (size_t i = 0; i < sizeof(lasting) / sizeof(lasting[0]); i++)
+		assert_false(patience_is_due(lasting[i]));
+}
+
+static void test_clock(void **state)
+{
+	assert_false(patience_clock_is_set(0));
+	assert_false(patience_clock_is_set(1735689599));
+	assert_true(patience_clock_is_set(1735689600));
+}
+
+static void test_refusals_are_not_repeated(void **state)
+{
+	struct fixture *f = *state;
+	struct patience p;
+
+	patience_start(&p, f->notify, f->status, 3600);
+	assert_false(patience_again(&p, -EKEYREJECTED, NULL));
+	assert_false(patience_again(&p, -EBADMSG, NULL));
+	listener_next(f->fd, text, sizeof(text));
+	assert_string_equal(text, "");
+}
+
+static void test_no_time(void **state)
+{
+	struct fixture *f = *state;
+	struct patience p;
+
+	patience_start(&p, f->notify, f->status, 0);
+	assert_false(patience_again(&p, -ETIMEDOUT, NULL));
+	assert_false(patience_again(&p, -ENODEV, NULL));
+}
+
+static void test_waiting_is_told_and_ends(void **state)
+{
+	struct fixture *f = *state;
+	struct error err = {0};
+	struct patience p;
+	uint64_t began = monotonic_ms();
+	unsigned attempts = 0;
+
+	error_set(&err, -ECONNREFUSED, "cannot connect to the moon");
+	patience_start(&p, f->notify, f->status, 1);
+	while (patience_again(&p, -ECONNREFUSED, &err))
+		attempts++;
+	/* Pauses of 500 and (what is left of) 1000 ms. */
+	assert_int_equal(attempts, 2);
+	assert_in_range(monotonic_ms() - began, 900, 10000);
+	listener_next(f->fd, text, sizeof(text));
+	assert_non_null(
+		strstr(text, "STATUS=Waiting (up to 1 s more): cannot connect to the moon"));
+	listener_next(f->fd, text, sizeof(text));
+	assert_memory_equal(text, "EXTEND_TIMEOUT_USEC=", 20);
+}
+
+static void test_a_device_has_less_time(void **state)
+{
+	struct fixture *f = *state;
+	struct patience p;
+
+	patience_start(&p, f->notify, f->status, 600);
+	assert_in_range(p.device_end_ms, monotonic_ms() + 1000, monotonic_ms() + 20000);
+	p.device_end_ms = 0;
+	assert_false(patience_again(&p, -ENODEV, NULL));
+	assert_true(p.end_ms > monotonic_ms() + 500000);
+	patience_start(&p, f->notify, f->status, 2);
+	assert_true(p.device_end_ms <= p.end_ms);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_what_may_pass),
+		cmocka_unit_test(test_clock),
+		cmocka_unit_test_setup_teardown(test_refusals_are_not_repeated, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_no_time, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_waiting_is_told_and_ends, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_a_device_has_less_time, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
