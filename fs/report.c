@@ -9,6 +9,7 @@
 #include "fs/net/aws.h"
 #include "fs/source/staged.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -137,10 +138,13 @@ static json_t *report_model(const struct report_sources *s, const struct generat
 			    const struct view_node *file)
 {
 	struct model_look look;
+	char inode[24];
 	json_t *to = json_object();
 
 	model_look(generation_model(g, file), &look);
 	json_object_set_new(to, "name", message(file->path));
+	(void)snprintf(inode, sizeof(inode), "%" PRIu64, file->ino);
+	json_object_set_new(to, "inode", json_string(inode)); /* JSON's numbers are too short */
 	json_object_set_new(to, "size_bytes", number(file->size));
 	json_object_set_new(to, "state", json_string(conditions[look.condition]));
 	if (look.why.code)

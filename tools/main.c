@@ -12,7 +12,7 @@
 #include <string.h>
 
 static const struct verb *const verbs[] = {&verb_keygen, &verb_seal,   &verb_inspect, &verb_hash,
-					   &verb_check,	 &verb_attest, &verb_status};
+					   &verb_check,	 &verb_attest, &verb_status,  &verb_warm};
 
 static int print_help(void)
 {

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/magic.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -114,17 +115,30 @@ static bool is_inside(const char *name, const char *where)
 	return n == 0 || (strncmp(name, where, n) == 0 && (name[n] == '\0' || name[n] == '/'));
 }
 
-static void drop_others(struct mount_report *m)
+/* Keeps the models inside; inode "": any name, else the one with that inode. */
+static void drop_others(json_t *models, const char *inside, const char *inode)
 {
-	json_t *models = json_object_get(m->report, "models");
-
 	for (size_t i = json_array_size(models); i-- > 0;) {
-		const char *name =
-			json_string_value(json_object_get(json_array_get(models, i), "name"));
+		const json_t *model = json_array_get(models, i);
+		const char *name = json_string_value(json_object_get(model, "name"));
+		const char *own = json_string_value(json_object_get(model, "inode"));
 
-		if (!name || !is_inside(name, m->inside))
+		if (*inode ? !own || strcmp(own, inode) != 0 : !name || !is_inside(name, inside))
 			json_array_remove(models, i);
 	}
+}
+
+/* A file may have other names, in an Ollama store: the inode tells. */
+static int keep_inside(struct mount_report *m, const char *absolute)
+{
+	json_t *models = json_object_get(m->report, "models");
+	char inode[24] = "";
+	struct stat st;
+
+	if (m->inside[0] && stat(absolute, &st) == 0 && S_ISREG(st.st_mode))
+		(void)snprintf(inode, sizeof(inode), "%" PRIu64, (uint64_t)st.st_ino);
+	drop_others(models, m->inside, inode);
+	return m->inside[0] && json_array_size(models) == 0 ? -ENOENT : 0;
 }
 
 int mount_report_read(const char *path, struct mount_report *ret, struct error *err)
@@ -143,11 +157,24 @@ int mount_report_read(const char *path, struct mount_report *ret, struct error *
 	if (r < 0)
 		return error_set(err, r, "%s: %s", path, strerror(-r));
 	json_object_set_new(ret->report, "mount", json_string(ret->root));
-	drop_others(ret);
-	if (ret->inside[0] && json_array_size(json_object_get(ret->report, "models")) == 0)
+	if (keep_inside(ret, absolute) < 0)
 		return error_set(err, -ENOENT, "%s: it is no model of the mount on %s", path,
 				 ret->root);
 	return 0;
+}
+
+int mount_report_code(const json_t *reason)
+{
+	switch (json_integer_value(json_object_get(reason, "exit_code"))) {
+	case EXIT_CODE_NOT_AUTHENTIC:
+		return -EBADMSG;
+	case EXIT_CODE_REFUSED:
+		return -EKEYREJECTED;
+	case EXIT_CODE_UNREACHABLE:
+		return -EHOSTUNREACH;
+	default:
+		return -EIO;
+	}
 }
 
 void mount_report_clear(struct mount_report *r)

@@ -25,6 +25,9 @@ void mount_report_clear(struct mount_report *r);
 /* Sets "resident_bytes" of each model that is unlocked, where the kernel tells. Unlocks none. */
 void mount_report_add_residency(struct mount_report *r);
 
+/* The errno that leads to a reason's exit code. */
+int mount_report_code(const json_t *reason);
+
 /* Bytes of an open file in the page cache, as whole pages and so at most the size. -EPERM: the
  * kernel tells only the file's owner and root. */
 int resident_bytes_of(int fd, uint64_t size, uint64_t *ret);

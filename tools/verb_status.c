@@ -20,27 +20,16 @@ static const struct cli_option options[] = {
 };
 
 /* What is worse comes first. */
-static const struct {
-	enum exit_code exit_code;
-	int code;
-} troubles[] = {
-	{EXIT_CODE_NOT_AUTHENTIC, -EBADMSG},
-	{EXIT_CODE_REFUSED, -EKEYREJECTED},
-	{EXIT_CODE_UNREACHABLE, -EHOSTUNREACH},
-	{EXIT_CODE_FAILURE, -EIO},
-};
+static const int troubles[] = {-EBADMSG, -EKEYREJECTED, -EHOSTUNREACH, -EIO};
 
 static size_t rank_of(const json_t *model)
 {
 	const json_t *reason = json_object_get(model, "reason");
-	json_int_t code = json_integer_value(json_object_get(reason, "exit_code"));
 	size_t i = 0;
 
-	if (!reason)
-		return ARRAY_LEN(troubles);
-	while (i + 1 < ARRAY_LEN(troubles) && (json_int_t)troubles[i].exit_code != code)
+	while (reason && troubles[i] != mount_report_code(reason))
 		i++;
-	return i;
+	return reason ? i : ARRAY_LEN(troubles);
 }
 
 /* The worst model's trouble becomes the verb's error. */
@@ -63,8 +52,8 @@ static int judge(const json_t *report, struct error *err)
 	if (!worst)
 		return 0;
 	name_printable(json_string_value(json_object_get(worst, "name")), name);
-	return error_set(err, troubles[rank].code, "%zu of %zu models in trouble; \"%s\" is %s",
-			 count, json_array_size(models), name,
+	return error_set(err, troubles[rank], "%zu of %zu models in trouble; \"%s\" is %s", count,
+			 json_array_size(models), name,
 			 json_string_value(json_object_get(worst, "state")));
 }
 

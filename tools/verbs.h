@@ -11,5 +11,6 @@ extern const struct verb verb_inspect;
 extern const struct verb verb_keygen;
 extern const struct verb verb_seal;
 extern const struct verb verb_status;
+extern const struct verb verb_warm;
 
 #endif
