@@ -13,8 +13,9 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#define TRIAL_SIZE (17 * 256) /* more than a round of every lane and of the widest cipher loop */
-#define TRIAL_BLOCK 256
+#define TRIAL_BLOCK ((size_t)256)
+#define TRIAL_SIZE (17 * TRIAL_BLOCK) /* more than a round of all lanes and of the cipher's loop \
+				       */
 
 DEFINE_CLEANUP(EVP_CIPHER_CTX *, EVP_CIPHER_CTX_free)
 
@@ -123,7 +124,7 @@ static bool gcm_agrees(const uint8_t *text)
 	ipsec_mb_gcm_end(key, &g, true, tag_one);
 	return EVP_EncryptInit_ex2(ctx, EVP_aes_256_gcm(), text, text, NULL) == 1 &&
 	       EVP_EncryptUpdate(ctx, NULL, &n, text, 9) == 1 &&
-	       EVP_EncryptUpdate(ctx, other, &n, text, TRIAL_SIZE) == 1 &&
+	       EVP_EncryptUpdate(ctx, other, &n, text, (int)TRIAL_SIZE) == 1 &&
 	       EVP_EncryptFinal_ex(ctx, tag_other, &n) == 1 &&
 	       EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, 16, tag_other) == 1 &&
 	       memcmp(one, other, TRIAL_SIZE) == 0 && memcmp(tag_one, tag_other, 16) == 0;

@@ -293,7 +293,11 @@ def suite_format(result, log):
 
 def suite_tidy(result, log):
     """clang-tidy over every C file of the product."""
-    names = tracked("crypto/*.c", "attest/*.c", "fs/*.c", "tools/*.c")
+    with open(os.path.join(PLAIN, "compile_commands.json"), encoding="utf-8") as commands:
+        built = commands.read()
+    # The one file that needs a library which a build may lack.
+    names = [name for name in tracked("crypto/*.c", "attest/*.c", "fs/*.c", "tools/*.c")
+             if name != "crypto/ipsec_mb.c" or name in built]
     procs = []
     for name in names:
         while len([p for _, p in procs if p.poll() is None]) >= int(JOBS):
