@@ -56,7 +56,7 @@ static const char text[] =
 	"  tcti=TCTI             how to reach the TPM, as in device:/dev/tpmrm0; default from the\n"
 	"                        environment (SEALEDFS_TCTI, TPM2TOOLS_TCTI), else /dev/tpmrm0\n"
 	"\n"
-	"AWS (credentials: environment, shared files, instance role)\n"
+	"AWS (credentials: environment, shared files, web identity, container, instance role)\n"
 	"  region=NAME           default from the environment, profile or instance\n"
 	"  profile=NAME          profile of the shared configuration files\n"
 	"  s3-endpoint=URL       another S3 server; implies path-style\n"

@@ -40,6 +40,7 @@ void aws_config_clear(struct aws_config *c)
 	free(c->region);
 	for (size_t i = 0; i < AWS_SERVICE_COUNT; i++)
 		free(c->endpoints[i]);
+	free(c->sts_endpoint);
 	free(c->ca_file);
 	free(c->imds_endpoint);
 	*c = (struct aws_config){0};
@@ -113,10 +114,10 @@ static int load_region(const struct aws_options *o, const struct profile *p, str
 	return copy(region, &c->region, err);
 }
 
-static int load_endpoint(const char *option, enum aws_service service, const struct profile *p,
-			 struct aws_config *c, struct error *err)
+static int load_endpoint(const char *option, const char *name, const char *variable,
+			 const struct profile *p, char **ret, struct error *err)
 {
-	const char *name = services[service].name, *url = option, *what = "the endpoint option";
+	const char *url = option, *what = "the endpoint option";
 	bool ignore = false;
 	int r;
 
@@ -125,7 +126,7 @@ static int load_endpoint(const char *option, enum aws_service service, const str
 	if (r < 0)
 		return r;
 	if (!url && !ignore) {
-		what = services[service].variable;
+		what = variable;
 		url = env(what);
 		if (!url) {
 			what = "AWS_ENDPOINT_URL";
@@ -138,7 +139,24 @@ static int load_endpoint(const char *option, enum aws_service service, const str
 		if (!url)
 			url = profile_get(p, "endpoint_url");
 	}
-	return url ? endpoint_check_url(url, what, &c->endpoints[service], err) : 0;
+	return url ? endpoint_check_url(url, what, ret, err) : 0;
+}
+
+static int load_endpoints(const struct aws_options *o, const struct profile *p,
+			  struct aws_config *c, struct error *err)
+{
+	const char *options[AWS_SERVICE_COUNT] = {
+		[AWS_SERVICE_S3] = o->s3_endpoint,
+		[AWS_SERVICE_KMS] = o->kms_endpoint,
+	};
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < AWS_SERVICE_COUNT; i++)
+		r = load_endpoint(options[i], services[i].name, services[i].variable, p,
+				  &c->endpoints[i], err);
+	if (r >= 0)
+		r = load_endpoint(NULL, "sts", "AWS_ENDPOINT_URL_STS", p, &c->sts_endpoint, err);
+	return r;
 }
 
 static int load_style(const struct aws_options *o, const struct profile *p, struct aws_config *c,
@@ -240,9 +258,7 @@ int aws_config_load(const struct aws_options *options, struct aws_config *ret, s
 	if (r >= 0)
 		r = load_region(o, p, ret, err);
 	if (r >= 0)
-		r = load_endpoint(o->s3_endpoint, AWS_SERVICE_S3, p, ret, err);
-	if (r >= 0)
-		r = load_endpoint(o->kms_endpoint, AWS_SERVICE_KMS, p, ret, err);
+		r = load_endpoints(o, p, ret, err);
 	if (r >= 0)
 		r = load_style(o, p, ret, err);
 	if (r >= 0)

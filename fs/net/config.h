@@ -15,6 +15,7 @@ struct aws_config {
 	bool profile_named;    /* by option or AWS_PROFILE: then it must exist */
 	char *region;	       /* NULL: ask IMDS */
 	char *endpoints[AWS_SERVICE_COUNT]; /* NULL: AWS's own */
+	char *sts_endpoint;
 	enum endpoint_style style;
 	bool fips;
 	bool dualstack;

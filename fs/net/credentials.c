@@ -11,7 +11,7 @@
 #include "fs/net/container.h"
 #include "fs/net/imds.h"
 #include "fs/net/json.h"
-#include "fs/net/profile.h"
+#include "fs/net/profile_keys.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -136,68 +136,20 @@ int credentials_parse_json(const void *data, size_t size, const char *source,
 	return r < 0 ? error_set(err, r, "out of memory for keys") : 0;
 }
 
-static int from_environment(struct credentials **ret, struct error *err)
-{
-	const char *id = getenv("AWS_ACCESS_KEY_ID"), *key = getenv("AWS_SECRET_ACCESS_KEY");
-	const char *token = getenv("AWS_SESSION_TOKEN");
-	int r;
-
-	if (!id || !id[0])
-		return -ENOENT;
-	if (!key || !key[0])
-		return error_set(err, -EINVAL,
-				 "AWS_ACCESS_KEY_ID is set, but AWS_SECRET_ACCESS_KEY is not");
-	r = credentials_new(id, key, token && token[0] ? token : NULL, 0, "environment", ret);
-	return r < 0 ? error_set(err, r, "the AWS keys in the environment are malformed") : 0;
-}
-
-static int from_profile(const struct aws_config *config, struct credentials **ret,
-			struct error *err)
-{
-	static const char *const others[] = {"role_arn", "sso_session", "sso_start_url",
-					     "credential_process", "web_identity_token_file"};
-	_cleanup_(profile_freep) struct profile *p = NULL;
-	const char *id, *key;
-	int r = profile_load(config->profile, &p, err);
-
-	if (r < 0)
-		return r;
-	id = profile_get(p, "aws_access_key_id");
-	key = profile_get(p, "aws_secret_access_key");
-	if (id && key) {
-		r = credentials_new(id, key, profile_get(p, "aws_session_token"), 0, "profile",
-				    ret);
-		return r < 0 ? error_set(err, r, "the keys of AWS profile %s are malformed",
-					 config->profile)
-			     : 0;
-	}
-	if (id || key)
-		return error_set(err, -EINVAL, "AWS profile %s has only one half of a key pair",
-				 config->profile);
-	for (size_t i = 0; i < ARRAY_LEN(others); i++) {
-		if (!profile_get(p, others[i]))
-			continue;
-		error_hint(err, "aws configure export-credentials --format env gives keys that "
-				"can be set in the environment");
-		return error_set(err, -EINVAL,
-				 "AWS profile %s wants keys by way of %s, which sealedfs does not "
-				 "do",
-				 config->profile, others[i]);
-	}
-	return -ENOENT;
-}
-
 /* Asks each source in order; -ENOENT of one means that the next has its turn. */
 static int ask_sources(const struct credential_chain *chain, struct credentials **ret,
 		       struct error *err)
 {
 	const struct aws_config *config = chain->config;
+	const struct sts sts = {.config = config, .http = chain->http, .imds = chain->imds};
 	int r = -ENOENT;
 
 	if (!config->profile_explicit)
-		r = from_environment(ret, err);
+		r = environment_keys(ret, err);
 	if (r == -ENOENT)
-		r = from_profile(config, ret, err);
+		r = profile_keys(&sts, config->profile, ret, err);
+	if (r == -ENOENT && !config->profile_explicit)
+		r = web_identity_keys(&sts, ret, err);
 	if (r != -ENOENT)
 		return r;
 	if (container_configured())
@@ -265,9 +217,10 @@ static void store(struct credential_chain *chain, struct credentials *fresh)
 	if (fresh->expires_s == 0)
 		chain->renew_at_s = INT64_MAX;
 	else if (fresh->expires_s <= now_s + RENEW_BEFORE_S)
-		chain->renew_at_s =
-			now_s + (fresh->expires_s <= now_s ? RETRY_AFTER_STALE_S + spread_s()
-							   : RETRY_AFTER_FAILURE_S);
+		chain->renew_at_s = now_s + (fresh->expires_s <= now_s
+						     ? RETRY_AFTER_STALE_S + spread_s()
+						     : MIN(RETRY_AFTER_FAILURE_S,
+							   (fresh->expires_s - now_s + 1) / 2));
 	else
 		chain->renew_at_s = fresh->expires_s - RENEW_BEFORE_S;
 	log_debug("AWS keys from %s", fresh->source);

@@ -2,7 +2,8 @@
  * credentials.h: AWS keys: where they come from, kept until they expire, refreshed by one thread
  * while the others go on with what there is.
  *
- * Order: environment, profile files, container or EKS pod, IMDSv2. Keys that expire are renewed
+ * Order: environment, profile files (with the roles that they name), web identity, container or EKS
+ * pod, IMDSv2. Keys that expire are renewed
  * from 15 minutes before; when the renewal fails, or gives keys that are dead already, the old ones
  * stay in use ("static stability") and the source is asked again later. Thread-safe.
  */

@@ -4,7 +4,7 @@
  */
 #include "fs/net/xml.h"
 
-#include "crypto/base/cleanup.h"
+#include "crypto/base/secret.h"
 
 #include <errno.h>
 #include <expat.h>
@@ -25,6 +25,14 @@ struct walk {
 	char text[XML_TEXT_MAX];
 	size_t text_size;
 };
+
+/* Its text may have been a key. */
+static inline void walk_freep(struct walk **w)
+{
+	if (*w)
+		wipe(*w, sizeof(**w));
+	free(*w);
+}
 
 static inline void parser_freep(XML_Parser *p)
 {
@@ -108,7 +116,7 @@ static void XMLCALL on_doctype(void *arg, const XML_Char *name, const XML_Char *
 int xml_parse(const void *data, size_t size, xml_element_fn element, void *arg)
 {
 	_cleanup_(parser_freep) XML_Parser parser = XML_ParserCreate("UTF-8");
-	_cleanup_free_ struct walk *w = calloc(1, sizeof(*w));
+	_cleanup_(walk_freep) struct walk *w = calloc(1, sizeof(*w));
 	const char *p = data;
 
 	if (!parser || !w)

@@ -126,11 +126,13 @@ static void malformed_keys_are_refused(void **state)
 static void profiles_that_give_no_keys(void **state)
 {
 	write_file(config_path, "[profile half]\naws_access_key_id=H\n"
-				"[profile role]\nrole_arn=arn:x\nsource_profile=half\n");
+				"[profile role]\nrole_arn=arn:x\nsource_profile=half\n"
+				"[profile sso]\nsso_session=s\n");
 	assert_no_keys(NULL, -EINVAL, "no AWS credentials");
 	assert_no_keys(&(struct aws_options){.profile = "absent"}, -EINVAL, "absent");
 	assert_no_keys(&(struct aws_options){.profile = "half"}, -EINVAL, "half");
-	assert_no_keys(&(struct aws_options){.profile = "role"}, -EINVAL, "role_arn");
+	assert_no_keys(&(struct aws_options){.profile = "role"}, -EINVAL, "half");
+	assert_no_keys(&(struct aws_options){.profile = "sso"}, -EINVAL, "sso_session");
 	write_file(credentials_path, "[default\n");
 	assert_no_keys(NULL, -EPROTO, ":1:");
 }
