@@ -259,7 +259,8 @@ def suite_cases_asan(result, log):
 
 
 # Readers of every kind, listings that change under them, and ends while they read.
-TSAN_CASES = (("storm.py",), ("reload.py", "Directory"), ("mount_end.py", "Damaged", "Told"))
+TSAN_CASES = (("storm.py",), ("reload.py", "Directory"), ("ollama_store.py", "Reload"),
+              ("mount_end.py", "Damaged", "Told"))
 
 
 def suite_cases_tsan(result, log):

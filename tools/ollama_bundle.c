@@ -126,9 +126,28 @@ static int add_text(struct ollama_bundle *b, const char *type, char *text)
 	return text ? add_layer(b, type, (uint8_t *)text, strlen(text)) : -ENOMEM;
 }
 
-static int add_layers(const struct ollama_options *o, struct ollama_bundle *b, struct error *err)
+/* As `ollama create` describes a model, as far as its header tells. */
+static char *make_config(const struct gguf_header *h)
 {
-	int r = add_text(b, OLLAMA_CONFIG_TYPE, strdup(OLLAMA_PLAIN_CONFIG));
+	const char *family = h->architecture, *type = h->file_type ? h->file_type : "unknown";
+	char *text;
+
+	if (!*family)
+		return strdup(OLLAMA_PLAIN_CONFIG);
+	return asprintf(
+		       &text,
+		       "{\"model_format\":\"gguf\",\"model_family\":\"%s\",\"model_families\":[\"%s\"],"
+		       "\"model_type\":\"%s\",\"file_type\":\"%s\",\"architecture\":\"amd64\","
+		       "\"os\":\"linux\"}",
+		       family, family, h->size_label, type) < 0
+		       ? NULL
+		       : text;
+}
+
+static int add_layers(const struct ollama_options *o, const struct gguf_header *header,
+		      struct ollama_bundle *b, struct error *err)
+{
+	int r = add_text(b, OLLAMA_CONFIG_TYPE, make_config(header));
 
 	/* Set when the model has been read. */
 	b->manifest->has_config = true;
@@ -161,7 +180,8 @@ static int set_name(const struct ollama_options *o, const char *model_name, stru
 }
 
 int ollama_bundle_from_options(const struct ollama_options *o, const char *model_name,
-			       struct ollama_bundle *ret, struct error *err)
+			       const struct gguf_header *header, struct ollama_bundle *ret,
+			       struct error *err)
 {
 	static const uint8_t zeros[SHA256_SIZE];
 	_cleanup_(ollama_bundle_clear) struct ollama_bundle b = {0};
@@ -174,7 +194,7 @@ int ollama_bundle_from_options(const struct ollama_options *o, const char *model
 	b.manifest = calloc(1, sizeof(*b.manifest));
 	if (!b.manifest)
 		return -ENOMEM;
-	r = add_layers(o, &b, err);
+	r = add_layers(o, header, &b, err);
 	if (r == 0)
 		r = ollama_bundle_describe(&b, zeros, SEAL_LENGTH_MAX, &trial, &size, err);
 	if (r < 0)

@@ -7,6 +7,7 @@
 #define SEALEDFS_TOOLS_OLLAMA_BUNDLE_H
 
 #include "fs/view/ollama_description.h"
+#include "tools/gguf_header.h"
 
 #include <jansson.h>
 
@@ -35,11 +36,13 @@ struct ollama_bundle {
 };
 
 /*
- * Reads the files. model_name: the model's name in the destination, where none is given. -EINVAL: a
+ * Reads the files. model_name: the model's name in the destination, where none is given. header: of
+ * the model, for the configuration. -EINVAL: a
  * bad name, a file that is empty or no UTF-8; -EFBIG.
  */
 int ollama_bundle_from_options(const struct ollama_options *o, const char *model_name,
-			       struct ollama_bundle *ret, struct error *err);
+			       const struct gguf_header *header, struct ollama_bundle *ret,
+			       struct error *err);
 /* Takes data, also on failure. */
 int ollama_bundle_add_blob(struct ollama_bundle *b, uint8_t *data, size_t size);
 /* The bytes of NAME.ollama. model: as it was sealed. */

@@ -6,7 +6,6 @@
 #include "tools/ollama_import.h"
 
 #include "crypto/base/encode.h"
-#include "crypto/base/fileio.h"
 #include "crypto/digest.h"
 #include "fs/net/json.h"
 
@@ -16,7 +15,6 @@
 #include <sys/stat.h>
 
 #define SERVICE_STORE "/usr/share/ollama/.ollama/models"
-#define GGUF_MAGIC "GGUF"
 
 static bool has_manifests(const char *store)
 {
@@ -154,10 +152,9 @@ static int name_weights(const char *model_name, const struct ollama_manifest *m,
 	return n < 0 ? -ENOMEM : 0;
 }
 
-static int check_weights(const struct ollama_weights *w, bool is_model, struct error *err)
+static int check_weights(const struct ollama_weights *w, struct error *err)
 {
 	_cleanup_close_ int fd = open(w->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	char magic[sizeof(GGUF_MAGIC) - 1] = "";
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st) < 0)
@@ -167,10 +164,6 @@ static int check_weights(const struct ollama_weights *w, bool is_model, struct e
 	if ((uint64_t)st.st_size != w->size)
 		return error_set(err, -EBADMSG, "%s is not what its digest says: it has %llu bytes",
 				 w->path, (unsigned long long)st.st_size);
-	if (file_read_at(fd, magic, sizeof(magic), 0) < 0)
-		return error_set(err, -errno, "cannot read %s: %s", w->path, strerror(errno));
-	if (is_model && memcmp(magic, GGUF_MAGIC, sizeof(magic)) != 0)
-		return error_set(err, -EINVAL, "%s is no GGUF file", w->path);
 	return 0;
 }
 
@@ -191,7 +184,7 @@ static int add_weights(const char *store, const char *model_name, size_t index,
 	memcpy(w->sha256, m->layers[index].sha256, SHA256_SIZE);
 	w->size = m->layers[index].size;
 	r = name_weights(model_name, m, index, &w->name);
-	return r < 0 ? r : check_weights(w, index == m->model, err);
+	return r < 0 ? r : check_weights(w, err);
 }
 
 static int take_apart(const char *store, const char *model_name, struct ollama_import *im,

@@ -6,15 +6,11 @@
  */
 #include "tools/seal_ollama.h"
 
-#include "crypto/base/fileio.h"
 #include "crypto/base/log.h"
 #include "crypto/name.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-
-#define GGUF_MAGIC "GGUF"
 
 struct publication {
 	const struct seal_request *req;
@@ -106,22 +102,18 @@ int seal_import(const struct seal_request *req, const struct ollama_import *im, 
 	return end_batch(batch, r);
 }
 
-int seal_check_gguf(const char *path, struct error *err)
+int seal_check_gguf(const char *path, struct gguf_header *ret, struct error *err)
 {
-	_cleanup_close_ int fd = -1;
-	char magic[sizeof(GGUF_MAGIC) - 1] = "";
+	int r = gguf_header_read(path, ret, err);
 
-	if (strcmp(path, "-") == 0)
-		return 0;
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (fd < 0)
-		return error_set(err, -errno, "cannot read %s: %s", path, strerror(errno));
-	/* A FIFO cannot be read at a place. */
-	if (file_read_at(fd, magic, sizeof(magic), 0) < 0)
-		return 0;
-	if (memcmp(magic, GGUF_MAGIC, sizeof(magic)) == 0)
-		return 0;
-	return error_set(err, -EINVAL, "%s is no GGUF: Ollama could not run it", path);
+	if (r < 0)
+		return r;
+	if (ret->split_count > 1)
+		return error_set(err, -EINVAL, "%s is a part of a split GGUF: Ollama takes none",
+				 path);
+	if (ret->readable && !ret->is_gguf)
+		log_warning("%s is no GGUF: Ollama will not be able to run it", path);
+	return 0;
 }
 
 void seal_warn_stale_description(const struct seal_request *req, const struct seal_result *res,

@@ -18,8 +18,8 @@ int seal_described(const struct seal_request *req, const struct ollama_bundle *b
 int seal_import(const struct seal_request *req, const struct ollama_import *im, struct batch *batch,
 		struct error *err);
 
-/* A GGUF, as far as its first bytes tell; -EINVAL. Pipes are believed. */
-int seal_check_gguf(const char *path, struct error *err);
+/* -EINVAL: a part of a split GGUF. Warns when it is none at all. */
+int seal_check_gguf(const char *path, struct gguf_header *ret, struct error *err);
 /* Warns when a description lies beside name, which was sealed without one over another model. */
 void seal_warn_stale_description(const struct seal_request *req, const struct seal_result *res,
 				 const char *name);

@@ -144,6 +144,7 @@ static int take_option(struct settings *s, struct cli *cli, int id, struct error
 static int plan_description(struct settings *s, const struct cli *cli, struct error *err)
 {
 	const struct plan_entry *e = s->plan.entries;
+	struct gguf_header header;
 	struct gguf_shard shard;
 	int r;
 
@@ -152,14 +153,16 @@ static int plan_description(struct settings *s, const struct cli *cli, struct er
 	if (gguf_parse_shard(e->name, &shard))
 		return cli_usage_error(
 			cli, err, "\"%s\" is a part of a split GGUF: Ollama takes none", e->name);
-	r = seal_check_gguf(e->path, err);
-	return r < 0 ? r : ollama_bundle_from_options(&s->ollama, e->name, &s->bundle, err);
+	r = seal_check_gguf(e->path, &header, err);
+	return r < 0 ? r
+		     : ollama_bundle_from_options(&s->ollama, e->name, &header, &s->bundle, err);
 }
 
 /* The operands are [STORE] DEST. */
 static int plan_import(struct settings *s, const struct cli *cli, struct error *err)
 {
 	_cleanup_free_ char *found = NULL;
+	struct gguf_header header;
 	int stores = cli_operands(cli) - 1, r = 0;
 
 	if (stores > 1 || s->length || s->plan.follow || ollama_options_any(&s->ollama))
@@ -173,6 +176,8 @@ static int plan_import(struct settings *s, const struct cli *cli, struct error *
 				       &s->import, err);
 	for (size_t i = 0; r == 0 && i < s->import.count; i++)
 		r = plan_add(&s->plan, s->import.weights[i].path, s->import.weights[i].name, err);
+	if (r == 0)
+		r = seal_check_gguf(s->import.weights[s->import.count - 1].path, &header, err);
 	return r;
 }
 
