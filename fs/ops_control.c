@@ -39,6 +39,7 @@ static const struct control_file {
 };
 
 struct snapshot {
+	atomic_uint holds; /* the open file, and reads being answered */
 	char *text;
 	size_t size;
 };
@@ -149,9 +150,9 @@ void control_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, 
 	fuse_reply_buf(req, buf, used);
 }
 
-static void snapshot_free(struct ops_context *c, struct snapshot *s)
+static void snapshot_drop(struct ops_context *c, struct snapshot *s)
 {
-	if (!s)
+	if (atomic_fetch_sub(&s->holds, 1) > 1)
 		return;
 	atomic_fetch_sub(&c->control_bytes, s->size);
 	free(s->text);
@@ -190,6 +191,7 @@ static int snapshot_new(struct ops_context *c, const struct control_file *f, str
 		r = -ENOMEM;
 	if (r == 0) {
 		atomic_fetch_add(&c->control_bytes, s->size);
+		atomic_init(&s->holds, 1);
 		*ret = s;
 		return 0;
 	}
@@ -220,15 +222,19 @@ void control_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fi->direct_io = 1;
 	/* Interrupted meanwhile: there will be no release. */
 	if (fuse_reply_open(req, fi) < 0)
-		snapshot_free(c, s);
+		snapshot_drop(c, s);
 }
 
 void control_read(fuse_req_t req, size_t size, off_t offset, struct fuse_file_info *fi)
 {
-	const struct snapshot *s = (const struct snapshot *)(uintptr_t)fi->fh;
+	struct snapshot *s = (struct snapshot *)(uintptr_t)fi->fh;
+	struct ops_context *c = ops_context(req);
 	size_t at = offset < 0 || (uint64_t)offset > s->size ? s->size : (size_t)offset;
 
+	/* Once it is answered, the reader may close the file. */
+	atomic_fetch_add(&s->holds, 1);
 	fuse_reply_buf(req, s->text + at, MIN(size, s->size - at));
+	snapshot_drop(c, s);
 }
 
 void control_release(fuse_req_t req, struct fuse_file_info *fi)
@@ -236,5 +242,5 @@ void control_release(fuse_req_t req, struct fuse_file_info *fi)
 	struct ops_context *c = ops_context(req);
 
 	fuse_reply_err(req, 0);
-	snapshot_free(c, (struct snapshot *)(uintptr_t)fi->fh);
+	snapshot_drop(c, (struct snapshot *)(uintptr_t)fi->fh);
 }

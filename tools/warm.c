@@ -21,6 +21,7 @@
 #define THREADS_MIN 4U
 #define THREADS_MAX 16U
 #define LOOK_MS 50
+#define AVAILABLE "MemAvailable:" /* kB, of /proc/meminfo */
 #define READ_SIZE ((size_t)1 << 20)
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22 /* Linux 5.14 */
@@ -168,12 +169,11 @@ int warm_file(int fd, uint64_t size, struct progress *progress)
 static uint64_t available_memory(void)
 {
 	_cleanup_fclose_ FILE *f = fopen("/proc/meminfo", "re");
-	unsigned long long kib;
 	char line[128];
 
 	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1)
-			return kib * 1024;
+		if (strncmp(line, AVAILABLE, sizeof(AVAILABLE) - 1) == 0)
+			return 1024 * strtoull(line + sizeof(AVAILABLE) - 1, NULL, 10);
 	return UINT64_MAX;
 }
 
@@ -207,9 +207,10 @@ static FILE *open_group(const struct groups *v, const char *group, const char *f
 static uint64_t group_number(const struct groups *v, const char *group, const char *file)
 {
 	_cleanup_fclose_ FILE *f = open_group(v, group, file);
-	unsigned long long n;
+	char line[32], *end = line;
+	unsigned long long n = f && fgets(line, sizeof(line), f) ? strtoull(line, &end, 10) : 0;
 
-	return f && fscanf(f, "%llu", &n) == 1 ? n : UINT64_MAX;
+	return end > line ? n : UINT64_MAX;
 }
 
 /* Pages of files that the group holds make room for others: only its other memory counts. */
