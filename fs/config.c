@@ -216,6 +216,9 @@ static int take_file(struct config *c, const char *path, struct error *err)
 		c->allow_other = false;
 	if (!c->source)
 		return error_set(err, -EINVAL, "%s: there is no \"source = …\"", path);
+	if (c->mountpoint && c->mountpoint[0] != '/')
+		return error_set(err, -EINVAL, "%s: mountpoint = %s: must begin with /", path,
+				 c->mountpoint);
 	if (c->mountpoint)
 		return 0;
 	if (config_file_instance(path, &instance) < 0)

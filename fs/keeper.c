@@ -58,8 +58,8 @@ static int resolve(const char *path, char **ret)
 	return -ENOMEM;
 }
 
-/* 1: a FUSE mount is there and somebody answers; 0: none (any more). */
-static int remove_dead_mount(const char *path, struct error *err)
+/* 1: a FUSE mount, *ret, is there and somebody answers; 0: none (any more). */
+static int remove_dead_mount(const char *path, struct mount_entry *ret, struct error *err)
 {
 	_cleanup_free_ char *at = NULL;
 	struct mount_entry entry;
@@ -74,8 +74,10 @@ static int remove_dead_mount(const char *path, struct error *err)
 		return 0;
 	if (r < 0)
 		return error_set(err, r, "cannot look for mounts at %s: %s", at, strerror(-r));
-	if (!mount_is_dead(at))
+	if (!mount_is_dead(at)) {
+		*ret = entry;
 		return 1;
+	}
 	r = mount_table_detach(&entry, true);
 	if (r < 0)
 		return error_set(err, r, "cannot take the dead mount at %s away: %s", at,
@@ -86,7 +88,8 @@ static int remove_dead_mount(const char *path, struct error *err)
 
 int keeper_remove_dead_mount(const char *path, struct error *err)
 {
-	int r = remove_dead_mount(path, err);
+	struct mount_entry live;
+	int r = remove_dead_mount(path, &live, err);
 
 	return r > 0 ? error_set(err, -EEXIST, "%s is served by a daemon that lives; use umount",
 				 path)
@@ -96,11 +99,18 @@ int keeper_remove_dead_mount(const char *path, struct error *err)
 static int check_directory(const struct keeper_mount *what, char **ret, struct error *err)
 {
 	const char *at = what->path;
+	struct mount_entry live;
 	struct stat st;
-	int r = remove_dead_mount(at, err);
+	int r = remove_dead_mount(at, &live, err);
 
 	if (r < 0)
 		return r;
+	/* A service and an fstab line for one place, say: each would hide the other's models. */
+	if (r > 0 && strcmp(live.type, what->type) == 0) {
+		error_hint(err, "unmount it, or mount elsewhere");
+		return error_set(err, -EBUSY, "mount point %s: sealedfs is mounted there already",
+				 at);
+	}
 	r = stat(at, &st) < 0 ? -errno : 0;
 	if (r == -ENOENT && what->make_directory)
 		r = mkdir(at, 0755) < 0 || stat(at, &st) < 0 ? -errno : 0;

@@ -122,6 +122,7 @@ class Start(common_boot.Service):
                            ("pcr = 16", "option pcr=16"),
                            ("allow_other = perhaps", "must be yes or no"),
                            ("[models]", "no sections"),
+                           ("mountpoint = models", "must begin with /"),
                            ("region", 'not of the form "key = value"'),
                            ("key-file = credential:none", "LoadCredential=none"),
                            ("owner-key = /etc/nothing.pub", "/etc/nothing.pub")):
@@ -135,6 +136,58 @@ class Start(common_boot.Service):
                     self.assert_status(UNIT, word)
                 self.machine.systemctl("stop", UNIT)
                 self.machine.systemctl("reset-failed")
+
+    def test_places_that_cannot_be(self):
+        """A file, no parent, another sealedfs: the status says so, and the other one goes on."""
+        m = self.machine
+        m.run("sh", "-c", "echo >/srv/file")
+        self.configure(name="other")
+        m.write("/etc/sealedfs/other.conf", self.config("mountpoint = /srv/other"))
+        m.systemctl("start", "sealedfs@other")
+        for where, word in (("/srv/file", "/srv/file is not a directory"),
+                            ("/srv/no/parent", "/srv/no/parent: No such file"),
+                            ("/srv/other", "sealedfs is mounted there already")):
+            with self.subTest(where=where):
+                self.configure("mountpoint = " + where)
+                self.assertNotEqual(m.systemctl("start", UNIT, check=None).code, 0)
+                self.assert_status(UNIT, word)
+                m.systemctl("stop", UNIT)
+                m.systemctl("reset-failed")
+        self.assertEqual(self.models("/srv/other"), ["a.gguf", "b.gguf"])
+        m.run("rm", "/srv/file")
+
+    def test_directories_that_are_missing(self):
+        """Nobody ran systemd-tmpfiles: the unit makes what it needs, and it stays."""
+        m = self.machine
+        m.run("sh", "-c", "rm -rf /run/sealedfs; rmdir /srv/models")
+        self.start()
+        self.assertEqual(m.run("stat", "-c", "%U %a", "/run/sealedfs").out, "sealedfs 755\n")
+        m.systemctl("start", "ollama")
+        self.assert_read()
+        m.systemctl("stop", UNIT)
+        m.run("test", "-s", "/run/sealedfs/tpm2-measure.log")
+
+    def test_owner_key_from_a_credential(self):
+        """LoadCredential= for the owner's key too; another owner's is not authentic."""
+        m = self.machine
+        _, public = self.lab.owner_key()
+        m.write("/etc/sealedfs/acme.pub", common.read_text(public))
+        m.write(f"/etc/systemd/system/{UNIT}.service.d/key.conf",
+                "[Service]\nLoadCredential=acme:/etc/sealedfs/acme.pub\n")
+        m.systemctl("daemon-reload")
+        self.configure("owner-key = credential:acme")
+        self.assert_fails_for_good(common.NOT_AUTHENTIC, "a.gguf")
+        m.systemctl("stop", UNIT)
+        m.systemctl("reset-failed")
+        private, public = self.lab.owner_key("other")
+        m.write("/etc/sealedfs/acme.pub", common.read_text(public))
+        path = common.make_model(self.lab.path("plain", "s.gguf"), common.MIB, 8)
+        self.lab.seal(path, self.lab.s3_url("signed/"), "--kms-key", "alias/models", "--sign",
+                      private, "-q")
+        self.configure("owner-key = credential:acme", source="s3://weights/signed")
+        self.start()
+        self.assertEqual(m.run("sha256sum", "/srv/models/s.gguf").out.split()[0],
+                         common.digest(path))
 
     def test_configuration_that_others_can_change(self):
         self.machine.write("/etc/sealedfs/models.conf", self.config(), mode=0o666)

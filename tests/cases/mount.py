@@ -464,6 +464,9 @@ class Background(Local):
         """The daemon keeps what root needs to read sealed files, its keeper what unmounting needs."""
         with self.lab.mount(self.source, *self.options()) as mount:
             (keeper,) = self.keepers_of(mount.pid)
+            # The mount is there a moment before the keeper has done all that it needs more for.
+            common.wait_for("the keeper to settle", lambda: "\nCapPrm:\t0000000000200000\n" in
+                            common.read_text(f"/proc/{keeper}/status"), mount.process)
             for pid, bits in ((mount.pid, 1 << 2), (keeper, 1 << 21)):
                 status = common.read_text(f"/proc/{pid}/status")
                 for kind in ("CapEff", "CapPrm"):
