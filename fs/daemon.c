@@ -33,6 +33,7 @@ struct daemon {
 	struct aws *aws;
 	struct attest_provider *provider;
 	struct unlock *unlock;
+	bool unstaged; /* the disk for copies is full */
 	struct source *source;
 	struct read_engine *engine;
 	struct catalog *catalog;
@@ -101,9 +102,21 @@ static size_t stage_memory(const struct config *c)
 	return c->stage ? MAX(c->memory_bytes / 8, STAGE_MEMORY_MIN) : 0;
 }
 
+/* A full disk is no reason not to serve. */
+static int do_without_stage(struct daemon *d, int code, struct error *err)
+{
+	if (code != -ENOSPC && code != -EDQUOT)
+		return code;
+	d->unstaged = true;
+	log_error_object(LOG_WARNING, err, code, "models are read without a stage");
+	error_clear(err);
+	return 0;
+}
+
 /* As the user that writes to it. */
 static int open_stage(struct daemon *d, struct error *err)
 {
+	int r;
 	struct stage_options options = {
 		.dir = d->config->stage,
 		.size_bytes = d->config->stage_bytes,
@@ -111,7 +124,8 @@ static int open_stage(struct daemon *d, struct error *err)
 		.notice = on_stage_notice,
 	};
 
-	return options.dir ? source_stage(&d->source, &options, err) : 0;
+	r = options.dir && !d->unstaged ? source_stage(&d->source, &options, err) : 0;
+	return r < 0 ? do_without_stage(d, r, err) : 0;
 }
 
 static int make_catalog(struct daemon *d)
@@ -198,17 +212,20 @@ static const char *daemon_user(const struct config *c)
 	return pw ? pw->pw_name : NULL;
 }
 
-static int make_stage(const struct config *c, const char *user, struct error *err)
+static int make_stage(struct daemon *d, const char *user, struct error *err)
 {
+	const struct config *c = d->config;
 	const struct passwd *pw = user ? getpwnam(user) : NULL;
+	int r;
 
 	if (!c->stage)
 		return 0;
-	return stage_make_directory(c->stage, pw ? pw->pw_uid : geteuid(),
-				    pw ? pw->pw_gid : getegid(), err);
+	r = stage_make_directory(c->stage, pw ? pw->pw_uid : geteuid(), pw ? pw->pw_gid : getegid(),
+				 err);
+	return r < 0 ? do_without_stage(d, r, err) : 0;
 }
 
-static int drop_privileges(const struct daemon *d, struct error *err)
+static int drop_privileges(struct daemon *d, struct error *err)
 {
 	_cleanup_free_ char *user = NULL;
 	const char *found = daemon_user(d->config);
@@ -220,7 +237,7 @@ static int drop_privileges(const struct daemon *d, struct error *err)
 		if (!user)
 			return -ENOMEM;
 	}
-	r = make_stage(d->config, user, err);
+	r = make_stage(d, user, err);
 	/* Without a keeper there may be nothing to drop, and fusermount3 has to work. */
 	if (r < 0 || (!d->keeper && !user))
 		return r;

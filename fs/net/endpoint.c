@@ -51,7 +51,7 @@ const char *endpoint_suffix(const char *region, bool dualstack)
 
 int endpoint_url(const struct endpoint_params *p, char **ret)
 {
-	bool s3 = strcmp(p->service, "s3") == 0;
+	bool s3 = strcmp(p->service, "s3") == 0, fips = p->fips;
 	_cleanup_text_ struct text out = {0};
 
 	if (!endpoint_region_valid(p->region))
@@ -59,8 +59,11 @@ int endpoint_url(const struct endpoint_params *p, char **ret)
 	if (p->override) {
 		text_append(&out, p->override);
 	} else {
+		/* GovCloud's ordinary STS is a FIPS one, and has no other name. */
+		if (strcmp(p->service, "sts") == 0 && strncmp(p->region, "us-gov-", 7) == 0)
+			fips = false;
 		/* S3 says "dualstack" in the name and keeps the ordinary suffix. */
-		text_printf(&out, "https://%s%s.%s%s.%s", p->service, p->fips ? "-fips" : "",
+		text_printf(&out, "https://%s%s.%s%s.%s", p->service, fips ? "-fips" : "",
 			    s3 && p->dualstack ? "dualstack." : "", p->region,
 			    endpoint_suffix(p->region, p->dualstack && !s3));
 	}

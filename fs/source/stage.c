@@ -69,7 +69,7 @@ static int attach_known(struct stage *s, const char *label, const char *version,
 	if (f) {
 		f->in_use = true;
 		r = 1;
-	} else if (stage_reserve(s, NULL, stage_file_overhead(size))) {
+	} else if (!stage_is_paused(s) && stage_reserve(s, NULL, stage_file_overhead(size))) {
 		r = 0;
 	}
 	pthread_mutex_unlock(&s->lock);
@@ -101,7 +101,7 @@ static void attach_new(struct stage *s, const char *label, const char *version, 
 
 void stage_attach(struct stage *s, const char *label, const char *version, uint64_t size)
 {
-	if (size == 0 || size > SEAL_LENGTH_MAX || stage_is_paused(s))
+	if (size == 0 || size > SEAL_LENGTH_MAX)
 		return;
 	pthread_mutex_lock(&s->attach_lock);
 	if (attach_known(s, label, version, size) == 0)
@@ -159,11 +159,9 @@ static uint16_t chunk_mask(uint64_t offset, size_t size)
 
 static void punch_chunks(const struct stage_file *f, size_t index, uint16_t chunks)
 {
-	uint64_t start = index * (uint64_t)SEAL_EXTENT_SIZE;
-
 	for (unsigned i = 0; i < STAGE_CHUNKS; i++)
 		if (chunks >> i & 1)
-			(void)stage_file_punch(f, start + i * SEAL_CHUNK_SIZE, SEAL_CHUNK_SIZE);
+			(void)stage_file_punch(f, stage_chunk_offset(index, i), SEAL_CHUNK_SIZE);
 }
 
 /* The chunks of one extent are not here any more. Returns how many were. */

@@ -47,7 +47,7 @@ uint64_t stage_file_chunk_bytes(const struct stage_file *f, size_t extent, uint1
 	uint64_t sum = 0;
 
 	for (unsigned i = 0; i < STAGE_CHUNKS; i++) {
-		uint64_t offset = extent * (uint64_t)SEAL_EXTENT_SIZE + i * SEAL_CHUNK_SIZE;
+		uint64_t offset = stage_chunk_offset(extent, i);
 
 		if ((present >> i & 1) && offset < f->size)
 			sum += MIN(round_up(f->size - offset), (uint64_t)SEAL_CHUNK_SIZE);
@@ -221,7 +221,7 @@ static int parse_records(struct stage_file *f, const uint8_t *bytes, size_t size
 		e->present = cursor_le16(&c);
 		cursor_zeros(&c, STAGE_RECORD_SIZE - 10);
 		for (unsigned k = 0; k < STAGE_CHUNKS; k++) {
-			uint64_t offset = i * (uint64_t)SEAL_EXTENT_SIZE + k * SEAL_CHUNK_SIZE;
+			uint64_t offset = stage_chunk_offset(i, k);
 			uint64_t end = MIN(offset + SEAL_CHUNK_SIZE, f->size);
 
 			if (!(e->present >> k & 1) || (offset < f->size && end <= data_size))
@@ -242,9 +242,8 @@ static void give_back_gaps(const struct stage_file *f, const struct stat *data)
 	for (size_t i = 0; i < f->extent_count; i++)
 		for (unsigned k = 0; k < STAGE_CHUNKS; k++)
 			if (!(f->extents[i].present >> k & 1))
-				(void)stage_file_punch(
-					f, i * (uint64_t)SEAL_EXTENT_SIZE + k * SEAL_CHUNK_SIZE,
-					SEAL_CHUNK_SIZE);
+				(void)stage_file_punch(f, stage_chunk_offset(i, k),
+						       SEAL_CHUNK_SIZE);
 }
 
 int stage_file_load(int dir_fd, const char *id, size_t extents_max, struct stage_file **ret)

@@ -48,6 +48,11 @@ struct stage_file {
 	uint64_t bytes;	  /* what it counts for in the stage's size */
 };
 
+static inline uint64_t stage_chunk_offset(size_t extent, unsigned chunk)
+{
+	return extent * (uint64_t)SEAL_EXTENT_SIZE + chunk * (uint64_t)SEAL_CHUNK_SIZE;
+}
+
 /* Bytes on disk of both files when nothing is present. */
 uint64_t stage_file_overhead(uint64_t size);
 /* Bytes on disk of the chunks in present of an extent. */

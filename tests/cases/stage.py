@@ -336,6 +336,21 @@ class Room(Staging):
             subprocess.run(["umount", disk], check=True)
         self.assertEqual(log.count("No space left"), 1, log)
 
+    def test_full_disk_at_start(self):
+        """Not even room for the folder, or for the lock in it."""
+        plain = self.seal()
+        disk = os.path.join(self.dir, "disk")
+        os.mkdir(disk)
+        for inodes in (1, 2):
+            subprocess.run(["mount", "-t", "tmpfs", "-o", f"nr_inodes={inodes},mode=0755", "none",
+                            disk], check=True)
+            try:
+                with self.mount(stage=os.path.join(disk, "stage")) as mount:
+                    self.assert_reads(mount, plain)
+                    self.assertEqual(mount.log().count("without a stage"), 1, mount.log())
+            finally:
+                subprocess.run(["umount", disk], check=True)
+
     def test_nothing_can_be_written(self):
         plain = self.seal()
         self.fill(plain)
