@@ -1,0 +1,114 @@
+#!/usr/bin/python3
+"""What meson install puts where: the tree of this build, and the plans for other prefixes."""
+
+import json
+import os
+import re
+import stat
+import subprocess
+import unittest
+
+import common
+
+MAN = ("man1/sealctl.1", "man5/sealedfs.conf.5", "man5/sealedfs-format.5", "man8/sealedfs.8",
+       "man8/mount.sealedfs.8")
+
+
+def run(*argv):
+    done = subprocess.run(argv, cwd=common.TOP, text=True, stdin=subprocess.DEVNULL, check=False,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120)
+    if done.returncode != 0:
+        raise AssertionError(f"{' '.join(argv)}: {done.stdout}")
+    return done.stdout
+
+
+def expected(lib, share, sbin, binaries):
+    """Every path that there should be, and no other."""
+    return {f"{binaries}/sealctl", f"{binaries}/sealedfs", f"{sbin}/mount.sealedfs",
+            f"{lib}/systemd/system/sealedfs@.service",
+            f"{lib}/systemd/system/ollama.service.d/sealedfs.conf",
+            f"{lib}/sysusers.d/sealedfs.conf", f"{lib}/tmpfiles.d/sealedfs.conf",
+            f"{share}/bash-completion/completions/sealctl",
+            f"{share}/bash-completion/completions/sealedfs",
+            *(f"{share}/man/{page}" for page in MAN)}
+
+
+class Tree(unittest.TestCase):
+    """DESTDIR with this build, whose prefix is /usr/local."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.lab = common.Lab()
+        cls.addClassCleanup(cls.lab.close)
+        cls.root = cls.lab.path("root", make=True)
+        run("meson", "install", "-C", common.BUILD, "--no-rebuild", "--quiet", "--destdir", cls.root)
+
+    def find(self):
+        return {"/" + os.path.relpath(os.path.join(folder, name), self.root)
+                for folder, _, names in os.walk(self.root) for name in names}
+
+    def read(self, path):
+        return common.read_text(self.root + path)
+
+    def test_everything_in_its_place(self):
+        self.assertEqual(self.find(), expected("/usr/local/lib", "/usr/local/share", "/usr/sbin",
+                                               "/usr/local/bin"))
+
+    def test_mount_helper(self):
+        """mount(8) looks in /sbin only."""
+        link = self.root + "/usr/sbin/mount.sealedfs"
+        self.assertEqual(os.readlink(link), "/usr/local/bin/sealedfs")
+
+    def test_modes(self):
+        for path in self.find() - {"/usr/sbin/mount.sealedfs"}:
+            mode = stat.S_IMODE(os.lstat(self.root + path).st_mode)
+            self.assertEqual(mode, 0o755 if "/bin/" in path else 0o644, path)
+
+    def test_unit_runs_what_is_installed(self):
+        unit = self.read("/usr/local/lib/systemd/system/sealedfs@.service")
+        programs = re.findall(r"^Exec\w+=[-+!]*(\S+)", unit, re.M)
+        self.assertEqual(set(programs), {"/usr/local/bin/sealedfs"})
+        self.assertEqual(len(programs), 3)
+        self.assertNotIn("@bindir@", unit)
+
+    def test_nothing_of_the_build_is_left(self):
+        for path in self.find() - {"/usr/sbin/mount.sealedfs"}:
+            if "/bin/" not in path:
+                self.assertNotIn(common.TOP, self.read(path), path)
+
+    def test_programs_run_from_there(self):
+        for name in ("sealctl", "sealedfs"):
+            self.assertIn("0.", run(f"{self.root}/usr/local/bin/{name}", "--version"))
+
+
+class Plans(unittest.TestCase):
+    """Other prefixes, as a package would choose them: configured, not built."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.lab = common.Lab()
+        cls.addClassCleanup(cls.lab.close)
+
+    def plan(self, name, *options):
+        build = self.lab.path(name)
+        run("meson", "setup", build, common.TOP, "-Dtests=false", *options)
+        return set(json.loads(run("meson", "introspect", "--installed", build)).values())
+
+    def test_usr(self):
+        """The directories of systemd.pc where systemd's development files are, else /usr/lib."""
+        found = {path.replace("/lib/systemd", "/usr/lib/systemd") if path.startswith("/lib/")
+                 else path for path in self.plan("usr", "--prefix=/usr")}
+        self.assertLessEqual(expected("/usr/lib", "/usr/share", "/usr/sbin", "/usr/bin")
+                             - {"/usr/sbin/mount.sealedfs"}, found)
+
+    def test_private_prefix_without_the_dropin(self):
+        found = self.plan("opt", "--prefix=/opt/sealedfs", "-Dollama-dropin=false",
+                          "-Dsystemd-unit-dir=/etc/systemd/system")
+        self.assertTrue(all(path.startswith("/opt/sealedfs/") for path in found
+                            if "/systemd/" not in path), found)
+        self.assertIn("/etc/systemd/system/sealedfs@.service", found)
+        self.assertFalse([path for path in found if "ollama" in path])
+
+
+if __name__ == "__main__":
+    common.main()
