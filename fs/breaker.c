@@ -48,7 +48,8 @@ bool breaker_error(struct breaker *b, uint64_t offset, uint64_t now_ms)
 		b->since_ms = now_ms;
 		b->errors = 0;
 	}
-	if (++b->errors >= BREAKER_ERRORS && offset < b->end) {
+	/* A push that is under way ends soon; the next error cuts. */
+	if (++b->errors >= BREAKER_ERRORS && offset < b->end && b->pushing == 0) {
 		b->end = offset & ~(PAGE_BYTES - 1);
 		if (b->end < b->size)
 			b->size = b->end;
@@ -63,6 +64,24 @@ void breaker_answered(struct breaker *b)
 	pthread_mutex_lock(&b->lock);
 	if (--b->answering == 0)
 		pthread_cond_broadcast(&b->answered);
+	pthread_mutex_unlock(&b->lock);
+}
+
+bool breaker_push_begin(struct breaker *b)
+{
+	bool may;
+
+	pthread_mutex_lock(&b->lock);
+	may = b->errors < BREAKER_ERRORS / 2 && b->end == UINT64_MAX && b->size == UINT64_MAX;
+	b->pushing += may;
+	pthread_mutex_unlock(&b->lock);
+	return may;
+}
+
+void breaker_push_end(struct breaker *b)
+{
+	pthread_mutex_lock(&b->lock);
+	b->pushing--;
 	pthread_mutex_unlock(&b->lock);
 }
 

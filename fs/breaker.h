@@ -14,6 +14,9 @@
  * size until those pages are gone: mending goes begin (no more end of file), forget the pages,
  * end (the size is whole again).
  *
+ * A push of pages into the kernel's cache would make a file that was cut whole again. So pushes are
+ * announced, none begins when reads of the file fail, and none is cut off by a cut.
+ *
  * Threads: any. Time is passed in, in milliseconds of any clock that only goes forward.
  */
 #ifndef SEALEDFS_BREAKER_H
@@ -35,6 +38,7 @@ struct breaker {
 	uint64_t end;  /* reads from here on get end of file; UINT64_MAX: none do */
 	uint64_t size; /* what attributes must not exceed; at most `end` */
 	unsigned answering;
+	unsigned pushing;
 };
 
 void breaker_init(struct breaker *b);
@@ -45,6 +49,10 @@ bool breaker_is_cut(struct breaker *b, uint64_t offset);
 /* The same after a read at offset failed: counts the failure first. */
 bool breaker_error(struct breaker *b, uint64_t offset, uint64_t now_ms);
 void breaker_answered(struct breaker *b);
+
+/* False: no push may be made. After true, breaker_push_end(). */
+bool breaker_push_begin(struct breaker *b);
+void breaker_push_end(struct breaker *b);
 
 /* UINT64_MAX: whole. */
 uint64_t breaker_size(struct breaker *b);

@@ -272,6 +272,7 @@ int config_parse(struct config *c, int argc, char **argv, struct error *err)
 		.measure = MEASURE_VERITY,
 		.pcr = PCR_DEFAULT,
 		.memory_bytes = CONFIG_MEMORY_DEFAULT,
+		.fill = READ_FILL_AUTO,
 		.uid = geteuid(),
 		.gid = getegid(),
 		.mode = 0444,

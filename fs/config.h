@@ -12,6 +12,7 @@
 #include "attest/pcr.h"
 #include "crypto/backend.h"
 #include "crypto/base/error.h"
+#include "fs/read/read.h"
 #include "fs/view/ollama_store.h"
 
 #include <stdbool.h>
@@ -71,6 +72,7 @@ struct config {
 	bool path_style;
 	size_t memory_bytes;
 	enum crypto_choice crypto;
+	enum read_fill fill;
 	char *stage;	      /* folder for copies of ciphertext; NULL: none */
 	uint64_t stage_bytes; /* 0: see fs/source/staged.h */
 

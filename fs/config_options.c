@@ -148,6 +148,19 @@ static int parse_crypto(struct config *c, const char *value, struct error *err)
 	return 0;
 }
 
+static int parse_fill(struct config *c, const char *value, struct error *err)
+{
+	static const char *const names[] = {
+		[READ_FILL_OFF] = "off", [READ_FILL_AUTO] = "auto", [READ_FILL_ALL] = "all"};
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (strcmp(value, names[i]) == 0) {
+			c->fill = (enum read_fill)i;
+			return 0;
+		}
+	return bad_value(err, "fill", value, "must be auto, off or all");
+}
+
 static int parse_wait(struct config *c, const char *value, struct error *err)
 {
 	unsigned long v;
@@ -212,6 +225,7 @@ static const struct option_spec specs[] = {
 	{"path-style", OPT_FLAG, FIELD(path_style), NULL},
 	{"memory", OPT_PARSED, 0, parse_memory},
 	{"crypto", OPT_PARSED, 0, parse_crypto},
+	{"fill", OPT_PARSED, 0, parse_fill},
 	{"stage", OPT_STRING, FIELD(stage), NULL},
 	{"stage-size", OPT_PARSED, 0, parse_stage_size},
 	{"uid", OPT_PARSED, 0, parse_uid},

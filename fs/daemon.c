@@ -132,7 +132,11 @@ static int make_catalog(struct daemon *d)
 {
 	const struct config *c = d->config;
 	struct read_engine_options engine = {
-		.memory_bytes = MAX(c->memory_bytes - stage_memory(c), CONFIG_MEMORY_MIN)};
+		.memory_bytes = MAX(c->memory_bytes - stage_memory(c), CONFIG_MEMORY_MIN),
+		.fill = c->fill,
+		.store = model_store,
+		.introduce = model_introduce,
+	};
 	struct models_options models = {
 		.source = d->source,
 		.owners = d->owners,
@@ -140,6 +144,8 @@ static int make_catalog(struct daemon *d)
 		.measure = c->measure,
 		.pcr = c->pcr,
 		.forget_pages = ops_forget_pages,
+		.store_pages = ops_store_pages,
+		.introduce = ops_introduce,
 		.forget_arg = &d->ops,
 		.measure_options =
 			{
@@ -167,9 +173,12 @@ static int make_catalog(struct daemon *d)
 	return r;
 }
 
-static void on_retry(void *arg, const char *what, const char *why)
+static void on_retry(void *arg, const char *what, const char *why, bool throttled)
 {
 	struct daemon *d = arg;
+
+	if (throttled && d->engine)
+		read_engine_throttled(d->engine);
 
 	atomic_fetch_add(&d->life.events, 1);
 	status_trouble(d->status, what, why);
@@ -327,6 +336,7 @@ int daemon_prepare(const struct config *config, struct notify *notify, struct da
 	d->ops.config = config;
 	d->ops.catalog = d->catalog;
 	d->ops.life = &d->life;
+	d->ops.mountpoint = realpath(config->mountpoint, NULL);
 	r = pool_new(OPS_MORE_READERS, &d->ops.more_readers);
 	if (r < 0)
 		return r;
@@ -385,7 +395,8 @@ int daemon_run(struct daemon *d, struct launch *launch, struct error *err)
 	if (!d->mount)
 		return r;
 	idle = let_go(d);
-	if (!mount_stop(d->mount) || !idle || !catalog_idle(d->catalog, LINGER_MS))
+	if (!mount_stop(d->mount) || !idle || !catalog_idle(d->catalog, LINGER_MS) ||
+	    !read_engine_idle(d->engine, LINGER_MS))
 		/* Readers hold files open, or a TPM or a network does not answer. Readers have had
 		 * their errors; the kernel wipes and frees the keys' pages with the process. */
 		_exit((int)error_exit_code(r));
@@ -409,5 +420,6 @@ void daemon_free(struct daemon *d)
 	aws_free(d->aws);
 	owner_keys_free(d->owners);
 	status_free(d->status);
+	free(d->ops.mountpoint);
 	free(d);
 }

@@ -74,6 +74,8 @@ static const char text[] =
 	"  allow_other           let other users in (not root: needs user_allow_other in fuse.conf)\n"
 	"  allow_root            let root in\n"
 	"  memory=SIZE           limit of all buffers, default 256M, at least 32M\n"
+	"  fill=auto|off|all     put models into the page cache before they are read: from S3, while\n"
+	"                        readers pause (default), never, or each whole at its first open\n"
 	"  crypto=auto|openssl|ipsec-mb   which library decrypts and hashes: the faster one here (default,\n"
 	"                        --version shows it), or that one\n"
 	"  fsname=NAME           what df and mount show as the source\n"

@@ -197,7 +197,14 @@ static int unlock_and_measure(struct model *m, struct unlocked *u, struct read_f
 	const struct models_options *o = &m->set->options;
 	int r = u ? 0 : unlock_model(o, m->node, &u, err);
 
-	return r < 0 ? r : unlocked_measure(u, o, m->node, ret, ret_measured, err);
+	if (r < 0)
+		return r;
+	unlocked_set_target(u, m);
+	r = unlocked_measure(u, o, m->node, ret, ret_measured, err);
+	/* The pass over it has left pages in the kernel that nobody may have now. */
+	if (r < 0)
+		o->forget_pages(o->forget_arg, m->node->ino, 0);
+	return r;
 }
 
 /* The model is MODEL_OPENING and this is the one thread to change that. */
@@ -213,6 +220,8 @@ static int do_open(struct model *m, struct error *err, struct model_waiter **ret
 	pthread_mutex_unlock(&m->lock);
 	if (!atomic_load(&m->set->stopping))
 		r = unlock_and_measure(m, steal_ptr(u), &file, &measurement, err);
+	if (r == 0)
+		read_file_opened(file);
 	pthread_mutex_lock(&m->lock);
 	note_unlocking(m, r, err);
 	m->measurement = measurement;
@@ -330,6 +339,8 @@ static int join_opening(struct model *m, struct model_waiter *w)
 	if (m->state == MODEL_OPEN) {
 		int r = read_file_poisoned(m->file, NULL);
 
+		if (r == 0 && !cut)
+			read_file_opened(m->file);
 		if (r < 0 || !cut)
 			return r < 0 ? r : 1;
 	}
@@ -406,6 +417,27 @@ void model_look(struct model *m, struct model_look *ret)
 		ret->condition = MODEL_IS_BROKEN;
 		ret->why = *m->node->broken;
 	}
+}
+
+int model_store(void *target, uint64_t offset, const uint8_t *data, size_t size)
+{
+	struct model *m = target;
+	const struct models_options *o = &m->set->options;
+	int r;
+
+	if (!o->store_pages || atomic_load(&m->set->stopping) || !breaker_push_begin(&m->breaker))
+		return -ECANCELED;
+	r = o->store_pages(o->forget_arg, m->node->ino, offset, data, size);
+	breaker_push_end(&m->breaker);
+	return r;
+}
+
+int model_introduce(void *target)
+{
+	struct model *m = target;
+	const struct models_options *o = &m->set->options;
+
+	return o->introduce ? o->introduce(o->forget_arg, m->node->path) : -ENOENT;
 }
 
 bool model_read_failed(struct model *m, uint64_t offset, int code, const struct error *err)

@@ -63,7 +63,12 @@ struct models_options {
 	/* Has the kernel drop its pages of a file from offset on, and what it knows of its size.
 	 * May wait for reads that are under way. */
 	void (*forget_pages)(void *arg, uint64_t ino, uint64_t offset);
-	void *forget_arg;
+	/* Gives the kernel pages of a file; as read_store. */
+	int (*store_pages)(void *arg, uint64_t ino, uint64_t offset, const uint8_t *data,
+			   size_t size);
+	/* Looks a file up through the mount, by its path in it, so that the kernel knows it. */
+	int (*introduce)(void *arg, const char *path);
+	void *forget_arg;     /* for all three */
 	struct pool *openers; /* where models are unlocked */
 	void *owner;	      /* models_owner() */
 };
@@ -100,6 +105,10 @@ bool model_is_spoilt(struct model *m);
 
 /* Never blocks on what is under way. */
 void model_look(struct model *m, struct model_look *ret);
+
+/* For struct read_engine_options; target: the model. */
+int model_store(void *target, uint64_t offset, const uint8_t *data, size_t size);
+int model_introduce(void *target);
 
 /* The plaintext, once an open has succeeded. */
 struct read_file *model_file(struct model *m);

@@ -22,6 +22,7 @@ struct ops_context {
 	const struct config *config;
 	struct catalog *catalog;
 	struct fuse_session *session; /* for notifications */
+	char *mountpoint;	      /* absolute; NULL: not known */
 	struct life *life;	      /* counts reads */
 	atomic_uint reloads;	      /* that ended; and how the last one did */
 	atomic_bool reload_failed;
@@ -38,5 +39,7 @@ extern const struct fuse_lowlevel_ops sealedfs_ops;
 
 /* For struct models_options; arg: the context. */
 void ops_forget_pages(void *arg, uint64_t ino, uint64_t offset);
+int ops_store_pages(void *arg, uint64_t ino, uint64_t offset, const uint8_t *data, size_t size);
+int ops_introduce(void *arg, const char *path);
 
 #endif

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 
 /*
  * An open that a signal interrupts. Only a dying process is let go: Go's runtime and others send
@@ -152,6 +153,35 @@ void ops_forget_pages(void *arg, uint64_t ino, uint64_t offset)
 	struct ops_context *c = arg;
 
 	(void)fuse_lowlevel_notify_inval_inode(c->session, ino, (off_t)offset, 0);
+}
+
+int ops_store_pages(void *arg, uint64_t ino, uint64_t offset, const uint8_t *data, size_t size)
+{
+	struct fuse_bufvec pages = FUSE_BUFVEC_INIT(size);
+	struct ops_context *c = arg;
+
+	/* Before the mount there is nobody to give it to. */
+	if (!c->session || atomic_load(&c->leaving))
+		return -ENOTCONN;
+	pages.buf[0].mem = (void *)(uintptr_t)data;
+	return fuse_lowlevel_notify_store(c->session, ino, (off_t)offset, &pages,
+					  FUSE_BUF_NO_SPLICE);
+}
+
+/* Through the mount, as anybody would: the answer comes from one of our own threads. */
+int ops_introduce(void *arg, const char *path)
+{
+	_cleanup_free_ char *full = NULL;
+	struct ops_context *c = arg;
+	struct stat st;
+
+	if (!c->mountpoint)
+		return -ENOENT;
+	if (asprintf(&full, "%s/%s", c->mountpoint, path) < 0) {
+		full = NULL;
+		return -ENOMEM;
+	}
+	return stat(full, &st) < 0 ? -errno : 0;
 }
 
 static void read_and_count(fuse_req_t req, size_t size, off_t offset, struct model *m)

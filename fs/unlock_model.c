@@ -245,6 +245,11 @@ int unlock_model(const struct models_options *o, const struct view_node *file,
 	return 0;
 }
 
+void unlocked_set_target(struct unlocked *u, void *target)
+{
+	read_file_set_target(u->plain, target);
+}
+
 int unlocked_measure(struct unlocked *u, const struct models_options *o,
 		     const struct view_node *file, struct read_file **ret,
 		     struct measurement *ret_measured, struct error *err)

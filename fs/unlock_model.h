@@ -22,6 +22,8 @@ int unlock_model(const struct models_options *o, const struct view_node *file,
 int unlocked_measure(struct unlocked *u, const struct models_options *o,
 		     const struct view_node *file, struct read_file **ret,
 		     struct measurement *ret_measured, struct error *err);
+/* read_file_set_target() of its plaintext. */
+void unlocked_set_target(struct unlocked *u, void *target);
 void unlocked_free(struct unlocked *u);
 
 DEFINE_CLEANUP(struct unlocked *, unlocked_free)

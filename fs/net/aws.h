@@ -29,8 +29,9 @@ struct aws_options {
 	unsigned deadline_ms;
 };
 
-/* A call has failed and will be tried again: what was asked, and why it failed. From any thread. */
-typedef void aws_retry_observer(void *arg, const char *what, const char *why);
+/* A call has failed and will be tried again: what was asked, and why it failed. throttled: S3 wants
+ * fewer requests. From any thread. */
+typedef void aws_retry_observer(void *arg, const char *what, const char *why, bool throttled);
 
 /*
  * Reads the configuration; asks no server. options may be NULL. -EINVAL and -EPROTO name the

@@ -292,7 +292,8 @@ static bool prepare_retry(struct run *run, const struct outcome *o,
 		(void)snprintf(
 			why, sizeof(why), "%s%s%s", o->failure.code, o->failure.code[0] ? ": " : "",
 			o->failure.code[0] ? o->failure.message : error_text(&o->error, o->code));
-		run->aws->observe(run->aws->observe_arg, call->what, why);
+		run->aws->observe(run->aws->observe_arg, call->what, why,
+				  o->class == RETRY_THROTTLED && call->service == AWS_SERVICE_S3);
 	}
 	log_debug("%s: attempt %u in %lld ms after: %s %s", call->what, run->retry.attempt,
 		  (long long)wait_ms, o->failure.code, error_text(&o->error, o->code));

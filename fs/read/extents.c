@@ -9,6 +9,10 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+/* Each chunk that is taken counts as one: a piece that was left alone for so long was a wrong
+ * guess, or its reader has gone. Some 60 extents. */
+#define OLD_USES 1000
+
 int extent_table_init(struct extent_table *t, size_t count)
 {
 	void *memory;
@@ -84,7 +88,8 @@ void extent_free(struct extent *e)
 }
 
 /* How willingly a piece is given up, 0: not at all. */
-static unsigned willingness(const struct extent *e, bool ahead)
+static unsigned willingness(const struct extent_table *t, const struct extent *e,
+			    enum extent_purpose purpose)
 {
 	if (e->users > 0)
 		return 0;
@@ -96,26 +101,28 @@ static unsigned willingness(const struct extent *e, bool ahead)
 		/* Its memory is there already, and partly in the CPU's cache. */
 		if (extent_is_used_up(e))
 			return 4;
-		return ahead ? 0 : 1;
+		if (e->purpose > purpose)
+			return 2;
+		return purpose == EXTENT_DEMAND || t->clock - e->order > OLD_USES ? 1 : 0;
 	case EXTENT_QUEUED:
-		return ahead ? 0 : 2;
+		return e->purpose > purpose ? 2 : 0;
 	case EXTENT_LOADING:
 		return 0;
 	}
 	return 0;
 }
 
-static struct extent *find_victim(struct extent_table *t, bool ahead)
+static struct extent *find_victim(struct extent_table *t, enum extent_purpose purpose)
 {
 	struct extent *best = NULL;
 	unsigned best_will = 0;
 
 	for (size_t i = 0; i < t->count; i++) {
 		struct extent *e = &t->extents[i];
-		unsigned will = willingness(e, ahead);
+		unsigned will = willingness(t, e, purpose);
 		bool better = will > best_will;
 
-		/* Used up: the latest; unused: the oldest; queued: the last in order. */
+		/* Used up: the latest; not used: the oldest, or what is furthest ahead. */
 		if (will == best_will && will > 0 && will != 3)
 			better = will == 1 ? e->order < best->order : e->order > best->order;
 		if (better) {
@@ -127,10 +134,10 @@ static struct extent *find_victim(struct extent_table *t, bool ahead)
 }
 
 struct extent *extent_take(struct extent_table *t, const void *file, uint64_t first, uint64_t end,
-			   bool ahead)
+			   enum extent_purpose purpose)
 {
 	uint64_t border = (first / EXTENT_CHUNKS + 1) * EXTENT_CHUNKS;
-	struct extent *e = find_victim(t, ahead);
+	struct extent *e = find_victim(t, purpose);
 
 	if (!e)
 		return NULL;
@@ -147,6 +154,7 @@ struct extent *extent_take(struct extent_table *t, const void *file, uint64_t fi
 	e->file = file;
 	e->first = first;
 	e->count = (unsigned)(end - first);
+	e->purpose = purpose;
 	extent_touch(t, e);
 	return e;
 }
@@ -158,7 +166,10 @@ struct extent *extent_next_queued(struct extent_table *t)
 	for (size_t i = 0; i < t->count; i++) {
 		struct extent *e = &t->extents[i];
 
-		if (e->state == EXTENT_QUEUED && (!next || e->order < next->order))
+		if (e->state != EXTENT_QUEUED)
+			continue;
+		if (!next || e->purpose < next->purpose ||
+		    (e->purpose == next->purpose && e->order < next->order))
 			next = e;
 	}
 	return next;

@@ -20,6 +20,9 @@
 
 #define EXTENT_CHUNKS (SEAL_EXTENT_SIZE / SEAL_CHUNK_SIZE)
 
+/* Who needs a piece: a reader that waits, one that will ask, or nobody but the page cache. */
+enum extent_purpose { EXTENT_DEMAND, EXTENT_AHEAD, EXTENT_FOR_FILL };
+
 enum extent_state { EXTENT_FREE, EXTENT_QUEUED, EXTENT_LOADING, EXTENT_READY, EXTENT_FAILED };
 
 struct extent {
@@ -28,6 +31,7 @@ struct extent {
 	const void *file; /* not while free */
 	uint64_t first;	  /* chunk */
 	unsigned count;	  /* of chunks, 1 … EXTENT_CHUNKS */
+	enum extent_purpose purpose;
 	unsigned users;
 	uint32_t taken;	 /* bit i: chunk first + i has been used */
 	uint64_t order;	 /* queued: smaller goes first; else: when it was last used */
@@ -53,11 +57,11 @@ uint64_t extent_gap(struct extent_table *t, const void *file, uint64_t first, ui
 /*
  * Makes room for chunks first … of file: up to `end`, the extent's border or the next piece,
  * whatever comes first. Chunk `first` must be in no piece. The new piece is queued, without users.
- * ahead: only room that nobody can need; else also what was fetched for somebody and not used yet,
- * the oldest first. NULL: no room.
+ * Only EXTENT_DEMAND takes the room of what was fetched for a reader and not used yet, the oldest
+ * first. NULL: no room.
  */
 struct extent *extent_take(struct extent_table *t, const void *file, uint64_t first, uint64_t end,
-			   bool ahead);
+			   enum extent_purpose purpose);
 /* The queued piece that is first in order; NULL. */
 struct extent *extent_next_queued(struct extent_table *t);
 void extent_touch(struct extent_table *t, struct extent *e);

@@ -154,10 +154,10 @@ static void start_threads(struct fetch *t)
 
 /* Under the lock. False: no room. */
 static bool queue_range(struct fetch *t, const struct read_file *f, uint64_t stream, uint64_t first,
-			uint64_t end)
+			uint64_t end, enum extent_purpose purpose)
 {
 	while ((first = extent_gap(&t->table, f, first, end)) < end) {
-		struct extent *e = extent_take(&t->table, f, first, end, true);
+		struct extent *e = extent_take(&t->table, f, first, end, purpose);
 
 		if (!e)
 			return false;
@@ -189,7 +189,8 @@ static uint64_t room_for_streams(const struct fetch *t)
 	return MIN((uint64_t)most, (uint64_t)t->link.limit + EXTENTS_READY) * EXTENT_CHUNKS;
 }
 
-bool fetch_note(struct fetch *t, struct read_file *f, uint64_t offset, uint64_t size)
+bool fetch_note(struct fetch *t, struct read_file *f, uint64_t offset, uint64_t size,
+		bool background)
 {
 	struct stream_plan plan;
 
@@ -197,10 +198,11 @@ bool fetch_note(struct fetch *t, struct read_file *f, uint64_t offset, uint64_t 
 		return false;
 	pthread_mutex_lock(&t->lock);
 	stream_note(&t->streams, f, &f->access, offset, size, monotonic_ms(), room_for_streams(t),
-		    &plan);
+		    background, &plan);
 	drop_left(t);
 	for (unsigned i = 0; i < plan.range_count; i++)
-		if (!queue_range(t, f, plan.stream, plan.ranges[i].first, plan.ranges[i].end))
+		if (!queue_range(t, f, plan.stream, plan.ranges[i].first, plan.ranges[i].end,
+				 background ? EXTENT_FOR_FILL : EXTENT_AHEAD))
 			break;
 	start_threads(t);
 	pthread_mutex_unlock(&t->lock);
@@ -221,8 +223,8 @@ void fetch_ends(struct fetch *t, struct read_file *f)
 	if (!f->by_extents || f->chunk_count == 0)
 		return;
 	pthread_mutex_lock(&t->lock);
-	if (queue_range(t, f, 0, f->chunk_count - 1, f->chunk_count))
-		(void)queue_range(t, f, 0, 0, 1);
+	if (queue_range(t, f, 0, f->chunk_count - 1, f->chunk_count, EXTENT_AHEAD))
+		(void)queue_range(t, f, 0, 0, 1, EXTENT_AHEAD);
 	start_threads(t);
 	pthread_mutex_unlock(&t->lock);
 }
@@ -266,7 +268,8 @@ static int take_locked(struct fetch *t, struct read_file *f, uint64_t index, boo
 	if (!e) {
 		end = wanted_end(t, f, index, whole_extent);
 		if (end - index > 1)
-			e = extent_take(&t->table, f, index, MIN(end, f->chunk_count), false);
+			e = extent_take(&t->table, f, index, MIN(end, f->chunk_count),
+					EXTENT_DEMAND);
 	}
 	if (!e)
 		return -EAGAIN;

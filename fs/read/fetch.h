@@ -28,9 +28,13 @@ void fetch_stop(struct fetch *t);
 /* Bytes of its buffers, and of those that are in use. */
 void fetch_memory(struct fetch *t, size_t *ret_all, size_t *ret_used);
 
-/* Notes what a reader wants (bytes, size above 0, inside the file) and starts fetching ahead of
- * it. True: take whole extents. */
-bool fetch_note(struct fetch *t, struct read_file *f, uint64_t offset, uint64_t size);
+/*
+ * Notes what a reader wants (bytes, size above 0, inside the file) and starts fetching ahead of it.
+ * True: take whole extents. background: nobody waits; it gets what readers leave of the link and of
+ * the buffers.
+ */
+bool fetch_note(struct fetch *t, struct read_file *f, uint64_t offset, uint64_t size,
+		bool background);
 /* Somebody will read the whole file in order, from the start. */
 void fetch_expect(struct fetch *t, struct read_file *f);
 /* Starts fetching what every reader of a model looks at first: the file's first chunk and its

@@ -42,7 +42,9 @@ int read_engine_new(const struct read_engine_options *options, struct read_engin
 	 */
 	extents = MIN(budget * 2 / 3 / SEAL_EXTENT_SIZE, EXTENTS_MAX);
 	extents = MAX(extents, (size_t)2);
-	r = fetch_new(extents, &e->fetch);
+	r = fill_new(e, options, &e->fill);
+	if (r == 0)
+		r = fetch_new(extents, &e->fetch);
 	if (r < 0)
 		return r;
 	r = buffer_cache_new((budget - extents * SEAL_EXTENT_SIZE) / SEAL_CHUNK_SIZE,
@@ -60,14 +62,26 @@ int read_engine_new(const struct read_engine_options *options, struct read_engin
 void read_engine_stop(struct read_engine *e)
 {
 	atomic_store(&e->stopping, true);
+	fill_stop(e->fill);
 	fetch_stop(e->fetch);
 	buffer_cache_stop(e->chunks);
+}
+
+bool read_engine_idle(struct read_engine *e, unsigned wait_ms)
+{
+	return fill_idle(e->fill, wait_ms);
+}
+
+void read_engine_throttled(struct read_engine *e)
+{
+	fetch_throttled(e->fetch);
 }
 
 void read_engine_free(struct read_engine *e)
 {
 	if (!e)
 		return;
+	fill_free(e->fill);
 	fetch_free(e->fetch);
 	pool_free(e->workers);
 	buffer_cache_free(e->chunks);
@@ -116,6 +130,7 @@ void read_file_free(struct read_file *f)
 {
 	if (!f)
 		return;
+	fill_forget(f->engine->fill, f);
 	fetch_forget(f->engine->fetch, f);
 	buffer_cache_forget(f->engine->chunks, f);
 	while (f->idle_cipher_count > 0)
@@ -131,6 +146,18 @@ void read_file_free(struct read_file *f)
 	free(f->label);
 	stats_free(f->stats);
 	free(f);
+}
+
+void read_file_set_target(struct read_file *f, void *target)
+{
+	f->target = target;
+}
+
+void read_file_opened(struct read_file *f)
+{
+	if (!atomic_exchange(&f->opened, true))
+		fetch_ends(f->engine->fetch, f);
+	fill_opened(f->engine->fill, f);
 }
 
 void file_poison(struct read_file *f, const struct error *cause)

@@ -7,6 +7,7 @@
 #include "fs/read/access.h"
 #include "fs/read/buffers.h"
 #include "fs/read/fetch.h"
+#include "fs/read/fill.h"
 #include "fs/read/pool.h"
 #include "fs/read/read.h"
 #include "fs/read/stats.h"
@@ -26,6 +27,7 @@
 struct read_engine {
 	struct buffer_cache *chunks; /* plaintext, SEAL_CHUNK_SIZE each */
 	struct fetch *fetch;	     /* ciphertext */
+	struct fill *fill;	     /* the page cache */
 	struct pool *workers;	     /* decrypt for the flat pass, and for single requests */
 	unsigned worker_count;
 	atomic_uint loading; /* requests that load chunks at this moment */
@@ -37,12 +39,15 @@ struct read_file {
 	struct read_engine *engine;
 	struct source *source;
 	char *payload_name, *version, *label;
+	void *target; /* for the engine's store() */
 	struct seal *seal;
 	struct seal_keys *keys;
 	enum chunk_check check;
 	uint64_t length, chunk_count;
 	bool by_extents;      /* the source likes big requests */
 	struct access access; /* guarded by the lock of fetch.c */
+	struct fill_file fill;
+	atomic_bool opened;
 	struct stats *stats;
 	atomic_uint verity_chunks;  /* loaded, with check verity */
 	atomic_uint hash_per_mille; /* of their time that is hashing */
@@ -64,6 +69,10 @@ struct read_file {
  * file when that fails too. whole_extent: fetch its neighbours as well. */
 int file_load_chunk(struct read_file *f, uint64_t index, bool whole_extent, struct buffer *b,
 		    struct error *err);
+/* As read_file_read(), for nobody who waits: it does not count as a reader. in_order: more will
+ * be wanted behind it. */
+int read_file_background(struct read_file *f, uint64_t offset, size_t size, bool in_order,
+			 struct read_result *ret);
 void file_poison(struct read_file *f, const struct error *cause);
 
 #endif

@@ -12,7 +12,8 @@
 #include <signal.h>
 
 #define RING_SIZE 16
-#define HASHERS_MAX 2
+/* And one that hashes nothing, but leaves the chunks in the page cache. */
+#define HASHERS_MAX 3
 
 struct pass {
 	struct read_file *file;
@@ -33,7 +34,7 @@ struct hasher {
 	struct pass *pass;
 	size_t number;
 	enum digest_alg alg;
-	uint8_t *out;
+	uint8_t *out; /* NULL: gives the chunks to the kernel */
 	pthread_t thread;
 };
 
@@ -61,7 +62,7 @@ static int load_one(struct pass *p, uint64_t index, struct buffer **ret, struct 
 	struct read_engine *e = p->file->engine;
 	uint64_t offset = index * SEAL_CHUNK_SIZE;
 	bool load, whole_extent = fetch_note(e->fetch, p->file, offset,
-					     seal_chunk_size(p->file->seal, index));
+					     seal_chunk_size(p->file->seal, index), false);
 	struct buffer *b = buffer_cache_pin(e->chunks, p->file, index, &load);
 	int r;
 
@@ -136,6 +137,25 @@ static void done_with_chunk(struct pass *p, size_t hasher, struct buffer *b)
 	pthread_mutex_unlock(&p->lock);
 }
 
+/* Nobody can open the file before the pass has succeeded, so nobody sees these pages either. */
+static void *run_storer(void *arg)
+{
+	struct hasher *h = arg;
+	struct pass *p = h->pass;
+	bool more = true;
+
+	for (uint64_t i = 0; i < p->file->chunk_count; i++) {
+		struct buffer *b = next_chunk(p, i);
+
+		if (!b)
+			return NULL;
+		if (more)
+			more = fill_chunk(p->file->engine->fill, p->file, i, b->data, b->filled);
+		done_with_chunk(p, h->number, b);
+	}
+	return NULL;
+}
+
 static void *run_hasher(void *arg)
 {
 	struct hasher *h = arg;
@@ -197,27 +217,30 @@ static int start_hasher(struct hasher *h)
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&h->thread, NULL, run_hasher, h);
+	r = pthread_create(&h->thread, NULL, h->out ? run_hasher : run_storer, h);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return -r;
 }
 
-/* The first hasher runs here, the second beside it. */
+/* The first hasher runs here, the others beside it. */
 static int run_pass(struct pass *p, struct hasher *hashers)
 {
+	size_t started = 1;
 	int r = start_workers(p);
 
-	if (r == 0 && p->hasher_count > 1)
-		r = start_hasher(&hashers[1]);
+	while (r == 0 && started < p->hasher_count) {
+		r = start_hasher(&hashers[started]);
+		started += r == 0;
+	}
 	if (r < 0) {
 		pthread_mutex_lock(&p->lock);
 		fail_locked(p, r, NULL);
 		pthread_mutex_unlock(&p->lock);
 	} else {
 		run_hasher(&hashers[0]);
-		if (p->hasher_count > 1)
-			pthread_join(hashers[1].thread, NULL);
 	}
+	while (--started > 0)
+		pthread_join(hashers[started].thread, NULL);
 	finish_pass(p);
 	return p->code;
 }
@@ -246,6 +269,10 @@ int read_file_hash(struct read_file *f, uint8_t sha256[SHA256_SIZE], uint8_t sha
 	if (sha384) {
 		hashers[p.hasher_count] =
 			(struct hasher){&p, p.hasher_count, DIGEST_SHA384, sha384, 0};
+		p.hasher_count++;
+	}
+	if (f->target) {
+		hashers[p.hasher_count] = (struct hasher){.pass = &p, .number = p.hasher_count};
 		p.hasher_count++;
 	}
 	r = buffer_cache_reserve(chunks, p.ring_size, monotonic_ms() + READ_WAIT_MS);

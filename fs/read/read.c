@@ -92,8 +92,10 @@ static void cut_pieces(const struct request *q, uint64_t offset, size_t size,
 	ret->count = q->count;
 }
 
-int read_file_read(struct read_file *f, uint64_t offset, size_t size, struct read_result *ret,
-		   struct error *err)
+enum read_purpose { READ_FOR_READER, READ_FOR_FILL, READ_A_LOOK };
+
+static int read_range(struct read_file *f, uint64_t offset, size_t size, enum read_purpose purpose,
+		      struct read_result *ret, struct error *err)
 {
 	struct request q = {.file = f, .cache = f->engine->chunks};
 	struct error ignored = {0};
@@ -113,12 +115,16 @@ int read_file_read(struct read_file *f, uint64_t offset, size_t size, struct rea
 	q.first = offset / SEAL_CHUNK_SIZE;
 	q.count = (size_t)((offset + size - 1) / SEAL_CHUNK_SIZE - q.first + 1);
 	q.deadline_ms = monotonic_ms() + READ_WAIT_MS;
+	if (purpose == READ_FOR_READER)
+		fill_note(f->engine->fill, f, offset, size);
 	since = stats_now();
 	r = buffer_cache_reserve(q.cache, q.count, q.deadline_ms);
 	stats_lap(f->stats, STAT_WAIT_NS, since);
 	if (r < 0)
 		return r;
-	q.whole_extent = fetch_note(f->engine->fetch, f, offset, size);
+	if (purpose != READ_A_LOOK)
+		q.whole_extent = fetch_note(f->engine->fetch, f, offset, size,
+					    purpose == READ_FOR_FILL);
 	r = fill_request(&q, err);
 	if (r < 0) {
 		buffer_cache_unreserve(q.cache, q.count);
@@ -126,6 +132,18 @@ int read_file_read(struct read_file *f, uint64_t offset, size_t size, struct rea
 	}
 	cut_pieces(&q, offset, size, ret);
 	return 0;
+}
+
+int read_file_read(struct read_file *f, uint64_t offset, size_t size, struct read_result *ret,
+		   struct error *err)
+{
+	return read_range(f, offset, size, READ_FOR_READER, ret, err);
+}
+
+int read_file_background(struct read_file *f, uint64_t offset, size_t size, bool in_order,
+			 struct read_result *ret)
+{
+	return read_range(f, offset, size, in_order ? READ_FOR_FILL : READ_A_LOOK, ret, NULL);
 }
 
 void read_result_clear(struct read_result *r)

@@ -20,9 +20,24 @@
 struct read_engine;
 struct read_file;
 
+/* Whether models are put into the kernel's page cache before somebody asks for them (fill.h). */
+enum read_fill { READ_FILL_OFF, READ_FILL_AUTO, READ_FILL_ALL };
+
+/*
+ * Gives the kernel plaintext of the file that target stands for. Waits for reads of the same pages
+ * that are under way. -ENOENT: the kernel does not know the file; any other error ends the filling
+ * of it.
+ */
+typedef int read_store(void *target, uint64_t offset, const uint8_t *data, size_t size);
+
 struct read_engine_options {
 	size_t memory_bytes; /* budget for all buffers; 0: 256 MiB, at least 32 MiB */
 	unsigned workers;    /* 0: number of CPUs */
+	enum read_fill fill;
+	read_store *store; /* NULL: nothing is filled */
+	/* Makes the kernel know the file; may be NULL. Never called by a thread that answers
+	 * requests. */
+	int (*introduce)(void *target);
 };
 
 enum chunk_check {
@@ -45,10 +60,18 @@ int read_engine_new(const struct read_engine_options *options, struct read_engin
 void read_engine_free(struct read_engine *e);
 /* Makes every read, now and later, end soon with -ECANCELED: before a shutdown. */
 void read_engine_stop(struct read_engine *e);
+/* False: after wait_ms something is still being given to the kernel. */
+bool read_engine_idle(struct read_engine *e, unsigned wait_ms);
+/* The origin asks to be left alone (503 SlowDown): fewer requests at a time. */
+void read_engine_throttled(struct read_engine *e);
 
 int read_file_new(struct read_engine *e, const struct read_file_options *options,
 		  struct read_file **ret, struct error *err);
 void read_file_free(struct read_file *f);
+/* What the engine's store() is given for this file. Before anything is read. */
+void read_file_set_target(struct read_file *f, void *target);
+/* Somebody has opened it, again or for the first time. */
+void read_file_opened(struct read_file *f);
 
 /*
  * The flat pass: reads the whole file once in order, fills sha256 and sha384 (either may be NULL)

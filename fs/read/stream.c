@@ -20,15 +20,17 @@ static uint64_t chunk_after(uint64_t offset)
 	return (offset + SEAL_CHUNK_SIZE - 1) / SEAL_CHUNK_SIZE;
 }
 
-static struct stream *find_stream(struct stream_table *t, const void *file, uint64_t first)
+static struct stream *find_stream(struct stream_table *t, const void *file, uint64_t first,
+				  bool background)
 {
 	struct stream *best = NULL;
 
 	for (unsigned i = 0; i < STREAMS_MAX; i++) {
 		struct stream *s = &t->streams[i];
 
-		if (s->file == file && first <= s->next + STREAM_SLACK &&
-		    first + STREAM_SLACK >= s->next && (!best || s->used_note > best->used_note))
+		if (s->file == file && s->background == background &&
+		    first <= s->next + STREAM_SLACK && first + STREAM_SLACK >= s->next &&
+		    (!best || s->used_note > best->used_note))
 			best = s;
 	}
 	return best;
@@ -61,7 +63,8 @@ static unsigned active_streams(const struct stream_table *t, uint64_t now_ms)
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < STREAMS_MAX; i++)
-		if (t->streams[i].file && stream_is_sequential(&t->streams[i]) &&
+		if (t->streams[i].file && !t->streams[i].background &&
+		    stream_is_sequential(&t->streams[i]) &&
 		    now_ms - t->streams[i].used_ms < STREAM_ACTIVE_MS &&
 		    !stream_is_left(t, t->streams[i].id))
 			n++;
@@ -120,16 +123,21 @@ static void begin_stream(struct stream *s, struct access *a, uint64_t offset, bo
 }
 
 void stream_note(struct stream_table *t, const void *file, struct access *access, uint64_t offset,
-		 uint64_t size, uint64_t now_ms, uint64_t room, struct stream_plan *ret)
+		 uint64_t size, uint64_t now_ms, uint64_t room, bool background,
+		 struct stream_plan *ret)
 {
 	uint64_t first = chunk_of(offset), end = chunk_after(offset + size);
-	struct stream *s = find_stream(t, file, first);
+	struct stream *s = find_stream(t, file, first, background);
 	bool big = end - first > 1;
 	unsigned active;
 
 	if (!s) {
 		s = new_stream(t, file, first);
-		begin_stream(s, access, offset, big);
+		s->background = background;
+		if (background)
+			s->whole = true;
+		else
+			begin_stream(s, access, offset, big);
 	}
 	*ret = (struct stream_plan){.stream = s->id};
 	s->used_ms = now_ms;
@@ -141,7 +149,7 @@ void stream_note(struct stream_table *t, const void *file, struct access *access
 	}
 	if (!stream_is_sequential(s))
 		return;
-	active = active_streams(t, now_ms);
+	active = active_streams(t, now_ms) + background;
 	room /= active ? active : 1;
 	if (room < CHUNKS_PER_EXTENT)
 		return;
@@ -191,11 +199,13 @@ bool stream_is_left(const struct stream_table *t, uint64_t id)
 			s = &t->streams[i];
 	if (!s || !s->file)
 		return true;
+	if (s->background)
+		return false;
 	/* Requests of its own file since its last one. */
 	for (unsigned i = 0; i < STREAMS_MAX; i++) {
 		const struct stream *o = &t->streams[i];
 
-		if (o->file != s->file || o->used_note <= s->used_note)
+		if (o->file != s->file || o->background || o->used_note <= s->used_note)
 			continue;
 		others = MAX(others, o->used_note - s->used_note);
 		several |= o->begun_note < s->used_note;

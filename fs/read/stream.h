@@ -43,6 +43,7 @@ struct stream {
 	uint64_t used_ms;
 	uint64_t used_note, begun_note; /* of the table's */
 	bool big;			/* asked for more than one chunk at once */
+	bool background;		/* no reader: counts for nobody else */
 	bool whole;			/* wants the file to its end, or said so */
 };
 
@@ -69,7 +70,8 @@ struct stream_plan {
  * that an extent each is too much.
  */
 void stream_note(struct stream_table *t, const void *file, struct access *access, uint64_t offset,
-		 uint64_t size, uint64_t now_ms, uint64_t room, struct stream_plan *ret);
+		 uint64_t size, uint64_t now_ms, uint64_t room, bool background,
+		 struct stream_plan *ret);
 /* Somebody will read the whole file in order, from the start. */
 void stream_expect(struct stream_table *t, const void *file, uint64_t now_ms);
 void stream_forget(struct stream_table *t, const void *file);

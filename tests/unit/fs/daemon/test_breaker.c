@@ -42,6 +42,28 @@ static void test_loop_is_ended(void **state)
 	breaker_done(&b);
 }
 
+/* A push that is under way must not find the file cut, and none begins while a cut is near. */
+static void test_pushes_and_cuts(void **state)
+{
+	struct breaker b;
+
+	breaker_init(&b);
+	assert_true(breaker_push_begin(&b));
+	for (unsigned i = 0; i < 2 * BREAKER_ERRORS; i++)
+		assert_false(fails(&b, 8192, 100));
+	assert_false(breaker_push_begin(&b));
+	breaker_push_end(&b);
+	assert_true(fails(&b, 8192, 100));
+	assert_false(breaker_push_begin(&b));
+	breaker_mend_begin(&b);
+	/* The pages of zeros are still there. */
+	assert_false(breaker_push_begin(&b));
+	breaker_mend_end(&b);
+	assert_true(breaker_push_begin(&b));
+	breaker_push_end(&b);
+	breaker_done(&b);
+}
+
 static void test_slow_errors_do_not_cut(void **state)
 {
 	struct breaker b;
@@ -158,6 +180,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_loop_is_ended),
+		cmocka_unit_test(test_pushes_and_cuts),
 		cmocka_unit_test(test_slow_errors_do_not_cut),
 		cmocka_unit_test(test_errors_all_over_do_not_cut),
 		cmocka_unit_test(test_lower_cut_wins),

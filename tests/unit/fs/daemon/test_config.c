@@ -47,6 +47,7 @@ static void test_defaults(void **state)
 	assert_null(c.event_log);
 	assert_int_equal(c.memory_bytes, CONFIG_MEMORY_DEFAULT);
 	assert_int_equal(c.crypto, CRYPTO_AUTO);
+	assert_int_equal(c.fill, READ_FILL_AUTO);
 	assert_int_equal(c.uid, geteuid());
 	assert_int_equal(c.gid, getegid());
 	assert_int_equal(c.mode, 0444);
@@ -68,7 +69,7 @@ static void test_every_option(void **state)
 		"-o owner-key=a.pub,owner-key=b.pub -o key-file=k1,key-file=k2 src -f -v dst "
 		"-o measure=sha384,pcr=8,allow-foreign-extend,event-log=/run/x,unlock=mount "
 		"-o attest=nitrotpm,tcti=device:/dev/tpm0,region=eu-west-1,profile=p "
-		"-o s3-endpoint=http://h:1,kms-endpoint=http://h:2,path-style,memory=64M,crypto=ipsec-mb "
+		"-o s3-endpoint=http://h:1,kms-endpoint=http://h:2,path-style,memory=64M,crypto=ipsec-mb,fill=all "
 		"-o uid=5,gid=6,mode=0640,allow_other,fsname=F,subtype=T,noexec,noatime");
 	assert_string_equal(c.source, "src");
 	assert_string_equal(c.mountpoint, "dst");
@@ -88,6 +89,7 @@ static void test_every_option(void **state)
 	assert_string_equal(c.kms_endpoint, "http://h:2");
 	assert_int_equal(c.memory_bytes, 64 << 20);
 	assert_int_equal(c.crypto, CRYPTO_IPSEC_MB);
+	assert_int_equal(c.fill, READ_FILL_ALL);
 	assert_int_equal(c.uid, 5);
 	assert_int_equal(c.gid, 6);
 	assert_int_equal(c.mode, 0640);
@@ -191,6 +193,9 @@ static void test_refused(void **state)
 		{"a b -o memory=18014398509481984K", "memory"},
 		{"a b -o crypto=aes", "crypto=aes"},
 		{"a b -o crypto=", "crypto"},
+		{"a b -o fill=some", "fill=some"},
+		{"a b -o fill=", "fill"},
+		{"a b -o fill", "fill"},
 		{"a b -o crypto", "crypto"},
 		{"a b -o crypto=OpenSSL", "crypto"},
 		{"a b -o uid=joe", "uid"},

@@ -31,7 +31,7 @@ static uint64_t note(struct world *w, const void *file, uint64_t first, uint64_t
 {
 	uint64_t sum = 0;
 
-	stream_note(&w->t, file, &w->access, first * CHUNK, count * CHUNK, w->now_ms, ROOM,
+	stream_note(&w->t, file, &w->access, first * CHUNK, count * CHUNK, w->now_ms, ROOM, false,
 		    &w->plan);
 	for (unsigned i = 0; i < w->plan.range_count; i++) {
 		assert_true(w->plan.ranges[i].first < w->plan.ranges[i].end);
