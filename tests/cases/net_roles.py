@@ -5,6 +5,7 @@ Drives net_probe against tests/emu/sts.py, imds.py and s3.py.
 """
 
 import os
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -143,6 +144,29 @@ class WebIdentity(RoleCase):
         self.assertEqual(self.good("get", BUCKET, "k", AWS_REGION=None), CONTENT)
         self.bad("EINVAL", "keys", AWS_REGION=None, AWS_ENDPOINT_URL_STS=None,
                  AWS_ENDPOINT_URL_S3=None, words=("AWS_REGION",))
+
+
+class ShortLived(RoleCase):
+    """Keys are renewed before they end, by one request, and S3 never sees an old one."""
+
+    OPTIONS = ("--lifetime", "6")
+
+    def test_renewed_in_time(self):
+        env = {**self.lab.env("owner"), **self.base, "AWS_WEB_IDENTITY_TOKEN_FILE": self.token,
+               "AWS_ROLE_ARN": ROLE}
+        self.lab.s3.clear_log()
+        with subprocess.Popen([common_net.PROBE, "repeat", BUCKET, "k"], env=env, text=True,
+                              bufsize=1, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            def again():
+                process.stdin.write("x\n")
+                process.stdin.flush()
+                self.assertEqual(process.stdout.readline().strip(), "0 ok")
+                return len(self.asked()) >= 3
+            common.wait_for("two renewals", again, process)
+            process.stdin.close()
+            self.assertEqual(process.wait(60), 0)
+        self.assertEqual(len(self.asked()), 3)
+        self.assertEqual({entry["status"] for entry in self.lab.s3.log()}, {206})
 
 
 class AssumeRole(RoleCase):

@@ -155,7 +155,7 @@ class Reuse(Staging):
         self.assertGreaterEqual(self.payload_bytes(), SIZE)
         self.assertEqual(len(files_of(self.stage, ".data")), 1)
 
-    def test_flat_measuring_reads_from_the_stage(self):
+    def test_many_readers_and_little_memory(self):
         plain = self.seal()
         self.fill(plain)
         self.lab.s3.clear_log()
