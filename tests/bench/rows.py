@@ -183,18 +183,20 @@ def build_reads(named):
     """What is read, from a directory, by every mode."""
     every = named("plain null gocryptfs rclone none declared declared-openssl verity verity-openssl "
                   "sha256 sha384")
-    again = named("plain null gocryptfs none declared verity sha384")
+    some = named("plain null gocryptfs none declared verity sha384")
+    again = named("plain null declared verity sha384")
     flat_note = "sha256 and sha384: with the pass of the first open"
     return [
         Group("read", "read() 1 MiB, sequential", "GB/s", every, measure_reader,
               ("read", "--block", "1048576"), note=flat_note),
         Group("mmap", "mmap MAP_POPULATE", "GB/s", every, measure_reader, ("mmap",), note=flat_note),
-        Group("direct", "O_DIRECT, 4 MiB", "GB/s", every, measure_reader,
+        Group("direct", "O_DIRECT, 4 MiB", "GB/s", some, measure_reader,
               ("read", "--direct", "--block", "4194304"),
               note="plain: from the disk, past its page cache; " + flat_note),
-        Group("readers4", "4 readers, a quarter each", "GB/s", every, measure_reader,
+        Group("readers4", "4 readers, a quarter each", "GB/s", some, measure_reader,
               ("read", "--threads", "4"), note=flat_note),
-        Group("random", "4 KiB at random", "reads/s", every, measure_reader, ("random",)),
+        Group("random", "4 KiB at random", "reads/s", [*some, *named("rclone")], measure_reader,
+              ("random",)),
         Group("again-read", "second read() 1 MiB, warm", "GB/s", again, measure_again, ("read",)),
         Group("again-mmap", "second mmap MAP_POPULATE, warm", "GB/s", again, measure_again, ("mmap",)),
     ]
@@ -220,7 +222,7 @@ LOAD_MODES = {"llama-auto": "auto", "llama-mmap": "mmap", "llama-mlock": "mmap+m
 def build_llama(named):
     """The full table for mmap; in the other load modes the controls and the default measuring mode."""
     return [Group(name, "llama-server to its first token, " + mode, "s",
-                  named("plain null gocryptfs none declared verity sha384 sample"
+                  named("plain null gocryptfs declared verity sha384 sample"
                         if mode == "mmap" else "plain null verity sample"),
                   measure_llama, (mode,), size="double",
                   note="sample: with its download, decryption and hashing, done once a round")

@@ -4,19 +4,24 @@
 No speed is judged here. The C helpers come from $SEALEDFS_BUILD/tests/bench.
 """
 
+import json
 import os
 import subprocess
 import tempfile
 import threading
 import time
+import types
 import unittest
 import urllib.error
 import urllib.request
 import xml.etree.ElementTree
 
 import machine
+import others
 import picture
+import publish
 import report
+import rows
 import sample_way
 from web import Web
 
@@ -84,10 +89,85 @@ class Arithmetic(unittest.TestCase):
             picture.draw(result, path)
             root = xml.etree.ElementTree.parse(path).getroot()
         bars = root.findall("{http://www.w3.org/2000/svg}rect")
-        self.assertEqual(len(bars), 6)  # 3 against gocryptfs, 3 against null
+        self.assertEqual(len(bars), 3)  # against gocryptfs: null, verity, declared
         words = "".join(root.itertext())
         self.assertIn("a < b & c", words)
         self.assertIn("1.50 \u00d7", words)
+
+
+class Publishing(unittest.TestCase):
+    """The README's words come from bench.json."""
+
+    def result(self):
+        made = group("read", row("gocryptfs", [1.0], True), row("verity", [1.5]))
+        made2 = {"groups": [made, group("first-8g", row("none", [0.0042]))], "runs": 1, "size_mb": 1000,
+                 "date": "2026-01-02T03:04:05+00:00", "machine": machine.describe()}
+        made2["goals"] = report.judge(made2, rows.GOALS)
+        return made2
+
+    def test_words_are_the_numbers(self):
+        text = publish.text_of(self.result())
+        self.assertIn("| `read()` 1 MiB | 1.50 | 1.00 |", text)
+        self.assertIn("1.50 \u00d7 | **not met** |", text)
+        self.assertIn("| 4.2 ms | met |", text)
+        self.assertIn("1 of the project's 2 goals", text)
+
+    def test_only_what_is_between_the_marks_changes(self):
+        marked = "before\n%s\nold\n%s\nafter\n" % (publish.BEGIN, publish.END)
+        once = publish.put("new", marked)
+        self.assertEqual(once, marked.replace("old", "new"))
+        self.assertEqual(publish.put("new", once), once)
+        with self.assertRaises(ValueError):
+            publish.put("new", "no marks")
+
+    def test_the_readme_shows_what_was_measured(self):
+        top = os.path.dirname(os.path.dirname(HERE))
+        with open(os.path.join(top, "README.md"), encoding="utf-8") as source:
+            readme = source.read()
+        self.assertIn("(tests/bench/results/bench.svg)", readme)
+        path, text = os.path.join(HERE, "results", "bench.json"), ""
+        if os.path.exists(path):  # without one the README must not claim anything
+            with open(path, encoding="utf-8") as source:
+                text = publish.text_of(json.load(source))
+        self.assertEqual(publish.put(text, readme), readme)
+
+
+class Table(unittest.TestCase):
+    """Works, subjects and goals name each other."""
+
+    def groups(self):
+        args = types.SimpleNamespace(delay=20, connections=8, null_options="", build="/nonexistent")
+        bench = types.SimpleNamespace(args=args, work="/nonexistent", here=HERE, tools=TOOLS,
+                                      top=os.path.dirname(os.path.dirname(HERE)))
+        return bench, {made.name: made for made in rows.build(bench)}
+
+    def test_every_goal_can_be_measured(self):
+        _, groups = self.groups()
+        for line, work, subject, against, *_ in rows.GOALS:
+            names = {one.name for one in groups[work].subjects}
+            self.assertIn(subject, names, line)
+            for name in against:
+                other, _, control = name.rpartition(":")
+                self.assertIn(control, {one.name for one in groups[other or work].subjects}, line)
+
+    def test_subjects_of_a_work_have_names_of_their_own(self):
+        for name, made in self.groups()[1].items():
+            names = [one.name for one in made.subjects]
+            self.assertEqual(len(names), len(set(names)), name)
+
+    def test_the_control_has_the_session_of_sealedfs(self):
+        bench, groups = self.groups()
+        null = next(one for one in groups["read"].subjects if one.name == "null")
+        self.assertGreater(int(null.setting("readahead")), 0)
+        argv = null.argv(types.SimpleNamespace(path="/x/m", name="m"), "/mnt")
+        self.assertEqual(argv[-2:], ["/x/m", "/mnt"])
+        for option in ("--threads", "--max-background"):
+            self.assertGreater(int(argv[argv.index(option) + 1]), 0)
+        self.assertEqual(bench.args.null_options, "")
+
+    def test_the_bound_is_the_slower_of_work_and_chain(self):
+        self.assertAlmostEqual(others.bound_of([4.0, 4.0], 9.0), 2.0)
+        self.assertAlmostEqual(others.bound_of([4.0, 4.0], 1.5), 1.5)
 
 
 class SampleWay(unittest.TestCase):

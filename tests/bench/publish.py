@@ -1,0 +1,91 @@
+"""What the README says about speed, made from bench.json alone, so that words, table and picture agree.
+
+The text stands between two marks in the README; nothing else of it is touched.
+"""
+
+import json
+
+import report
+
+BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+# Work -> its words in the README's table.
+RATES = (("read", "`read()` 1 MiB"), ("mmap", "`mmap` MAP_POPULATE"), ("direct", "`O_DIRECT` 4 MiB"),
+         ("readers4", "4 readers"))
+SUBJECTS = (("null", "do-nothing FUSE"), ("declared", "`declared`"), ("verity", "`verity`"),
+            ("verity-openssl", "`verity`, OpenSSL alone"), ("gocryptfs", "gocryptfs"),
+            ("rclone", "rclone crypt"))
+
+
+def line(cells):
+    return "| " + " | ".join(cells) + " |"
+
+
+def rates_table(result):
+    groups = {group["name"]: {row["subject"]: row for row in group["rows"] if row["samples"]}
+              for group in result["groups"]}
+    shown = [(name, words) for name, words in SUBJECTS
+             if any(name in groups.get(work, {}) for work, _ in RATES)]
+    if not shown:
+        return []
+    lines = [line(["GB/s", *(words for _, words in shown)]), line(["---"] * (1 + len(shown)))]
+    for work, words in RATES:
+        if work in groups:
+            lines.append(line([words, *(
+                report.number(groups[work][name]["value"]["median"]) if name in groups[work] else "-"
+                for name, _ in shown)]))
+    return [*lines, ""]
+
+
+def against_words(goal):
+    names = {"null": "do-nothing FUSE", "plain": "plain file", "sample": "AWS sample's way",
+             "bound": "cipher and hashes", "first-16m:verity": "16 MB"}
+    return " or ".join(names.get(name, name) for name in goal["against"])
+
+
+def goals_table(goals):
+    if not goals:
+        return []
+    lines = [line(["work", "goal", "reached", ""]), line(["---"] * 4)]
+    for goal in goals:
+        relation = {">=": "\u2265", "<=": "\u2264"}[goal["relation"]]
+        if goal["against"]:
+            wanted = "%s %s \u00d7 %s" % (relation, goal["factor"], against_words(goal))
+            reached = "%.2f \u00d7" % goal["reached"]
+        elif goal["of"] == "value":
+            wanted, reached = ("%s %.0f ms" % (relation, 1000 * goal["factor"]),
+                               "%.1f ms" % (1000 * goal["reached"]))
+        else:
+            wanted, reached = "%s %s MiB" % (relation, goal["factor"]), "%.0f MiB" % goal["reached"]
+        lines.append(line([goal["line"], wanted, reached, "met" if goal["met"] else "**not met**"]))
+    return [*lines, ""]
+
+
+def text_of(result):
+    about = result["machine"]
+    met = sum(goal["met"] for goal in result["goals"])
+    words = ["%d cores (%s), %s, kernel %s; medians of %d runs on a model of %d MB, ciphertext in the "
+             "page cache, plaintext not; %s." % (
+                 about["cpus"], about["cpu"], about["system"], about["kernel"], result["runs"],
+                 result["size_mb"], result["date"][:10]), ""]
+    goals = [] if not result["goals"] else [
+        "%d of the project's %d goals are met:" % (met, len(result["goals"])), "",
+        *goals_table(result["goals"])]
+    return "\n".join([*words, *rates_table(result), *goals]).rstrip()
+
+
+def put(text, into):
+    """The README with the text between its marks."""
+    head, begin, rest = into.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise ValueError("no %s \u2026 %s in the README" % (BEGIN, END))
+    return "%s%s\n%s%s%s" % (head, BEGIN, text + "\n" if text else "", END, tail)
+
+
+def rewrite(readme_path, json_path):
+    with open(json_path, encoding="utf-8") as source:
+        text = text_of(json.load(source))
+    with open(readme_path, encoding="utf-8") as source:
+        changed = put(text, source.read())
+    with open(readme_path, "w", encoding="utf-8") as out:
+        out.write(changed)
