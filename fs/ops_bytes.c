@@ -10,61 +10,47 @@
 /* Set in a file handle; other handles are pointers to structures, which are even. */
 #define IS_BYTES ((uint64_t)1)
 
-struct open_bytes {
-	struct generation *generation; /* held */
-	const uint8_t *data;
-	size_t size;
-};
-
 bool ops_bytes_is(const struct fuse_file_info *fi)
 {
 	return fi->fh & IS_BYTES;
 }
 
-static struct open_bytes *open_bytes(const struct fuse_file_info *fi)
+/* The handle is the generation, held. Nothing is allocated: at unmounting the last releases may
+ * never come. */
+static struct generation *held(const struct fuse_file_info *fi)
 {
-	return (struct open_bytes *)(uintptr_t)(fi->fh & ~IS_BYTES);
-}
-
-static void let_go(fuse_req_t req, struct open_bytes *o)
-{
-	catalog_release(ops_context(req)->catalog, o->generation);
-	free(o);
+	return (struct generation *)(uintptr_t)(fi->fh & ~IS_BYTES);
 }
 
 void ops_bytes_open(fuse_req_t req, struct catalog_place *place, struct fuse_file_info *fi)
 {
-	struct open_bytes *o = malloc(sizeof(*o));
+	struct generation *g = steal_ptr(place->generation);
 
-	if (!o) {
-		fuse_reply_err(req, ENOMEM);
-		return;
-	}
-	*o = (struct open_bytes){
-		.generation = steal_ptr(place->generation),
-		.data = place->node->bytes,
-		.size = (size_t)place->node->size,
-	};
-	fi->fh = (uintptr_t)o | IS_BYTES;
+	fi->fh = (uintptr_t)g | IS_BYTES;
 	fi->keep_cache = 1;
 	/* Interrupted meanwhile: there will be no release. */
 	if (fuse_reply_open(req, fi) < 0)
-		let_go(req, o);
+		catalog_release(place->catalog, g);
 }
 
-void ops_bytes_read(fuse_req_t req, size_t size, off_t offset, const struct fuse_file_info *fi)
+void ops_bytes_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+		    const struct fuse_file_info *fi)
 {
-	const struct open_bytes *o = open_bytes(fi);
-	size_t at = MIN((size_t)MAX(offset, 0), o->size);
+	const struct view_node *n = view_by_ino(generation_view(held(fi)), ino);
+	size_t at;
 
-	fuse_reply_buf(req, (const char *)o->data + at, MIN(size, o->size - at));
+	if (!n || offset < 0) {
+		fuse_reply_err(req, n ? EINVAL : ESTALE);
+		return;
+	}
+	at = (size_t)MIN((uint64_t)offset, n->size);
+	fuse_reply_buf(req, (const char *)n->bytes + at, MIN(size, (size_t)n->size - at));
 }
 
 void ops_bytes_release(fuse_req_t req, struct fuse_file_info *fi)
 {
-	struct open_bytes *o = open_bytes(fi);
+	struct catalog *catalog = ops_context(req)->catalog;
 
-	catalog_release(ops_context(req)->catalog, o->generation);
-	free(o);
 	fuse_reply_err(req, 0);
+	catalog_release(catalog, held(fi));
 }

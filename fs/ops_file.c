@@ -238,7 +238,7 @@ void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct 
 	unsigned long long waiting;
 
 	if (ops_bytes_is(fi)) {
-		ops_bytes_read(req, size, offset, fi);
+		ops_bytes_read(req, ino, size, offset, fi);
 		return;
 	}
 	if (control_has_ino(ino)) {

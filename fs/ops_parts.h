@@ -20,7 +20,8 @@ void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 /* ops_bytes.c: open files whose content lies in memory (VIEW_BYTES). */
 bool ops_bytes_is(const struct fuse_file_info *fi);
 void ops_bytes_open(fuse_req_t req, struct catalog_place *place, struct fuse_file_info *fi);
-void ops_bytes_read(fuse_req_t req, size_t size, off_t offset, const struct fuse_file_info *fi);
+void ops_bytes_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+		    const struct fuse_file_info *fi);
 void ops_bytes_release(fuse_req_t req, struct fuse_file_info *fi);
 
 /* ops_control.c: what concerns these inodes and names goes there. */
