@@ -119,16 +119,14 @@ static void the_text_names_what_is_used(void **state)
 	crypto_backend_text(text);
 	assert_int_equal(strncmp(text, "AES-256-GCM: OpenSSL 3.", 23), 0);
 	assert_non_null(strstr(text, "; SHA-256 trees: OpenSSL 3."));
-	if (!ipsec_mb_traits(&t)) {
-		assert_int_equal(crypto_backend_choose(CRYPTO_IPSEC_MB, &err), -ENOTSUP);
+	(void)ipsec_mb_traits(&t);
+	if (crypto_backend_choose(CRYPTO_IPSEC_MB, &err) < 0) {
+		assert_int_equal(err.code, -ENOTSUP);
 		assert_non_null(strstr(err.message, "libipsec-mb"));
 		/* What was chosen before still holds. */
 		assert_false(crypto_gcm_by_ipsec_mb() || crypto_tree_by_ipsec_mb());
-		skip();
+		return;
 	}
-	assert_non_null(t.version);
-	if (crypto_backend_choose(CRYPTO_IPSEC_MB, &err) < 0)
-		skip();
 	assert_true(crypto_gcm_by_ipsec_mb() && crypto_tree_by_ipsec_mb());
 	crypto_backend_text(text);
 	assert_non_null(strstr(text, "AES-256-GCM: ipsec-mb "));
