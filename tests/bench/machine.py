@@ -10,6 +10,7 @@ import platform
 import re
 import signal
 import subprocess
+import tempfile
 import time
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -40,6 +41,21 @@ def run(*argv, env=None, data=None, timeout=1800):
             " ".join(map(os.path.basename, argv[:2])), done.returncode,
             done.stderr.decode(errors="replace").strip()[-600:]))
     return done.stdout
+
+
+def run_costed(*argv):
+    """(CPU seconds, peak resident bytes) of a command that must succeed."""
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                   stderr=errors)  # pylint: disable=consider-using-with
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            errors.seek(0)
+            raise BenchError("%s: exit code %d: %s" % (
+                os.path.basename(argv[0]), process.returncode,
+                errors.read().decode(errors="replace").strip()[-600:]))
+    return used.ru_utime + used.ru_stime, used.ru_maxrss * 1024
 
 
 def run_json(*argv, **options):
@@ -151,9 +167,9 @@ class Ballast:
 
     KEEP_MIB = 1024
 
-    def __init__(self, program, size_bytes):
+    def __init__(self, program, size_bytes, keep_mib=KEEP_MIB):
         self._process = subprocess.Popen(  # pylint: disable=consider-using-with
-            [program, str(self.KEEP_MIB), str(max(size_bytes >> 20, 2 * self.KEEP_MIB))],
+            [program, str(keep_mib), str(max(size_bytes >> 20, 2 * keep_mib))],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         Meter.helpers.append(self._process.pid)
 

@@ -148,7 +148,12 @@ def measure_rate(_group, bench, subject, model):
     bench.reader("read", model.path)
     with Meter() as meter:
         rate = subject.rate(model)
-    return sample(rate / 1e9, meter)
+    found = sample(rate / 1e9, meter)
+    if isinstance(subject, SealTo):
+        used_s, peak = bench.vault.seal_costs
+        found["server_cpu_s_per_gb"] = round(used_s / model.size * 1e9, 3)
+        found["peak_rss_mib"] = round(peak / 1048576, 1)
+    return found
 
 
 def measure_limit(_group, bench, subject, model):

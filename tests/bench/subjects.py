@@ -261,6 +261,7 @@ class Vault:
         self.key = os.path.join(self.dir, "model.key")
         self.owner = os.path.join(self.dir, "owner")
         self.sealed = {}
+        self.seal_costs = (0.0, 0)  # CPU seconds and peak resident bytes of the last sealing
 
     def keys(self):
         if not os.path.exists(self.key):
@@ -273,7 +274,8 @@ class Vault:
 
     def seal_to(self, model, folder):
         self.keys()
-        run(self.bench.sealctl, "seal", model.path, folder + "/", "--key-file", self.key,
+        self.seal_costs = machine.run_costed(
+            self.bench.sealctl, "seal", model.path, folder + "/", "--key-file", self.key,
             "--sign", self.owner + ".pem")
         names = sorted(os.listdir(folder))
         payload = [name for name in names if name.endswith(".sealed")]

@@ -6,6 +6,7 @@ No speed is judged here. The C helpers come from $SEALEDFS_BUILD/tests/bench.
 
 import json
 import os
+import re
 import subprocess
 import tempfile
 import threading
@@ -289,6 +290,30 @@ class Machine(unittest.TestCase):
             self.assertGreater(meter.server_cpu_s, 0.02)
             self.assertGreater(machine.peak_rss_bytes([process.pid]), 1 << 20)
             process.communicate(b"x")
+
+    def test_what_a_command_cost(self):
+        program = "x = bytearray(100 << 20); sum(range(10**7))"
+        used_s, peak = machine.run_costed("/usr/bin/python3", "-c", program)
+        self.assertGreater(used_s, 0.02)
+        self.assertGreater(peak, 100 << 20)
+        with self.assertRaisesRegex(machine.BenchError, "exit code 3.*last words"):
+            machine.run_costed("sh", "-c", "echo last words >&2; exit 3")
+
+    @unittest.skipUnless(os.access(os.path.join(TOOLS, "ballast"), os.X_OK), "no helpers in " + TOOLS)
+    def test_the_ballast_gives_way_and_ends(self):
+        with open("/proc/meminfo", encoding="ascii") as info:
+            free_kib = int(re.search(r"MemFree:\s*(\d+)", info.read())[1])
+        if free_kib < 2 << 20:
+            self.skipTest("less than 2 GiB of memory are free")
+        ballast = machine.Ballast(os.path.join(TOOLS, "ballast"), 256 << 20, keep_mib=256)
+        ballast.take()
+        ballast.take()
+        ballast.stop()
+        self.assertEqual(machine.Meter.helpers, [])
+        for argv in (["255", "256"], ["256"], ["256", "x"]):
+            done = subprocess.run([os.path.join(TOOLS, "ballast"), *argv], stdin=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL, check=False)
+            self.assertEqual(done.returncode, 2)
 
     def test_openssl_speed(self):
         speed = machine.openssl_speed("sha256")
