@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
@@ -25,8 +26,10 @@
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 
+/* Requests to S3 wait in their threads. For local files 2 to 8 would do: 0.78 to 0.81 of a server
+ * that does nothing, against 0.78 with 32; clone_fd 0.73 (fs/read/README.md). */
 #define THREADS_MAX 32
-#define READAHEAD_KIB "4096"
+#define READAHEAD_KIB "4096" /* as in keeper_process.c */
 #define LINGER_MS 1500
 
 struct mount {
@@ -237,10 +240,25 @@ int mount_start(const struct config *config, struct ops_context *ops, struct kee
 	return 0;
 }
 
+/*
+ * A reader that has got its pages is to go on at once, and ask for the next ones, before anybody
+ * here begins another chunk: as batch work, our threads do not push it off its processor when
+ * they are woken: 0.81 of a server that does nothing, against 0.76. Threads inherit it.
+ */
+static void let_readers_go_first(void)
+{
+	const struct sched_param none = {0};
+
+	if (sched_getscheduler(0) == SCHED_OTHER && sched_setscheduler(0, SCHED_BATCH, &none) < 0)
+		log_debug("threads are not batch work: %s", strerror(errno));
+}
+
 static void *run_loop(void *arg)
 {
 	struct mount *m = arg;
 	uint64_t one = 1;
+
+	let_readers_go_first();
 #if FUSE_USE_VERSION >= 312
 	struct fuse_loop_config *config = fuse_loop_cfg_create();
 

@@ -268,6 +268,16 @@ class Attributes(Local):
                 self.skipTest("no " + path)
             self.assertEqual(common.read_text(path).strip(), "4096")
 
+    def test_readers_go_first(self):
+        """Whoever answers READ is batch work; the main thread, which takes signals, is not."""
+        with self.mount() as mount:
+            common.read_bytes(mount.join("a.gguf"))
+            pid = mount.pid
+            policies = {int(tid): os.sched_getscheduler(int(tid))
+                        for tid in os.listdir(f"/proc/{pid}/task")}
+            self.assertEqual(policies.pop(pid), os.SCHED_OTHER)
+            self.assertIn(os.SCHED_BATCH, policies.values())
+
 
 class Permissions(Local):
     def setUp(self):
