@@ -41,11 +41,12 @@ struct stage_file {
 	int data_fd, index_fd;	     /* -1: not opened yet */
 	pthread_mutex_t record_lock; /* keeps records in the order of what they say */
 
-	unsigned refs;	  /* who is using it */
-	bool in_use;	  /* asked for since the start: is not removed to make room */
-	bool dead;	  /* unlinked; freed with the last reference */
-	unsigned damaged; /* chunks that turned out to be bad, or behind the end of the data */
-	uint64_t bytes;	  /* what it counts for in the stage's size */
+	unsigned refs;	   /* who is using it */
+	bool in_use;	   /* asked for since the start: is not removed to make room */
+	bool dead;	   /* unlinked; freed with the last reference */
+	unsigned damaged;  /* chunks that turned out to be bad, or behind the end of the data */
+	int64_t waited_ms; /* for the writer, which guards it */
+	uint64_t bytes;	   /* what it counts for in the stage's size */
 };
 
 static inline uint64_t stage_chunk_offset(size_t extent, unsigned chunk)

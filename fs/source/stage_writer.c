@@ -1,13 +1,20 @@
 /*
  * The stage's writer. Job: get ciphertext to the disk behind the readers' backs, in large writes,
  * with a fixed amount of memory. Trusts nobody to keep a buffer alive: it copies. Must never make
- * a reader wait.
+ * readers go as slowly as the disk.
  */
 #include "fs/source/stage_writer.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
+
+/* For each object, how long readers wait in all for a buffer, so that what is not large is staged
+ * whole by the first one who reads it. */
+#define PATIENCE_MS 500
+/* What waits to be written at the end gets so long. */
+#define DRAIN_MS 3000
 
 struct slot {
 	uint8_t *data; /* SEAL_EXTENT_SIZE */
@@ -27,9 +34,19 @@ struct stage_writer {
 
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t work;
+	pthread_cond_t room;
 	struct slot *idle, *first, **last; /* first: the oldest that waits */
 	bool ending;
+	int64_t end_ms;
 };
+
+static int64_t now_ms(void)
+{
+	struct timespec now = {0};
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
 
 static struct slot *next_slot(struct stage_writer *w)
 {
@@ -38,7 +55,7 @@ static struct slot *next_slot(struct stage_writer *w)
 	pthread_mutex_lock(&w->lock);
 	while (!w->first && !w->ending)
 		pthread_cond_wait(&w->work, &w->lock);
-	slot = w->ending ? NULL : w->first;
+	slot = w->ending && now_ms() >= w->end_ms ? NULL : w->first;
 	if (slot) {
 		w->first = slot->next;
 		if (!w->first)
@@ -53,6 +70,7 @@ static void put_idle(struct stage_writer *w, struct slot *slot)
 	pthread_mutex_lock(&w->lock);
 	slot->next = w->idle;
 	w->idle = slot;
+	pthread_cond_signal(&w->room);
 	pthread_mutex_unlock(&w->lock);
 }
 
@@ -92,6 +110,7 @@ static int writer_start(struct stage_writer *w, size_t memory_bytes)
 int stage_writer_new(struct stage *s, size_t memory_bytes, struct stage_writer **ret)
 {
 	struct stage_writer *w = calloc(1, sizeof(*w));
+	pthread_condattr_t attributes;
 	int r;
 
 	if (!w)
@@ -100,6 +119,10 @@ int stage_writer_new(struct stage *s, size_t memory_bytes, struct stage_writer *
 	w->last = &w->first;
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->work, NULL);
+	(void)pthread_condattr_init(&attributes);
+	(void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&w->room, &attributes);
+	(void)pthread_condattr_destroy(&attributes);
 	r = writer_start(w, memory_bytes);
 	if (r < 0) {
 		stage_writer_free(w);
@@ -115,6 +138,7 @@ void stage_writer_free(struct stage_writer *w)
 		return;
 	pthread_mutex_lock(&w->lock);
 	w->ending = true;
+	w->end_ms = now_ms() + DRAIN_MS;
 	pthread_cond_signal(&w->work);
 	pthread_mutex_unlock(&w->lock);
 	if (w->started)
@@ -124,9 +148,28 @@ void stage_writer_free(struct stage_writer *w)
 	if (w->memory)
 		munmap(w->memory, w->count * SEAL_EXTENT_SIZE);
 	free(w->slots);
+	pthread_cond_destroy(&w->room);
 	pthread_cond_destroy(&w->work);
 	pthread_mutex_destroy(&w->lock);
 	free(w);
+}
+
+/* Under the lock. NULL: none became free in the time that the object has left. */
+static struct slot *take_idle(struct stage_writer *w, struct stage_file *f)
+{
+	int64_t start_ms = now_ms(), end_ms = start_ms + PATIENCE_MS - f->waited_ms;
+	const struct timespec end = {.tv_sec = end_ms / 1000, .tv_nsec = end_ms % 1000 * 1000000};
+	struct slot *slot;
+
+	if (!w->idle && f->waited_ms < PATIENCE_MS && !stage_is_paused(w->stage)) {
+		while (!w->idle && pthread_cond_timedwait(&w->room, &w->lock, &end) == 0)
+			;
+		f->waited_ms += now_ms() - start_ms;
+	}
+	slot = w->idle;
+	if (slot)
+		w->idle = slot->next;
+	return slot;
 }
 
 /* At most what fits a slot, within one extent. */
@@ -136,9 +179,7 @@ static bool offer_piece(struct stage_writer *w, struct stage_file *f, uint64_t o
 	struct slot *slot;
 
 	pthread_mutex_lock(&w->lock);
-	slot = w->idle;
-	if (slot)
-		w->idle = slot->next;
+	slot = take_idle(w, f);
 	pthread_mutex_unlock(&w->lock);
 	if (!slot)
 		return false;

@@ -4,8 +4,8 @@
  *
  * Listing, stat and everything but payloads are the origin's own: what exists, and in which
  * version, is decided there. A copy is used for exactly the name, version and size that it was made
- * of. Readers never wait for the disk to be written, and a disk that is full or broken is no error
- * for them.
+ * of. Readers do not go at the speed of the disk (stage_writer.h), and a disk that is full or
+ * broken is no error for them.
  */
 #ifndef SEALEDFS_SOURCE_STAGED_H
 #define SEALEDFS_SOURCE_STAGED_H
