@@ -92,6 +92,7 @@ static void add_stats(const struct report_sources *s, json_t *to, const struct s
 	} plain[] = {
 		{"reads", STAT_READS},
 		{"delivered_bytes", STAT_DELIVERED_BYTES},
+		{"filled_bytes", STAT_FILLED_BYTES},
 		{"fetches", STAT_FETCHES},
 		{"fetched_bytes", STAT_FETCHED_BYTES},
 		{"chunks_decrypted", STAT_CHUNKS_DECRYPTED},
@@ -182,6 +183,13 @@ static json_t *report_options(const struct config *c)
 	json_object_set_new(to, "unlock", json_string(c->unlock_at_mount ? "mount" : "open"));
 	json_object_set_new(to, "attest",
 			    json_string(c->attest == CONFIG_ATTEST_NONE ? "none" : "nitrotpm"));
+	json_object_set_new(to, "measure_when",
+			    json_string(c->measure_at_mount ? "mount" : "open"));
+	json_object_set_new(to, "fill",
+			    json_string(c->fill == READ_FILL_OFF   ? "off"
+					: c->fill == READ_FILL_ALL ? "all"
+								   : "auto"));
+	json_object_set_new(to, "stage", c->stage ? message(c->stage) : json_null());
 	json_object_set_new(to, "owner_keys", number(c->owner_keys.count));
 	json_object_set_new(to, "allow_foreign_extend", json_boolean(c->allow_foreign_extend));
 	json_object_set_new(to, "allow_other", json_boolean(c->allow_other));

@@ -96,6 +96,7 @@ static void print_head(const json_t *report, FILE *to)
 		amount(num(memory, "budget_bytes"), a),
 		amount(num(memory, "buffers_in_use_bytes"), b),
 		amount(num(memory, "resident_bytes"), c));
+	fprintf(to, "  %-10s %s\n", "fill", word(options, "fill"));
 	if (json_object_get(report, "crypto"))
 		fprintf(to, "  %-10s %s\n", "crypto", word(report, "crypto"));
 	print_aws(json_object_get(report, "aws"), to);
@@ -136,7 +137,11 @@ static void print_reading(const json_t *m, FILE *to)
 	if (json_is_number(rate))
 		fprintf(to, ", %.0f %% of requests found theirs decrypted",
 			100 * json_number_value(rate));
-	fprintf(to, "; %s fetched\n", amount(num(m, "fetched_bytes"), a));
+	fprintf(to, "; %s fetched", amount(num(m, "fetched_bytes"), a));
+	if (num(m, "filled_bytes") > 0)
+		fprintf(to, ", %s put into the page cache ahead of readers",
+			amount(num(m, "filled_bytes"), b));
+	fputc('\n', to);
 	json_object_foreach ((json_t *)(uintptr_t)errors, kind, n)
 		if (json_number_value(n) > 0)
 			fprintf(to, "    errors: %.0f %s\n", json_number_value(n), kind);

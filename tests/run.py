@@ -167,7 +167,8 @@ TSAN_ENV = {"TSAN_OPTIONS": "halt_on_error=1:exitcode=%d:suppressions=%s/tests/t
 
 def threaded_tests(log):
     return [test for test in list_tests(log, TSAN)
-            if re.match(r"(read|fs/net|source|daemon|view|tsan)/|crypto/both$", test["name"])]
+            if re.match(r"read/(?!gguf_map)|(fs/net|source|daemon|view|tsan)/|crypto/both$",
+                        test["name"])]
 
 
 def suite_unit_tsan(result, log):

@@ -198,6 +198,8 @@ static int push(struct fill *t, struct read_file *f, uint64_t offset, const uint
 		if (r == 0)
 			r = t->store(f->target, offset, data, size);
 	}
+	if (r == 0)
+		stats_add(f->stats, STAT_FILLED_BYTES, size);
 	return r;
 }
 
@@ -382,6 +384,7 @@ bool fill_chunk(struct fill *t, struct read_file *f, uint64_t index, const uint8
 	pthread_mutex_unlock(&t->lock);
 	if (!room || t->store(f->target, index * SEAL_CHUNK_SIZE, data, size) < 0)
 		return false;
+	stats_add(f->stats, STAT_FILLED_BYTES, size);
 	pthread_mutex_lock(&t->lock);
 	set_held(t, f, index);
 	pthread_mutex_unlock(&t->lock);

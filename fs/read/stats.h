@@ -17,6 +17,7 @@
 enum read_stat {
 	STAT_READS,	       /* requests answered with data or end of file */
 	STAT_DELIVERED_BYTES,  /* plaintext given to the kernel */
+	STAT_FILLED_BYTES,     /* plaintext put into the page cache ahead of readers */
 	STAT_FETCHES,	       /* requests to the source for ciphertext */
 	STAT_FETCHED_BYTES,    /* ciphertext that came from the source */
 	STAT_CHUNKS_DECRYPTED, /* decrypted, checked and good */
