@@ -122,6 +122,9 @@ static int probe(struct state *s, struct keeper_answer *answer)
 		return 0;
 	raise_readahead(s);
 	s->raised = true;
+	/* Not earlier: where systemd waits at the mount point (x-systemd.automount), only its own
+	 * process group may pass. */
+	(void)setsid();
 	return privileges_keep_unmount();
 }
 
@@ -186,7 +189,6 @@ static int settle(int socket)
 	show_title();
 	for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
 		(void)signal(ignored[i], SIG_IGN);
-	(void)setsid();
 	r = privileges_drop(&keep, NULL);
 	if (r == 0 && (null < 0 || chdir("/") < 0))
 		r = -errno;

@@ -126,6 +126,42 @@ class Fstab(common_boot.Booted):
         (pcr,) = pcrs
         self.assertIn(pcr, predicted)
 
+    def test_mount_unit(self):
+        """The same in a unit file of the operator's, with an environment."""
+        m = self.machine
+        private, public = self.lab.owner_key()
+        path = common.make_model(self.lab.path("plain", "s.gguf"), common.MIB, 8)
+        self.lab.seal(path, self.lab.s3_url("signed/"), "--kms-key", "alias/models", "--sign",
+                      private, "-q")
+        m.write("/etc/acme.pub", common.read_text(public))
+        m.write("/etc/systemd/system/" + UNIT, f"""\
+[Mount]
+What=s3://weights/signed
+Where={WHERE}
+Type=sealedfs
+Options=ro,unlock=mount,owner-key=/etc/acme.pub,s3-endpoint={self.lab.s3.url}
+Environment=AWS_ENDPOINT_URL_KMS={self.lab.kms.url} SEALEDFS_TCTI={self.lab.tpm.tcti}
+[Install]
+WantedBy=multi-user.target
+""")
+        self.addCleanup(m.run, "rm", "/etc/systemd/system/" + UNIT)
+        m.systemctl("daemon-reload")
+        m.systemctl("enable", "--now", UNIT)
+        self.assertEqual(m.run("sha256sum", WHERE + "/s.gguf").out.split()[0],
+                         common.digest(path))
+        m.systemctl("disable", "--now", UNIT)
+        self.wait_gone()
+
+    def test_automount(self):
+        """Who looks first waits for the mount, and sees it."""
+        m = self.machine
+        self.write_fstab("ro,noauto,_netdev,x-systemd.automount")
+        m.systemctl("start", "srv-models.automount")
+        self.assertEqual(m.is_active(UNIT), "inactive")
+        self.assert_live()
+        self.assertEqual(m.is_active(UNIT), "active")
+        self.assert_right()
+
     def test_noauto(self):
         m = self.machine
         self.write_fstab("ro,noauto,_netdev")

@@ -67,6 +67,24 @@ class Start(common_boot.Service):
             self.s3_again()
         self.wait_state(UNIT, "active")
 
+    def test_stop_while_it_waits(self):
+        """An operator who gives up need not wait too, and stopping is no failure."""
+        m = self.machine
+        self.configure(kms="http://127.0.0.1:1")
+        m.systemctl("start", "--no-block", UNIT)
+        m.wait_until("the reason", lambda: "Waiting" in m.show(UNIT, "StatusText"), SOON_S)
+        self.assert_status(UNIT, "activating (start)", "KMS Decrypt", "connect to 127.0.0.1 port 1")
+        m.systemctl("stop", UNIT, timeout_s=20)
+        self.assertEqual((m.show(UNIT, "ActiveState"), m.show(UNIT, "Result")),
+                         ("inactive", "success"))
+
+    def test_machine_without_a_tpm(self):
+        self.configure("wait = 1")
+        m = self.machine
+        m.run("sed", "-i", "/^tcti/d", "/etc/sealedfs/models.conf")
+        self.assertNotEqual(m.systemctl("start", UNIT, check=None).code, 0)
+        self.assert_status(UNIT, "this machine has no TPM", "/dev/tpmrm0")
+
     def test_role_comes_later(self):
         m = self.machine
         self.imds.ask("POST", "role", {"role": None})
