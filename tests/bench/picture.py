@@ -28,7 +28,7 @@ PANELS = (
     ("plain", "Starting llama-server: times the plain file's time to the first token (less is better)",
      ("llama-mmap", "llama-none", "llama-dio")),
 )
-SHOWN = ("rclone", "gocryptfs", "null", "none", "declared", "verity", "verity-openssl", "sha384",
+SHOWN = ("rclone", "gocryptfs", "null", "none", "declared", "verity", "verity-openssl", "verity-warmed", "sha384",
          "sample", "sealctl", "disk")
 
 

@@ -180,7 +180,8 @@ def subjects_of(bench):
     made = [Plain(bench), NullFuse(bench), Gocryptfs(bench), Rclone(bench), SampleWay(bench),
             *(Sealed(bench, mode) for mode in MODES),
             *(Sealed(bench, mode, more="OpenSSL", options=["crypto=openssl"])
-              for mode in ("declared", "verity"))]
+              for mode in ("declared", "verity")),
+            Sealed(bench, "verity", more="warmed", warmed=True)]
     return {subject.name: subject for subject in made}
 
 
@@ -227,8 +228,9 @@ LOAD_MODES = {"llama-auto": "auto", "llama-mmap": "mmap", "llama-mlock": "mmap+m
 def build_llama(named):
     """The full table for mmap; in the other load modes the controls and the default measuring mode."""
     return [Group(name, "llama-server to its first token, " + mode, "s",
-                  named("plain null gocryptfs declared verity sha384 sample"
-                        if mode == "mmap" else "plain null verity sample"),
+                  named({"mmap": "plain null gocryptfs declared verity verity-warmed sha384 sample",
+                         "none": "plain null verity verity-warmed sample"}.get(
+                             mode, "plain null verity sample")),
                   measure_llama, (mode,), size="double",
                   note="sample: with its download, decryption and hashing, done once a round")
             for name, mode in LOAD_MODES.items()]

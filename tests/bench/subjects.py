@@ -192,10 +192,11 @@ class Sealed(Subject):
 
     control = False
 
-    def __init__(self, bench, mode, where="dir", more="", options=()):
-        """more: what sets this subject apart, for its name; options: how it comes about."""
+    def __init__(self, bench, mode, where="dir", more="", options=(), warmed=False):
+        """more: what sets this subject apart, for its name; options: how it comes about; warmed:
+        `sealctl warm` has filled the model before anybody looks."""
         super().__init__(bench)
-        self.mode, self.where, self.options = mode, where, list(options)
+        self.mode, self.where, self.options, self.warmed = mode, where, list(options), warmed
         self.name = mode if where == "dir" else "%s-%s" % (where, mode)
         self.title = "sealedfs, " + mode + {"dir": "", "s3": ", S3", "s3slow": ", S3 + %d ms"
                                             % bench.args.delay}[where]
@@ -242,7 +243,10 @@ class Sealed(Subject):
         argv = [self.bench.sealedfs, "-f", source, mountpoint, "-o", ",".join(options)]
         with machine.mounted(argv, mountpoint, self.log(), env, cgroup) as server:
             self._wait_for_readahead(mountpoint)
-            yield View(os.path.join(mountpoint, os.path.basename(model.path)), [server.pid], others)
+            path = os.path.join(mountpoint, os.path.basename(model.path))
+            if self.warmed:
+                run(self.bench.sealctl, "warm", "-q", path)
+            yield View(path, [server.pid], others)
 
     def _wait_for_readahead(self, mountpoint):
         """sealedfs raises it right after the mount appears; a read before that would be slower."""
