@@ -14,8 +14,8 @@
 #include <string.h>
 
 #define TRIAL_BLOCK ((size_t)256)
-#define TRIAL_SIZE (17 * TRIAL_BLOCK) /* more than a round of all lanes and of the cipher's loop \
-				       */
+/* More than a round of all lanes and of the cipher's loop. */
+#define TRIAL_SIZE (17 * TRIAL_BLOCK)
 
 DEFINE_CLEANUP(EVP_CIPHER_CTX *, EVP_CIPHER_CTX_free)
 

@@ -123,8 +123,8 @@ static int read_range(struct read_file *f, uint64_t offset, size_t size, enum re
 	if (r < 0)
 		return r;
 	if (purpose != READ_A_LOOK)
-		q.whole_extent = fetch_note(f->engine->fetch, f, offset, size,
-					    purpose == READ_FOR_FILL);
+		q.whole_extent =
+			fetch_note(f->engine->fetch, f, offset, size, purpose == READ_FOR_FILL);
 	r = fill_request(&q, err);
 	if (r < 0) {
 		buffer_cache_unreserve(q.cache, q.count);

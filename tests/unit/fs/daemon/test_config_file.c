@@ -91,12 +91,13 @@ static void test_too_many_keys(void **state)
 {
 	char text[16 * (CONFIG_FILE_KEYS_MAX + 1)] = "";
 	struct error err = {0};
+	size_t used = 0;
 	struct taken t;
 
 	for (unsigned i = 0; i < CONFIG_FILE_KEYS_MAX; i++)
-		(void)sprintf(text + strlen(text), "k%u = v\n", i);
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "k%u = v\n", i);
 	assert_int_equal(parse(text, &t, &err), 0);
-	(void)strcat(text, "more = v\n");
+	(void)snprintf(text + used, sizeof(text) - used, "more = v\n");
 	assert_int_equal(parse(text, &t, &err), -EINVAL);
 	assert_non_null(strstr(error_text(&err, -EINVAL), "more than 64 keys"));
 }
