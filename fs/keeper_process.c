@@ -110,6 +110,17 @@ static void raise_readahead(const struct state *s)
 		return;
 }
 
+/* All that was to be done with more than unmounting takes. */
+static int rest(struct state *s)
+{
+	raise_readahead(s);
+	s->raised = true;
+	/* Not earlier: where systemd waits at the mount point (x-systemd.automount), only its own
+	 * process group may pass. */
+	(void)setsid();
+	return privileges_keep_unmount();
+}
+
 /* statfs() is answered by the daemon each time: the kernel keeps nothing of it. */
 static int probe(struct state *s, struct keeper_answer *answer)
 {
@@ -118,14 +129,7 @@ static int probe(struct state *s, struct keeper_answer *answer)
 	if (statfs(s->what->path, &st) < 0)
 		return fail(answer, -errno, "%s is mounted but does not answer: %s", s->what->path,
 			    strerror(errno));
-	if (s->raised)
-		return 0;
-	raise_readahead(s);
-	s->raised = true;
-	/* Not earlier: where systemd waits at the mount point (x-systemd.automount), only its own
-	 * process group may pass. */
-	(void)setsid();
-	return privileges_keep_unmount();
+	return s->raised ? 0 : rest(s);
 }
 
 static int detach(struct state *s, bool only_dead, struct keeper_answer *answer)

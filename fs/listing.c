@@ -137,7 +137,7 @@ static int find_named(const struct listing *l, const struct generation *g,
 		      const struct view_node ***ret, size_t *ret_count)
 {
 	const struct view *v = generation_view(g);
-	const struct view_node **files = calloc(v->file_count + 1, sizeof(*files));
+	const struct view_node **files = calloc(v->file_count + 1, sizeof(struct view_node *));
 	size_t count = 0;
 
 	if (!files)
@@ -146,7 +146,7 @@ static int find_named(const struct listing *l, const struct generation *g,
 		if (is_named(l->config, v->files[i]->path) && generation_is_first(g, v->files[i]))
 			files[count++] = v->files[i];
 	if (count > 1)
-		qsort(files, count, sizeof(*files), compare_paths);
+		qsort(files, count, sizeof(struct view_node *), compare_paths);
 	*ret = files;
 	*ret_count = count;
 	return 0;
