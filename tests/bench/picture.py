@@ -84,7 +84,7 @@ def panel(canvas, result, control, title, works):
     for group, bars in shown:
         canvas.text(12, canvas.y + 6, group["title"], "work")
         canvas.y += 14
-        top = canvas.y
+        top, behind = canvas.y, len(canvas.parts)
         for label, ratio, kind in bars:
             canvas.text(LABEL_WIDTH - 8, canvas.y + BAR - 4, label, "small", "end")
             canvas.bar(LABEL_WIDTH, canvas.y, ratio["median"] * scale, kind)
@@ -96,6 +96,7 @@ def panel(canvas, result, control, title, works):
                         "%.2f \u00d7" % ratio["median"], "small")
             canvas.y += BAR + GAP
         canvas.line(one, top - 2, one, canvas.y, "axis")
+        canvas.parts.insert(behind, canvas.parts.pop())  # numbers are written over it
         canvas.y += GROUP_GAP
     canvas.y += 10
 
@@ -107,6 +108,6 @@ def draw(result, path):
     about = result["machine"]
     canvas.text(12, canvas.y, "%d cores, %s, kernel %s, %s; medians of %d runs, thin lines from least "
                 "to most." % (about["cpus"], about["system"], about["kernel"],
-                              (about["openssl"] or "").split(" (")[0], result["runs"]), "small")
+                              " ".join((about["openssl"] or "").split()[:2]), result["runs"]), "small")
     canvas.y += 16
     canvas.write(path, "sealedfs against what else one could mount")
