@@ -224,7 +224,7 @@ int keeper_ask(struct keeper *k)
 
 int keeper_take_answer(struct keeper *k)
 {
-	struct keeper_answer answer;
+	struct keeper_answer answer = {0};
 	int r = receive(k, &answer, NULL);
 
 	k->asked = false;
