@@ -102,6 +102,15 @@ static void set_held(struct fill *t, struct read_file *f, uint64_t chunk)
 	t->held_chunks++;
 }
 
+static void unset_held(struct fill *t, struct fill_file *s, uint64_t chunk)
+{
+	if (!is_held(s, chunk))
+		return;
+	s->held[chunk / 8] &= (uint8_t) ~(1U << chunk % 8);
+	s->held_count--;
+	t->held_chunks--;
+}
+
 /* Memory that may still be filled; looked at now and then. Under the lock. */
 static bool has_room(struct fill *t, uint64_t now_ms)
 {
@@ -180,10 +189,23 @@ static struct job find_job(struct fill *t, uint64_t now_ms)
 		if (!has_room(t, now_ms))
 			return (struct job){.wait_ms = FILL_FULL_MS};
 		s->cursor = job.chunk + 1 == f->chunk_count ? 0 : job.chunk + 1;
+		set_held(t, f, job.chunk); /* nobody else takes it */
 		job.file = f;
 		return job;
 	}
 	return job;
+}
+
+/* Once for each thread: the other's attempt may not be over yet. */
+static bool may_introduce(struct fill *t, struct read_file *f)
+{
+	bool may;
+
+	pthread_mutex_lock(&t->lock);
+	may = t->introduce && f->fill.introductions < FILL_THREADS_MAX && !t->stopping;
+	f->fill.introductions += may;
+	pthread_mutex_unlock(&t->lock);
+	return may;
 }
 
 static int push(struct fill *t, struct read_file *f, uint64_t offset, const uint8_t *data,
@@ -192,8 +214,7 @@ static int push(struct fill *t, struct read_file *f, uint64_t offset, const uint
 	int r = t->store(f->target, offset, data, size);
 
 	/* Nobody has looked it up yet, or the kernel forgot it again. */
-	if (r == -ENOENT && t->introduce && !f->fill.introduced) {
-		f->fill.introduced = true;
+	if (r == -ENOENT && may_introduce(t, f)) {
 		r = t->introduce(f->target);
 		if (r == 0)
 			r = t->store(f->target, offset, data, size);
@@ -254,10 +275,10 @@ static void do_job(struct fill *t, const struct job *job)
 	else
 		r = fill_one(t, f, job->chunk);
 	pthread_mutex_lock(&t->lock);
-	if (r < 0)
+	if (r < 0) {
 		f->fill.wanted = false;
-	else if (!job->map)
-		set_held(t, f, job->chunk);
+		unset_held(t, &f->fill, job->chunk);
+	}
 	f->fill.users--;
 	t->working--;
 	pthread_cond_broadcast(&t->changed);
@@ -323,7 +344,7 @@ static void want(struct fill *t, struct read_file *f)
 void fill_opened(struct fill *t, struct read_file *f)
 {
 	pthread_mutex_lock(&t->lock);
-	f->fill.introduced = false;
+	f->fill.introductions = 0;
 	if (t->mode == READ_FILL_ALL)
 		want(t, f);
 	pthread_mutex_unlock(&t->lock);

@@ -42,8 +42,8 @@ struct fill;
 struct fill_file {
 	struct read_file *next;
 	bool listed;
-	bool wanted;	 /* to be filled */
-	bool introduced; /* the kernel was made to look it up */
+	bool wanted;		/* to be filled */
+	unsigned introductions; /* how often the kernel was made to look it up */
 	bool map_wanted, map_tried;
 	bool ended;	/* fill_forget() waits */
 	unsigned users; /* threads at work on it */

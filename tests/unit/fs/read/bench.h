@@ -23,6 +23,9 @@ struct bench_options {
 	bool by_extents;
 	enum chunk_check check;
 	size_t memory_bytes; /* 0: 32 MiB */
+	enum read_fill fill;
+	read_store *store;
+	int (*introduce)(void *target);
 };
 
 void bench_make(const struct bench_options *options, struct bench *b);
