@@ -181,7 +181,7 @@ const struct stream *stream_at(const struct stream_table *t, const void *file, u
 		const struct stream *s = &t->streams[i];
 
 		if (s->file == file && chunk < s->next &&
-		    chunk + 2 * CHUNKS_PER_EXTENT >= s->next &&
+		    chunk + UINT64_C(2) * CHUNKS_PER_EXTENT >= s->next &&
 		    (!best || s->used_note > best->used_note))
 			best = s;
 	}
