@@ -120,11 +120,13 @@ class OllamaCase(common.Case):
 
     def check(self, mount, *more):
         """The checker's result, as another user."""
-        done = subprocess.run(["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}",
-                               "--clear-groups", "/usr/bin/python3", CHECKER,
-                               mount.join("ollama"), "--verify", *more], check=False, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              timeout=common.COMMAND_S)
+        # By standard input: that user may not be able to read below this folder.
+        with open(CHECKER, encoding="utf-8") as program:
+            done = subprocess.run(["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}",
+                                   "--clear-groups", "/usr/bin/python3", "-",
+                                   mount.join("ollama"), "--verify", *more], check=False,
+                                  text=True, stdin=program, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, timeout=common.COMMAND_S, cwd="/")
         self.assertEqual(done.returncode, 0, done.stderr)
         return json.loads(done.stdout)
 
