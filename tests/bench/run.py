@@ -185,6 +185,8 @@ def parse(argv):
     parser.add_argument("--size", type=int, help="MB of the model, and half of what some works take (default 1000; --quick: 400)")
     parser.add_argument("--quick", action="store_true", help="a small model and few samples")
     parser.add_argument("--large", action="store_true", help="also the works with 8 GB (16 GB of disk)")
+    parser.add_argument("--update", action="store_true",
+                        help="keep the works of the last bench.json that are not measured now")
     parser.add_argument("--publish", action="store_true", help="put json and picture where README shows them, and their words into it")
     parser.add_argument("--profile", metavar="WORK:SUBJECT", help="where the CPU time of one row goes")
     parser.add_argument("--out", default=os.path.join(TOP, "build", "bench"), help="default build/bench")
@@ -229,28 +231,39 @@ def prepare_llama(bench, groups):
         run(os.path.join(TOP, "tests", "models", "llama-server"), "fetch", bench.llama)
 
 
+def keep(bench, result):
+    """After each work, so that a run that is ended early keeps what it has measured."""
+    report.write_json(result, os.path.join(bench.out, "bench.json"))
+    picture.draw(result, os.path.join(bench.out, "bench.svg"))
+    if bench.args.publish:
+        os.makedirs(RESULTS, exist_ok=True)
+        for name in ("bench.json", "bench.svg"):
+            shutil.copyfile(os.path.join(bench.out, name), os.path.join(RESULTS, name))
+        publish.rewrite(os.path.join(TOP, "README.md"), os.path.join(RESULTS, "bench.json"))
+
+
 def measure(bench, groups):
     result = {"date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
               "machine": machine.describe(), "runs": bench.args.runs, "size_mb": bench.args.size,
               "options": {name: getattr(bench.args, name) for name in (
                   "readahead", "peer_readahead", "null_options", "sealedfs_options", "connections",
                   "delay", "quiet", "retries", "ballast")}, "groups": []}
+    result["facts"] = bench.facts
+    order = [group.name for group in rows.build(bench)]
+    if bench.args.update:
+        with open(os.path.join(bench.out, "bench.json"), encoding="utf-8") as file:
+            result["groups"] = json.load(file)["groups"]
     for group in groups:
         found = run_group(bench, group)
+        result["groups"] = [old for old in result["groups"] if old["name"] != found["name"]]
         result["groups"].append(found)
+        result["groups"].sort(key=lambda one: order.index(one["name"]))
         print(report.text_of(found) + "\n", flush=True)
-    result["goals"] = report.judge(result, rows.GOALS)
-    result["facts"] = bench.facts
+        result["goals"] = report.judge(result, rows.GOALS)
+        keep(bench, result)
     if result["goals"]:
         print(report.text_of_goals(result["goals"]))
-    report.write_json(result, os.path.join(bench.out, "bench.json"))
-    picture.draw(result, os.path.join(bench.out, "bench.svg"))
     say("wrote bench.json and bench.svg to " + os.path.relpath(bench.out))
-    if bench.args.publish:
-        os.makedirs(RESULTS, exist_ok=True)
-        for name in ("bench.json", "bench.svg"):
-            shutil.copyfile(os.path.join(bench.out, name), os.path.join(RESULTS, name))
-        publish.rewrite(os.path.join(TOP, "README.md"), os.path.join(RESULTS, "bench.json"))
     return 0 if any(row["samples"] for group in result["groups"] for row in group["rows"]) else 1
 
 
