@@ -13,6 +13,7 @@ import time
 import unittest
 
 import common
+import common_folder
 from common import CHUNK, FAILURE, MIB, NOT_AUTHENTIC, OK, REFUSED, UNREACHABLE, USAGE
 
 NOBODY = 65534
@@ -99,23 +100,10 @@ class Exposition:
         return {name for name, _ in self.samples}
 
 
-class Mounted(common.Case):
+class Mounted(common_folder.FolderCase):
     """Three models in a directory, and a key file."""
 
-    PARTS = ()
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        for seed, (name, size) in enumerate(SIZES.items()):
-            common.make_model(cls.lab.path("plain", name), size, seed)
-        cls.key = cls.lab.key_file()
-        cls.source = cls.lab.path("sealed")
-        cls.lab.seal(cls.lab.path("plain"), cls.source, "--key-file", cls.key)
-
-    def mount(self, *more, source=None):
-        return self.lab.mount(source or self.source, "key-file=" + self.key, "attest=none",
-                              "measure=none", *more)
+    SIZES = SIZES
 
     def status(self, path, code=OK, *options):
         done = self.lab.sealctl("status", path, *options)

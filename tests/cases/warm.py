@@ -9,27 +9,15 @@ import subprocess
 import unittest
 
 import common
+import common_folder
 from common import CHUNK, MIB, NOT_AUTHENTIC, OK, REFUSED, USAGE
 
 ODD = "mö\n\"del.gguf"
 SIZES = {"a.gguf": 40 * MIB + 5, "deep/b.gguf": 4097, "deep/c.gguf": 0, ODD: CHUNK + 1}
 
 
-class Warm(common.Case):
-    PARTS = ()
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        for seed, (name, size) in enumerate(SIZES.items()):
-            common.make_model(cls.lab.path("plain", name), size, seed)
-        cls.key = cls.lab.key_file()
-        cls.source = cls.lab.path("sealed")
-        cls.lab.seal(cls.lab.path("plain"), cls.source, "--key-file", cls.key)
-
-    def mount(self, *more, source=None):
-        return self.lab.mount(source or self.source, "key-file=" + self.key, "attest=none",
-                              "measure=none", *more)
+class Warm(common_folder.FolderCase):
+    SIZES = SIZES
 
     def warm(self, *args, expect=OK):
         return self.lab.sealctl("warm", *args, expect=expect)

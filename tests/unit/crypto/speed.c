@@ -105,7 +105,7 @@ enum { GCM, SHA256, SHA384, NO_CONTROL = -1 };
 
 static const struct row {
 	const char *key, *name;
-	enum library library;
+	enum library by;
 	int control; /* index of a row */
 	int (*run)(void);
 } rows[] = {
@@ -147,7 +147,7 @@ static bool have(enum library library)
 
 static int measure(const struct row *row, double *ret)
 {
-	int which = row->library == IPSEC_MB;
+	int which = row->by == IPSEC_MB;
 	double start;
 
 	cipher = ciphers[which];
@@ -213,9 +213,9 @@ static void print(size_t rounds)
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		const struct row *row = &rows[i];
 
-		if (!have(row->library))
+		if (!have(row->by))
 			continue;
-		printf("%-26s%-14s%7.2f", row->name, libraries[row->library],
+		printf("%-26s%-14s%7.2f", row->name, libraries[row->by],
 		       median(rates[i], NULL, rounds));
 		if (row->control != NO_CONTROL)
 			printf("   %.2f x %s", median(rates[i], rates[row->control], rounds),
@@ -231,8 +231,8 @@ static int print_one(const char *key, const char *library)
 	double found[ROUNDS];
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		if (strcmp(rows[i].key, key) != 0 ||
-		    strcmp(libraries[rows[i].library], library) != 0 || !have(rows[i].library))
+		if (strcmp(rows[i].key, key) != 0 || strcmp(libraries[rows[i].by], library) != 0 ||
+		    !have(rows[i].by))
 			continue;
 		for (size_t round = 0; round < ROUNDS; round++)
 			if (measure(&rows[i], &found[round]) < 0)
@@ -249,7 +249,7 @@ static int print_all(size_t rounds)
 	for (size_t round = 0; round < rounds; round++)
 		for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 			/* What is sealed must be what the next row opens. */
-			if (have(rows[i].library) &&
+			if (have(rows[i].by) &&
 			    (chunk_seal(ciphers[0], 0, plain, sizeof(plain), sealed, tag) < 0 ||
 			     measure(&rows[i], &rates[i][round]) < 0))
 				return 1;
