@@ -1,6 +1,6 @@
 """The rows: what is done to a model, by whom, and which ratio is the goal.
 
-A group is one kind of work with all its subjects, measured in turn (A B C A B C …). Rates are in
+A group is one kind of work with all its subjects, measured in turn. Rates are in
 GB/s (10^9 bytes), times in seconds.
 """
 

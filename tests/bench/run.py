@@ -9,6 +9,7 @@ import contextlib
 import datetime
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -157,12 +158,18 @@ def quiet_sample(bench, group, subject, model):
     return best
 
 
+def in_turn(group, number, ready):
+    """Every round in another order, the same ones each time: memory that a subject frees is what the
+    next one gets, in the order in which it was freed, and no subject is to follow always the same."""
+    return random.Random("%s %d" % (group.name, number)).sample(ready, len(ready))
+
+
 def run_group(bench, group):
     model = bench.model(group.size)
     ready, table = ready_subjects(bench, group, model)
     runs = min(bench.args.runs, group.runs_max)
     for bench.round in range(runs):
-        for subject, row in ready:
+        for subject, row in in_turn(group, bench.round, ready):
             say("%s %d/%d %s" % (group.name, bench.round + 1, runs, subject.name))
             try:
                 found = quiet_sample(bench, group, subject, model)
