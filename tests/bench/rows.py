@@ -226,11 +226,12 @@ LOAD_MODES = {"llama-auto": "auto", "llama-mmap": "mmap", "llama-mlock": "mmap+m
 
 
 def build_llama(named):
-    """The full table for mmap; in the other load modes the controls and the default measuring mode."""
+    """The full table for mmap; in the other load modes the controls and the default measuring mode,
+    from cold pages and after a fill, which O_DIRECT has no use for."""
     return [Group(name, "llama-server to its first token, " + mode, "s",
                   named({"mmap": "plain null gocryptfs declared verity verity-warmed sha384 sample",
-                         "none": "plain null verity verity-warmed sample"}.get(
-                             mode, "plain null verity sample")),
+                         "dio": "plain null verity sample"}.get(
+                             mode, "plain null verity verity-warmed sample")),
                   measure_llama, (mode,), size="double",
                   note="sample: with its download, decryption and hashing, done once a round")
             for name, mode in LOAD_MODES.items()]

@@ -246,6 +246,7 @@ class Sealed(Subject):
             path = os.path.join(mountpoint, os.path.basename(model.path))
             if self.warmed:
                 run(self.bench.sealctl, "warm", "-q", path)
+                self.bench.settle(model)  # warming took time, and what was kept free with it
             yield View(path, [server.pid], others)
 
     def _wait_for_readahead(self, mountpoint):
