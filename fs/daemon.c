@@ -132,7 +132,8 @@ static int make_catalog(struct daemon *d)
 {
 	const struct config *c = d->config;
 	struct read_engine_options engine = {
-		.memory_bytes = MAX(c->memory_bytes - stage_memory(c), CONFIG_MEMORY_MIN),
+		.memory_bytes = c->memory_bytes,
+		.reserved_bytes = stage_memory(c),
 		.fill = c->fill,
 		.store = model_store,
 		.introduce = model_introduce,

@@ -26,7 +26,7 @@ static unsigned cpu_count(void)
 int read_engine_new(const struct read_engine_options *options, struct read_engine **ret)
 {
 	_cleanup_(read_engine_freep) struct read_engine *e = calloc(1, sizeof(*e));
-	size_t budget = budget_limit(options->memory_bytes), extents;
+	size_t budget = budget_left(options->memory_bytes, options->reserved_bytes), extents;
 	int r;
 
 	if (!e)

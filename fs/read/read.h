@@ -31,8 +31,9 @@ enum read_fill { READ_FILL_OFF, READ_FILL_AUTO, READ_FILL_ALL };
 typedef int read_store(void *target, uint64_t offset, const uint8_t *data, size_t size);
 
 struct read_engine_options {
-	size_t memory_bytes; /* budget for all buffers; 0: 256 MiB, at least 32 MiB */
-	unsigned workers;    /* 0: number of CPUs */
+	size_t memory_bytes;   /* budget for all buffers; 0: 256 MiB, at least 32 MiB */
+	size_t reserved_bytes; /* what of it others take; at least 32 MiB are left */
+	unsigned workers;      /* 0: number of CPUs */
 	enum read_fill fill;
 	read_store *store; /* NULL: nothing is filled */
 	/* Makes the kernel know the file; may be NULL. Never called by a thread that answers

@@ -5,36 +5,20 @@
 #include "fs/read/room.h"
 
 #include "crypto/base/cleanup.h"
+#include "fs/read/cgroup.h"
 
 #include <string.h>
 
-#define PATH_BYTES_MAX 4096
 #define RESERVE_DIVISOR 20
-
-/* def: when there is no number, as in "max". */
-static uint64_t read_number(const char *root, const char *group, const char *name, uint64_t def)
-{
-	char path[2 * PATH_BYTES_MAX], line[32], *end;
-	_cleanup_fclose_ FILE *f = NULL;
-	uint64_t v;
-
-	if (snprintf(path, sizeof(path), "%s%s/%s", root, group, name) >= (int)sizeof(path))
-		return def;
-	f = fopen(path, "re");
-	if (!f || !fgets(line, sizeof(line), f) || line[0] < '0' || line[0] > '9')
-		return def;
-	v = strtoull(line, &end, 10);
-	return *end == '\n' || *end == '\0' ? v : def;
-}
 
 static uint64_t left_in(const char *root, const char *group)
 {
-	uint64_t limit = read_number(root, group, "memory.max", UINT64_MAX);
-	uint64_t used = read_number(root, group, "memory.current", 0);
+	uint64_t limit = cgroup_number(root, group, "memory.max", UINT64_MAX);
+	uint64_t used = cgroup_number(root, group, "memory.current", 0);
 
-	limit = MIN(limit, read_number(root, group, "memory.high", UINT64_MAX));
-	limit = MIN(limit, read_number(root, group, "memory.limit_in_bytes", UINT64_MAX));
-	used = MAX(used, read_number(root, group, "memory.usage_in_bytes", 0));
+	limit = MIN(limit, cgroup_number(root, group, "memory.high", UINT64_MAX));
+	limit = MIN(limit, cgroup_number(root, group, "memory.limit_in_bytes", UINT64_MAX));
+	used = MAX(used, cgroup_number(root, group, "memory.usage_in_bytes", 0));
 	if (limit == UINT64_MAX)
 		return UINT64_MAX;
 	return limit > used ? limit - used : 0;
@@ -42,15 +26,16 @@ static uint64_t left_in(const char *root, const char *group)
 
 uint64_t room_in_cgroup(const char *root, const char *cgroup)
 {
-	char group[PATH_BYTES_MAX];
-	uint64_t least = UINT64_MAX;
+	char group[CGROUP_PATH_MAX];
+	uint64_t least = UINT64_MAX, left;
 
 	if (snprintf(group, sizeof(group), "%s", cgroup) >= (int)sizeof(group))
 		return least;
 	for (;;) {
 		char *slash = strrchr(group, '/');
 
-		least = MIN(least, left_in(root, group));
+		left = left_in(root, group);
+		least = MIN(least, left);
 		if (!slash)
 			return least;
 		*slash = '\0';
@@ -72,27 +57,6 @@ uint64_t room_in_machine(const char *meminfo)
 	return available > all / RESERVE_DIVISOR ? available - all / RESERVE_DIVISOR : 0;
 }
 
-static uint64_t room_of_process(void)
-{
-	_cleanup_fclose_ FILE *f = fopen("/proc/self/cgroup", "re");
-	char line[PATH_BYTES_MAX];
-	uint64_t least = UINT64_MAX;
-
-	while (f && fgets(line, sizeof(line), f)) {
-		char *path = strrchr(line, ':');
-
-		line[strcspn(line, "\n")] = '\0';
-		if (!path)
-			continue;
-		path = strcmp(path, ":/") == 0 ? path + 2 : path + 1;
-		if (strncmp(line, "0::", 3) == 0)
-			least = MIN(least, room_in_cgroup("/sys/fs/cgroup", path));
-		else if (strstr(line, ":memory:"))
-			least = MIN(least, room_in_cgroup("/sys/fs/cgroup/memory", path));
-	}
-	return least;
-}
-
 uint64_t room_now(uint64_t held)
 {
 	_cleanup_fclose_ FILE *f = fopen("/proc/meminfo", "re");
@@ -102,5 +66,6 @@ uint64_t room_now(uint64_t held)
 
 	text[size] = '\0';
 	machine = room_in_machine(text);
-	return MIN(machine > held ? machine - held : 0, room_of_process());
+	return MIN(machine > held ? machine - held : 0,
+		   cgroup_least(CGROUP_LIST, CGROUP_ROOT, room_in_cgroup));
 }
