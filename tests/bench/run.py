@@ -183,13 +183,20 @@ def run_group(bench, group):
     return result
 
 
+def positive(text):
+    """An argument's number: 1 or more."""
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError("%r is no number above 0" % text)
+    return int(text)
+
+
 def parse(argv):
     parser = argparse.ArgumentParser(prog="tools/bench", description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--rows", help="only these works, commas between (see --list)")
     parser.add_argument("--subjects", help="only these controls and candidates, commas between")
     parser.add_argument("--list", action="store_true", help="show works and subjects, and end")
-    parser.add_argument("--runs", type=int, help="samples of each (default 5; --quick: 3)")
-    parser.add_argument("--size", type=int, help="MB of the model, and half of what some works take (default 1000; --quick: 400)")
+    parser.add_argument("--runs", type=positive, help="samples of each (default 5; --quick: 3)")
+    parser.add_argument("--size", type=positive, help="MB of the model, and half of what some works take (default 1000; --quick: 400)")
     parser.add_argument("--quick", action="store_true", help="a small model and few samples")
     parser.add_argument("--large", action="store_true", help="also the works with 8 GB (16 GB of disk)")
     parser.add_argument("--update", action="store_true",
@@ -204,9 +211,9 @@ def parse(argv):
                         help="KiB for the do-nothing server (default: as sealedfs has it)")
     parser.add_argument("--peer-readahead", type=int, default=0, help="KiB for peers (default: theirs)")
     parser.add_argument("--null-options", default="", help="options of null_fuse")
-    parser.add_argument("--connections", type=int, default=8, help="curl's GETs at a time (default 8)")
+    parser.add_argument("--connections", type=positive, default=8, help="curl's GETs at a time (default 8)")
     parser.add_argument("--delay", type=int, default=20, help="ms added to each slow request")
-    parser.add_argument("--count", type=int, help="reads at random (default 8192; --quick: 2048)")
+    parser.add_argument("--count", type=positive, help="reads at random (default 8192; --quick: 2048)")
     parser.add_argument("--quiet", type=float, default=0.1,
                         help="share of CPU time that others may use before a sample is repeated")
     parser.add_argument("--retries", type=int, default=2, help="how often it is repeated at most")
@@ -214,6 +221,9 @@ def parse(argv):
                         help="hold memory between samples (auto: on a machine with a memory balloon)")
     parser.add_argument("--no-verify", action="store_true", help="do not compare contents first")
     args = parser.parse_args(argv)
+    if args.publish and not args.update and (args.quick or args.rows or args.subjects):
+        parser.error("--publish replaces the whole table: not with --quick, --rows or --subjects, "
+                     "unless --update keeps the rest of it")
     args.runs = args.runs or (3 if args.quick else 5)
     args.size = args.size or (400 if args.quick else 1000)
     args.count = args.count or (2048 if args.quick else 8192)

@@ -328,6 +328,26 @@ class Machine(unittest.TestCase):
                                      os.path.join(folder, "log")):
                     self.fail("it never was ready")
 
+    def test_arguments_that_cannot_be_meant(self):
+        """Nothing is measured, and no table is replaced by a part of it."""
+        with tempfile.TemporaryDirectory() as folder:
+            for argv, code, words in (
+                    (["--runs", "0"], 2, "above 0"), (["--runs", "-3"], 2, "above 0"),
+                    (["--size", "0"], 2, "above 0"), (["--count", "x"], 2, "above 0"),
+                    (["--publish", "--quick"], 2, "--update"),
+                    (["--publish", "--rows", "read"], 2, "--update"),
+                    (["--rows", "nonsense"], 1, "nonsense"),
+                    (["--subjects", "read,nonsense"], 1, "nonsense"),
+                    (["--profile", "read"], 1, "WORK:SUBJECT"),
+                    (["--update", "--rows", "crypto"], 1, "no bench.json")):
+                done = subprocess.run(
+                    ["/usr/bin/python3", os.path.join(HERE, "run.py"), "--out", folder, *argv],
+                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                    text=True, timeout=60, check=False)
+                self.assertEqual((done.returncode, done.stdout), (code, ""), argv)
+                self.assertIn(words, done.stderr)
+            self.assertEqual(os.listdir(folder), [])
+
 
 if __name__ == "__main__":
     unittest.main()
