@@ -10,6 +10,7 @@
  */
 #include "crypto/base/secret.h"
 #include "fs/net/clock.h"
+#include "fs/net/far_copy.h"
 #include "fs/net/http_curl.h"
 
 #include <ctype.h>
@@ -27,6 +28,9 @@
 #define RECEIVE_BUFFER_BYTES (128L * 1024)
 #define UPLOAD_BUFFER_BYTES (256L * 1024)
 #define HEADER_BYTES_MAX 65536
+/* A body that fits the processor's cache is wanted at once; of a larger one the first byte has left
+ * it before the last one comes. */
+#define FAR_BODY_BYTES (1024 * 1024)
 
 static _Thread_local bool wiping;
 
@@ -128,7 +132,12 @@ static size_t on_body(char *data, size_t one, size_t size, void *arg)
 		keep = limit - resp->body_size;
 	}
 	if (success && x->req->sink) {
-		memcpy(x->req->sink + resp->body_size, data, keep);
+		uint8_t *to = x->req->sink + resp->body_size;
+
+		if (x->req->body_max > FAR_BODY_BYTES)
+			far_copy(to, data, keep);
+		else
+			memcpy(to, data, keep);
 	} else {
 		r = reserve_body(x, keep, limit);
 		if (r < 0)

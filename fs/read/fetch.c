@@ -166,6 +166,34 @@ static bool queue_range(struct fetch *t, const struct read_file *f, uint64_t str
 	return true;
 }
 
+/* Whether a piece lies in the stream's way. What its last requests asked for may not have been
+ * taken yet. */
+static bool is_planned(const struct stream_plan *p, const struct extent *e)
+{
+	for (unsigned i = 0; i < p->range_count; i++)
+		if (e->first < p->ranges[i].end &&
+		    e->first + e->count + (i == 0 ? STREAM_LATE : 0) > p->ranges[i].first)
+			return true;
+	return false;
+}
+
+/*
+ * What lies in a reader's way is its own from now on, whoever it was fetched for: a reader whose
+ * requests come too much out of order, or that skips what was filled, looks like one that has left
+ * and one that begins. Under the lock.
+ */
+static void adopt(struct fetch *t, const struct read_file *f, const struct stream_plan *p)
+{
+	for (size_t i = 0; i < t->table.count; i++) {
+		struct extent *e = &t->table.extents[i];
+
+		if (e->state == EXTENT_FREE || e->file != f || e->stream == 0 || !is_planned(p, e))
+			continue;
+		e->stream = p->stream;
+		e->purpose = MIN(e->purpose, EXTENT_AHEAD);
+	}
+}
+
 /* What was fetched ahead for readers that have gone elsewhere makes room. Under the lock. */
 static void drop_left(struct fetch *t)
 {
@@ -199,6 +227,8 @@ bool fetch_note(struct fetch *t, struct read_file *f, uint64_t offset, uint64_t 
 	pthread_mutex_lock(&t->lock);
 	stream_note(&t->streams, f, &f->access, offset, size, monotonic_ms(), room_for_streams(t),
 		    background, &plan);
+	if (!background)
+		adopt(t, f, &plan);
 	drop_left(t);
 	for (unsigned i = 0; i < plan.range_count; i++)
 		if (!queue_range(t, f, plan.stream, plan.ranges[i].first, plan.ranges[i].end,

@@ -29,7 +29,7 @@ static struct stream *find_stream(struct stream_table *t, const void *file, uint
 		struct stream *s = &t->streams[i];
 
 		if (s->file == file && s->background == background &&
-		    first <= s->next + STREAM_SLACK && first + STREAM_SLACK >= s->next &&
+		    first <= s->next + STREAM_SLACK && first + STREAM_LATE >= s->next &&
 		    (!best || s->used_note > best->used_note))
 			best = s;
 	}
@@ -71,14 +71,22 @@ static unsigned active_streams(const struct stream_table *t, uint64_t now_ms)
 	return n;
 }
 
-/* A range of at most *room chunks. */
+/*
+ * A range of at most *room chunks. One that is cut short ends at an extent's border if it reaches
+ * one: what lies beyond comes later and whole, not piece by piece as the reader moves on.
+ */
 static void add_range(struct stream_plan *p, uint64_t first, uint64_t end, uint64_t *room)
 {
 	if (first >= end || *room == 0 || p->range_count == STREAM_RANGES_MAX)
 		return;
-	if (end - first > *room)
-		end = first + *room;
-	*room -= end - first;
+	if (end - first > *room) {
+		uint64_t border = (first + *room) / CHUNKS_PER_EXTENT * CHUNKS_PER_EXTENT;
+
+		end = border > first ? border : first + *room;
+		*room = 0;
+	} else {
+		*room -= end - first;
+	}
 	p->ranges[p->range_count].first = first;
 	p->ranges[p->range_count].end = end;
 	p->range_count++;
@@ -113,10 +121,27 @@ static void plan_ahead(const struct stream *s, const struct access *a, uint64_t 
 	}
 }
 
-static void begin_stream(struct stream *s, struct access *a, uint64_t offset, bool big)
+/* A reader that skips some of what was fetched for it has not become another one. */
+static uint64_t run_so_far(const struct stream_table *t, const void *file, uint64_t first)
+{
+	uint64_t run = 0;
+
+	for (unsigned i = 0; i < STREAMS_MAX; i++) {
+		const struct stream *s = &t->streams[i];
+
+		if (s->file == file && !s->background && first >= s->next && first < s->ahead)
+			run = MAX(run, s->run);
+	}
+	return run;
+}
+
+static void begin_stream(struct stream *s, struct access *a, uint64_t offset, uint64_t run,
+			 bool big)
 {
 	size_t tensor = access_jump(a, offset);
 
+	if (big)
+		s->run = run;
 	if (tensor != SIZE_MAX)
 		s->tensor_end = chunk_after(a->map->tensors[tensor].end);
 	s->whole = offset == 0 && big;
@@ -132,12 +157,14 @@ void stream_note(struct stream_table *t, const void *file, struct access *access
 	unsigned active;
 
 	if (!s) {
+		uint64_t run = run_so_far(t, file, first);
+
 		s = new_stream(t, file, first);
 		s->background = background;
 		if (background)
 			s->whole = true;
 		else
-			begin_stream(s, access, offset, big);
+			begin_stream(s, access, offset, run, big);
 	}
 	*ret = (struct stream_plan){.stream = s->id};
 	s->used_ms = now_ms;
@@ -155,6 +182,8 @@ void stream_note(struct stream_table *t, const void *file, struct access *access
 		return;
 	ret->sequential = true;
 	plan_ahead(s, access, room, ret);
+	if (ret->range_count > 0)
+		s->ahead = ret->ranges[0].end;
 }
 
 void stream_expect(struct stream_table *t, const void *file, uint64_t now_ms)

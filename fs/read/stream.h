@@ -16,8 +16,10 @@
 
 #define STREAMS_MAX 32
 /* A range that starts this near a stream's end continues it: the kernel has 4 MiB of readahead
- * under way. */
+ * under way. Behind it twice that: while a thread is slow to say what it was asked for, the others
+ * say what comes after, up to the end of the kernel's next 4 MiB. */
 #define STREAM_SLACK 8
+#define STREAM_LATE 16
 /* So many chunks in order make a reader sequential. One request for more than one chunk does, too:
  * the kernel sends such only to those who read much at once or have read for a while. */
 #define STREAM_RUN_MIN 4
@@ -39,6 +41,7 @@ struct stream {
 	uint64_t id;	     /* never 0, never used again */
 	uint64_t next;	     /* chunk after the furthest one asked for */
 	uint64_t run;	     /* chunks it has moved forward since it began */
+	uint64_t ahead;	     /* chunk after what was planned for it */
 	uint64_t tensor_end; /* chunk after the tensor that it began with; 0: it began elsewhere */
 	uint64_t used_ms;
 	uint64_t used_note, begun_note; /* of the table's */

@@ -297,6 +297,27 @@ static void test_fetches_ahead_at_once(void **state)
 	bench_done(&b);
 }
 
+/* Requests too far out of order to be of one stream: what was fetched ahead stays. */
+static void test_skips_fetch_nothing_twice(void **state)
+{
+	struct bench_options o = {.length = 96 * MIB, .by_extents = true, .memory_bytes = 96 * MIB};
+	struct bench b;
+	uint64_t at = 0, back = 8 * MIB, on = 14 * MIB;
+
+	bench_make(&o, &b);
+	for (; at < back; at += MIB)
+		bench_compare(&b, b.file, at, MIB);
+	for (at = on; at < on + 8 * MIB; at += MIB)
+		bench_compare(&b, b.file, at, MIB);
+	for (at = back; at < on; at += MIB)
+		bench_compare(&b, b.file, at, MIB);
+	for (at = on + 8 * MIB; at < o.length; at += MIB)
+		bench_compare(&b, b.file, at, MIB);
+	for (uint64_t c = 0; c < o.length / CHUNK; c++)
+		assert_int_equal(atomic_load(&b.memory.chunk_reads[c]), 1);
+	bench_done(&b);
+}
+
 /* ---------------------------------------------------------------- random load */
 
 struct load {
@@ -410,6 +431,7 @@ int main(void)
 		cmocka_unit_test(test_held_pieces_do_not_change),
 		cmocka_unit_test(test_stop),
 		cmocka_unit_test(test_fetches_ahead_at_once),
+		cmocka_unit_test(test_skips_fetch_nothing_twice),
 		cmocka_unit_test(test_random_load),
 		cmocka_unit_test(test_free_while_fetching_ahead),
 	};

@@ -10,6 +10,7 @@
 #define CHUNK ((uint64_t)SEAL_CHUNK_SIZE)
 #define ROOM 256 /* chunks */
 #define FILE_CHUNKS 100000
+#define PER_EXTENT (SEAL_EXTENT_SIZE / SEAL_CHUNK_SIZE)
 
 static int file_a, file_b;
 
@@ -43,6 +44,12 @@ static uint64_t note(struct world *w, const void *file, uint64_t first, uint64_t
 	return sum;
 }
 
+/* What is planned from chunk `next` on when the room ends before the file: up to a border. */
+static uint64_t up_to_border(uint64_t next, uint64_t room)
+{
+	return (next + room) / PER_EXTENT * PER_EXTENT - next;
+}
+
 static void test_first_reads_are_not_sequential(void **state)
 {
 	struct world w;
@@ -62,7 +69,7 @@ static void test_big_request_is_sequential(void **state)
 	assert_in_range(note(&w, &file_a, 1000, 2), 1, ROOM / 2);
 	begin(&w);
 	/* From the start: all of it is wanted, at once. */
-	assert_int_equal(note(&w, &file_a, 0, 2), ROOM);
+	assert_int_equal(note(&w, &file_a, 0, 2), up_to_border(2, ROOM));
 }
 
 static void test_window_grows_to_its_limit(void **state)
@@ -72,11 +79,64 @@ static void test_window_grows_to_its_limit(void **state)
 
 	begin(&w);
 	for (uint64_t c = 7; c < 1000; c++) {
-		now = note(&w, &file_a, c, 1);
+		note(&w, &file_a, c, 1);
+		now = w.plan.range_count > 0 ? w.plan.ranges[0].end : 0;
 		assert_true(now >= before);
 		before = now;
 	}
-	assert_int_equal(now, ROOM);
+	assert_int_equal(now, 1000 + up_to_border(1000, ROOM));
+}
+
+/* However small the reader's steps are, what is fetched are whole extents. */
+static void test_window_ends_at_borders(void **state)
+{
+	struct world w;
+
+	begin(&w);
+	for (uint64_t c = 0; c < 500; c += 2) {
+		note(&w, &file_a, c, 2);
+		assert_int_equal(w.plan.range_count, 1);
+		assert_int_equal(w.plan.ranges[0].end % PER_EXTENT, 0);
+	}
+}
+
+/* A request that a slow thread tells late does not begin anything. */
+static void test_late_request(void **state)
+{
+	struct world w;
+	uint64_t stream, next = 0;
+
+	begin(&w);
+	for (; next < 100; next += 2)
+		note(&w, &file_a, next, 2);
+	stream = w.plan.stream;
+	note(&w, &file_a, next - STREAM_LATE, 2);
+	assert_int_equal(w.plan.stream, stream);
+	assert_int_equal(w.plan.ranges[0].first, next);
+	note(&w, &file_a, next - STREAM_LATE - 1, 1);
+	assert_int_not_equal(w.plan.stream, stream);
+}
+
+/* A reader skips what it finds in the page cache: it is given as much room as before. */
+static void test_skipping_ahead(void **state)
+{
+	struct world w;
+	uint64_t next = 0, stream;
+
+	begin(&w);
+	for (; next < 100; next += 2)
+		note(&w, &file_a, next, 2);
+	stream = w.plan.stream;
+	next += PER_EXTENT + STREAM_SLACK + 1;
+	note(&w, &file_a, next, 2);
+	assert_int_not_equal(w.plan.stream, stream);
+	w.now_ms += STREAM_ACTIVE_MS + 1;
+	assert_int_equal(note(&w, &file_a, next + 2, 2), up_to_border(next + 4, ROOM));
+	/* A small request says nothing. */
+	begin(&w);
+	for (next = 0; next < 100; next += 2)
+		note(&w, &file_a, next, 2);
+	assert_int_equal(note(&w, &file_a, next + PER_EXTENT, 1), 0);
 }
 
 static void test_end_of_file(void **state)
@@ -144,13 +204,13 @@ static void test_room_is_shared(void **state)
 
 	begin(&w);
 	run_streams(&w, 8);
-	assert_int_equal(note(&w, &file_a, 200, 1), ROOM / 8);
+	assert_int_equal(note(&w, &file_a, 200, 1), up_to_border(201, ROOM / 8));
 	/* More readers than extents: better by chunk than each throwing out the others'. */
 	run_streams(&w, 20);
 	assert_int_equal(note(&w, &file_a, 201, 1), 0);
 	/* The others have gone. */
 	w.now_ms += STREAM_ACTIVE_MS;
-	assert_int_equal(note(&w, &file_a, 202, 1), ROOM);
+	assert_int_equal(note(&w, &file_a, 202, 1), up_to_border(203, ROOM));
 }
 
 static void test_expected(void **state)
@@ -159,7 +219,7 @@ static void test_expected(void **state)
 
 	begin(&w);
 	stream_expect(&w.t, &file_a, 0);
-	assert_int_equal(note(&w, &file_a, 0, 1), ROOM);
+	assert_int_equal(note(&w, &file_a, 0, 1), up_to_border(1, ROOM));
 }
 
 static void test_forget(void **state)
@@ -280,7 +340,8 @@ static void test_reading_past_a_tensor(void **state)
 	read_tensor(&w, 40, TENSOR_CHUNKS + 4);
 	for (unsigned i = 0; i < w.plan.range_count; i++)
 		assert_true(w.plan.ranges[i].first != start_of(41) + 4);
-	assert_int_equal(read_tensor(&w, 40, TENSOR_CHUNKS + STREAM_SLACK + 4), ROOM);
+	assert_int_equal(read_tensor(&w, 40, TENSOR_CHUNKS + STREAM_SLACK + 4),
+			 up_to_border(start_of(41) + STREAM_SLACK + 4, ROOM));
 	assert_int_equal(w.plan.range_count, 1);
 	access_done(&w.access);
 }
@@ -293,7 +354,7 @@ static void test_file_order_is_one_stream(void **state)
 	begin_with_tensors(&w);
 	note(&w, &file_a, 0, 2);
 	for (uint64_t c = 2; c < 500; c += 2) {
-		assert_int_equal(note(&w, &file_a, c, 2), ROOM);
+		assert_int_equal(note(&w, &file_a, c, 2), up_to_border(c + 2, ROOM));
 		assert_int_equal(w.plan.range_count, 1);
 	}
 	access_done(&w.access);
@@ -321,6 +382,9 @@ int main(void)
 		cmocka_unit_test(test_first_reads_are_not_sequential),
 		cmocka_unit_test(test_big_request_is_sequential),
 		cmocka_unit_test(test_window_grows_to_its_limit),
+		cmocka_unit_test(test_window_ends_at_borders),
+		cmocka_unit_test(test_late_request),
+		cmocka_unit_test(test_skipping_ahead),
 		cmocka_unit_test(test_end_of_file),
 		cmocka_unit_test(test_order_may_be_a_little_wrong),
 		cmocka_unit_test(test_parts_of_one_chunk_do_not_count),
