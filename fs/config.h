@@ -21,7 +21,7 @@
 #define CONFIG_MEMORY_DEFAULT ((size_t)256 << 20)
 #define CONFIG_MEMORY_MIN ((size_t)32 << 20)
 #define CONFIG_MEMORY_MAX ((size_t)64 << 30)
-#define CONFIG_STAGE_MIN ((uint64_t)16 << 20)
+#define CONFIG_STAGE_MIN ((uint64_t)1 << 20)
 #define CONFIG_STAGE_MAX ((uint64_t)1 << 50)
 
 #define CONFIG_WAIT_FILE_S 600	/* with --config */

@@ -137,7 +137,7 @@ static int parse_stage_size(struct config *c, const char *value, struct error *e
 {
 	if (parse_size(value, CONFIG_STAGE_MIN, CONFIG_STAGE_MAX, &c->stage_bytes) < 0)
 		return bad_value(err, "stage-size", value,
-				 "must be a size from 16M to 1024T, as in 500G");
+				 "must be a size from 1M to 1024T, as in 500G");
 	return 0;
 }
 

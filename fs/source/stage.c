@@ -229,25 +229,42 @@ void stage_distrust(struct stage *s, struct stage_file *f, uint64_t offset, size
 		forget_older(s, f);
 }
 
-/* Which of the chunks are to be written; room for them is reserved and the extent pinned. 0: none,
- * or not now. */
-static uint16_t begin_store(struct stage *s, struct stage_file *f, uint64_t offset, size_t size)
+/*
+ * Which of the chunks are to be written; room for them is reserved and the extent pinned. *size
+ * becomes less when there is room for a part only: a small stage would never hold anything of large
+ * extents. 0: none, or not now.
+ */
+static uint16_t begin_store(struct stage *s, struct stage_file *f, uint64_t offset, size_t *size)
 {
 	size_t index = (size_t)(offset / SEAL_EXTENT_SIZE);
 	struct stage_extent *e = &f->extents[index];
-	uint16_t wanted = chunk_mask(offset, size), missing = wanted & (uint16_t)~e->present;
-	uint64_t bytes = stage_file_chunk_bytes(f, index, missing);
+	uint64_t skipped = 0;
 
-	if (!missing || f->dead || (wanted & e->leaving))
-		return 0;
-	e->pins++;
-	if (!stage_reserve(s, f, bytes)) {
+	for (;;) {
+		uint16_t wanted = chunk_mask(offset, *size),
+			 missing = wanted & (uint16_t)~e->present;
+		uint64_t bytes = stage_file_chunk_bytes(f, index, missing);
+		size_t fits;
+
+		skipped = MAX(skipped, bytes);
+		if (!missing || f->dead || (wanted & e->leaving))
+			return 0;
+		e->pins++;
+		if (stage_reserve(s, f, bytes)) {
+			atomic_fetch_add(&s->counters.skipped_bytes, skipped - bytes);
+			f->bytes += bytes;
+			return missing;
+		}
 		e->pins--;
-		atomic_fetch_add(&s->counters.skipped_bytes, bytes);
-		return 0;
+		fits = s->limit > s->used ? (size_t)MIN((s->limit - s->used) / SEAL_CHUNK_SIZE,
+							(uint64_t)STAGE_CHUNKS)
+					  : 0;
+		if (fits == 0 || fits * SEAL_CHUNK_SIZE >= *size) {
+			atomic_fetch_add(&s->counters.skipped_bytes, skipped);
+			return 0;
+		}
+		*size = fits * SEAL_CHUNK_SIZE;
 	}
-	f->bytes += bytes;
-	return missing;
 }
 
 static void end_store(struct stage *s, struct stage_file *f, uint64_t offset, uint16_t stored,
@@ -281,7 +298,7 @@ void stage_store(struct stage *s, struct stage_file *f, uint64_t offset, size_t 
 		return;
 	}
 	pthread_mutex_lock(&s->lock);
-	chunks = begin_store(s, f, offset, size);
+	chunks = begin_store(s, f, offset, &size);
 	pthread_mutex_unlock(&s->lock);
 	if (!chunks)
 		return;

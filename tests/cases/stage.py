@@ -4,6 +4,7 @@ crash and a second daemon do."""
 
 import contextlib
 import os
+import shutil
 import stat
 import subprocess
 import threading
@@ -321,6 +322,23 @@ class Room(Staging):
             self.assert_reads(mount, plain)
             self.assertLess(self.payload_bytes(), 40 * MIB)
 
+    def test_smaller_than_an_extent(self):
+        """What fits of each extent is kept, and evicted for another model."""
+        plains = [self.seal(f"m{number}.gguf", 20 * MIB, number) for number in range(2)]
+        for size, limit in (("1M", MIB), ("5M", 5 * MIB), ("8192K", 8 * MIB)):
+            with self.mount(size=size) as mount:
+                for _pass in range(2):
+                    for plain in plains:
+                        self.assert_reads(mount, plain)
+                        self.assertLessEqual(staged_bytes(self.stage), limit)
+                common.wait_for("something staged",
+                                lambda least=limit // 2: staged_bytes(self.stage) >= least)
+            self.assertLessEqual(staged_bytes(self.stage), limit)
+            with self.mount(size=size) as mount:
+                self.lab.s3.clear_log()
+                self.assert_reads(mount, plains[1])
+                self.assertLess(self.payload_bytes(), 20 * MIB + limit)
+
     def test_full_disk(self):
         plain = self.seal(size=64 * MIB)
         disk = os.path.join(self.dir, "disk")
@@ -351,6 +369,38 @@ class Room(Staging):
             finally:
                 subprocess.run(["umount", disk], check=True)
 
+    def test_disk_becomes_read_only(self):
+        """As ext4 does it by itself after an error."""
+        plain, other = self.seal(), self.seal("other.gguf", seed=1)
+        disk = os.path.join(self.dir, "disk")
+        os.mkdir(disk)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1g,mode=0755", "none", disk],
+                       check=True)
+        try:
+            with self.mount(stage=os.path.join(disk, "stage")) as mount:
+                self.assert_reads(mount, plain)
+                # Files that are open for writing keep a remount from being possible.
+                subprocess.run(["mount", "-o", "remount,ro,size=1g", disk], check=False,
+                               stderr=subprocess.DEVNULL)
+                for model in (other, plain, other):
+                    self.assert_reads(mount, model)
+                self.assertLessEqual(mount.log().count("nothing more is staged"), 1, mount.log())
+        finally:
+            subprocess.run(["umount", disk], check=True)
+
+    def test_folder_is_deleted(self):
+        plain, other = self.seal(), self.seal("other.gguf", seed=1)
+        with self.mount() as mount:
+            self.assert_reads(mount, plain)
+            shutil.rmtree(self.stage)
+            for model in (plain, other, plain):
+                self.assert_reads(mount, model)
+            self.assertLessEqual(mount.log().count("\n"), 1, mount.log())
+            self.lab.sealctl("status", mount.path, expect=common.OK)
+        with self.mount() as mount:
+            self.assert_reads(mount, plain)
+        self.assertTrue(files_of(self.stage, ".data"))
+
     def test_nothing_can_be_written(self):
         plain = self.seal()
         self.fill(plain)
@@ -378,7 +428,7 @@ class Refusals(Staging):
         self.assert_result(done, USAGE, "option stage", "directory")
 
     def test_sizes(self):
-        for size in ("0", "1", "15M", "-1", "1X", "9999T", "16m", ""):
+        for size in ("0", "1", "1023K", "-1", "1X", "9999T", "16m", ""):
             done = self.lab.mount_fails(self.source, *self.options(size=size))
             self.assert_result(done, USAGE, "stage-size")
         done = self.lab.mount_fails(self.source, "key-file=" + self.key, "attest=none",
