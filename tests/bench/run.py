@@ -268,8 +268,11 @@ def measure(bench, groups):
     result["facts"] = bench.facts
     order = [group.name for group in rows.build(bench)]
     if bench.args.update:
-        with open(os.path.join(bench.out, "bench.json"), encoding="utf-8") as file:
-            result["groups"] = json.load(file)["groups"]
+        try:
+            with open(os.path.join(bench.out, "bench.json"), encoding="utf-8") as file:
+                result["groups"] = json.load(file)["groups"]
+        except (OSError, ValueError, KeyError) as error:
+            raise BenchError("--update: no bench.json of a last run: %s" % error) from None
     for group in groups:
         found = run_group(bench, group)
         result["groups"] = [old for old in result["groups"] if old["name"] != found["name"]]
