@@ -134,6 +134,7 @@ static int make_catalog(struct daemon *d)
 	struct read_engine_options engine = {
 		.memory_bytes = c->memory_bytes,
 		.reserved_bytes = stage_memory(c),
+		.ahead = true,
 		.fill = c->fill,
 		.store = model_store,
 		.introduce = model_introduce,

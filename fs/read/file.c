@@ -53,6 +53,8 @@ int read_engine_new(const struct read_engine_options *options, struct read_engin
 		return r;
 	e->worker_count = options->workers ? options->workers : cpu_count();
 	r = pool_new(e->worker_count, &e->workers);
+	if (r == 0)
+		r = ahead_new(e, options, &e->ahead);
 	if (r < 0)
 		return r;
 	*ret = steal_ptr(e);
@@ -63,6 +65,7 @@ void read_engine_stop(struct read_engine *e)
 {
 	atomic_store(&e->stopping, true);
 	fill_stop(e->fill);
+	ahead_stop(e->ahead);
 	fetch_stop(e->fetch);
 	buffer_cache_stop(e->chunks);
 }
@@ -82,6 +85,7 @@ void read_engine_free(struct read_engine *e)
 	if (!e)
 		return;
 	fill_free(e->fill);
+	ahead_free(e->ahead);
 	fetch_free(e->fetch);
 	pool_free(e->workers);
 	buffer_cache_free(e->chunks);
@@ -131,6 +135,7 @@ void read_file_free(struct read_file *f)
 	if (!f)
 		return;
 	fill_forget(f->engine->fill, f);
+	ahead_forget(f->engine->ahead, f);
 	fetch_forget(f->engine->fetch, f);
 	buffer_cache_forget(f->engine->chunks, f);
 	while (f->idle_cipher_count > 0)

@@ -5,6 +5,7 @@
 #define SEALEDFS_READ_FILE_H
 
 #include "fs/read/access.h"
+#include "fs/read/ahead.h"
 #include "fs/read/buffers.h"
 #include "fs/read/fetch.h"
 #include "fs/read/fill.h"
@@ -28,10 +29,12 @@ struct read_engine {
 	struct buffer_cache *chunks; /* plaintext, SEAL_CHUNK_SIZE each */
 	struct fetch *fetch;	     /* ciphertext */
 	struct fill *fill;	     /* the page cache */
+	struct ahead *ahead;	     /* plaintext, before it is asked for */
 	struct pool *workers;	     /* decrypt for the flat pass, and for single requests */
 	unsigned worker_count;
-	atomic_uint loading; /* requests that load chunks at this moment */
-	struct stats *stats; /* of all files */
+	atomic_uint loading;   /* requests that load chunks at this moment */
+	atomic_uint answering; /* readers' requests, until they are answered */
+	struct stats *stats;   /* of all files */
 	atomic_bool stopping;
 };
 
@@ -69,6 +72,8 @@ struct read_file {
  * file when that fails too. whole_extent: fetch its neighbours as well. */
 int file_load_chunk(struct read_file *f, uint64_t index, bool whole_extent, struct buffer *b,
 		    struct error *err);
+/* The same for nobody who waits: one try, and whatever fails is -ECANCELED and poisons nothing. */
+int file_load_ahead(struct read_file *f, uint64_t index, struct buffer *b);
 /* As read_file_read(), for nobody who waits: it does not count as a reader. in_order: more will
  * be wanted behind it. */
 int read_file_background(struct read_file *f, uint64_t offset, size_t size, bool in_order,

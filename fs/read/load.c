@@ -218,3 +218,11 @@ int file_load_chunk(struct read_file *f, uint64_t index, bool whole_extent, stru
 	}
 	return r;
 }
+
+int file_load_ahead(struct read_file *f, uint64_t index, struct buffer *b)
+{
+	enum seal_failure failure;
+	struct error err = {0};
+
+	return try_chunk(f, index, false, false, b, &failure, &err) < 0 ? -ECANCELED : 0;
+}

@@ -115,8 +115,10 @@ static int read_range(struct read_file *f, uint64_t offset, size_t size, enum re
 	q.first = offset / SEAL_CHUNK_SIZE;
 	q.count = (size_t)((offset + size - 1) / SEAL_CHUNK_SIZE - q.first + 1);
 	q.deadline_ms = monotonic_ms() + READ_WAIT_MS;
-	if (purpose == READ_FOR_READER)
+	if (purpose == READ_FOR_READER) {
 		fill_note(f->engine->fill, f, offset, size);
+		ahead_note(f->engine->ahead, f, offset, size);
+	}
 	since = stats_now();
 	r = buffer_cache_reserve(q.cache, q.count, q.deadline_ms);
 	stats_lap(f->stats, STAT_WAIT_NS, since);
@@ -134,10 +136,25 @@ static int read_range(struct read_file *f, uint64_t offset, size_t size, enum re
 	return 0;
 }
 
+static void answered(struct read_engine *e)
+{
+	if (atomic_fetch_sub(&e->answering, 1) == 1)
+		ahead_go(e->ahead);
+}
+
 int read_file_read(struct read_file *f, uint64_t offset, size_t size, struct read_result *ret,
 		   struct error *err)
 {
-	return read_range(f, offset, size, READ_FOR_READER, ret, err);
+	struct read_engine *e = f->engine;
+	int r;
+
+	atomic_fetch_add(&e->answering, 1);
+	r = read_range(f, offset, size, READ_FOR_READER, ret, err);
+	if (r == 0 && ret->count > 0)
+		ret->answering = true;
+	else
+		answered(e);
+	return r;
 }
 
 int read_file_background(struct read_file *f, uint64_t offset, size_t size, bool in_order,
@@ -150,6 +167,8 @@ void read_result_clear(struct read_result *r)
 {
 	if (r->count == 0)
 		return;
+	if (r->answering)
+		answered(r->file->engine);
 	for (size_t i = 0; i < r->count; i++)
 		buffer_cache_unpin(r->file->engine->chunks, r->pieces[i].pin, r->pieces[i].size);
 	buffer_cache_unreserve(r->file->engine->chunks, r->count);

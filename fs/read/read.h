@@ -34,6 +34,7 @@ struct read_engine_options {
 	size_t memory_bytes;   /* budget for all buffers; 0: 256 MiB, at least 32 MiB */
 	size_t reserved_bytes; /* what of it others take; at least 32 MiB are left */
 	unsigned workers;      /* 0: number of CPUs */
+	bool ahead;	       /* decrypt ahead of readers in order (ahead.h) */
 	enum read_fill fill;
 	read_store *store; /* NULL: nothing is filled */
 	/* Makes the kernel know the file; may be NULL. Never called by a thread that answers
@@ -93,6 +94,7 @@ struct read_result {
 		void *pin;
 	} pieces[READ_PIECES_MAX];
 	size_t count;
+	bool answering;
 	struct read_file *file;
 };
 int read_file_read(struct read_file *f, uint64_t offset, size_t size, struct read_result *ret,

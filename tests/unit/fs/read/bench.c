@@ -36,6 +36,7 @@ void bench_make(const struct bench_options *o, struct bench *b)
 	struct read_engine_options engine = {
 		.memory_bytes = o->memory_bytes ? o->memory_bytes : (size_t)32 << 20,
 		.workers = 2,
+		.ahead = o->ahead,
 		.fill = o->fill,
 		.store = o->store,
 		.introduce = o->introduce,

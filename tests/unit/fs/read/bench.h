@@ -23,6 +23,7 @@ struct bench_options {
 	bool by_extents;
 	enum chunk_check check;
 	size_t memory_bytes; /* 0: 32 MiB */
+	bool ahead;
 	enum read_fill fill;
 	read_store *store;
 	int (*introduce)(void *target);
