@@ -23,14 +23,17 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 /* Requests to S3 wait in their threads. For local files 2 to 8 would do: 0.78 to 0.81 of a server
  * that does nothing, against 0.78 with 32; clone_fd 0.73 (fs/read/README.md). */
 #define THREADS_MAX 32
 #define READAHEAD_KIB "4096" /* as in keeper_process.c */
 #define LINGER_MS 1500
+#define SLICE_NS UINT64_C(10000000)
 
 struct mount {
 	struct fuse_session *session;
@@ -240,16 +243,35 @@ int mount_start(const struct config *config, struct ops_context *ops, struct kee
 	return 0;
 }
 
+/* As the kernel has it: glibc 2.36 does not know it, and <linux/sched/types.h> contradicts
+ * <sched.h>. sched_setattr(2), first published size. */
+struct attributes {
+	uint32_t size, policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+	uint64_t runtime_ns, deadline_ns, period_ns;
+};
+
 /*
  * A reader that has got its pages is to go on at once, and ask for the next ones, before anybody
- * here begins another chunk: as batch work, our threads do not push it off its processor when
- * they are woken: 0.81 of a server that does nothing, against 0.76. Threads inherit it.
+ * here begins another chunk. As batch work, our threads do not push it off its processor when they
+ * are woken: 0.85 of a server that does nothing, against 0.60. With a slice longer than the
+ * reader's it pushes them off theirs (Linux 6.12 and later): 0.89 against 0.79, and no more time in
+ * which all is answered and nothing asked. Threads inherit both.
  */
 static void let_readers_go_first(void)
 {
-	const struct sched_param none = {0};
+	struct attributes a = {0};
 
-	if (sched_getscheduler(0) == SCHED_OTHER && sched_setscheduler(0, SCHED_BATCH, &none) < 0)
+	if (syscall(SYS_sched_getattr, 0, &a, (unsigned)sizeof(a), 0U) < 0 ||
+	    (a.policy != SCHED_OTHER && a.policy != SCHED_BATCH))
+		return;
+	a.size = sizeof(a);
+	a.flags = 0;
+	a.policy = SCHED_BATCH;
+	a.runtime_ns = SLICE_NS;
+	if (syscall(SYS_sched_setattr, 0, &a, 0U) < 0)
 		log_debug("threads are not batch work: %s", strerror(errno));
 }
 
