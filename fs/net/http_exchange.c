@@ -30,7 +30,7 @@
 #define HEADER_BYTES_MAX 65536
 /* A body that fits the processor's cache is wanted at once; of a larger one the first byte has left
  * it before the last one comes. */
-#define FAR_BODY_BYTES (1024 * 1024)
+#define FAR_BODY_BYTES ((uint64_t)1 << 20)
 
 static _Thread_local bool wiping;
 
