@@ -121,7 +121,7 @@ static void reply_end(fuse_req_t req, struct model *m)
 	model_answered(m);
 }
 
-static void read_data(fuse_req_t req, size_t size, off_t offset, struct model *m,
+static void read_data(fuse_req_t req, size_t size, off_t offset, struct model *m, bool direct,
 		      struct stats *stats)
 {
 	struct read_result result = {0};
@@ -140,7 +140,10 @@ static void read_data(fuse_req_t req, size_t size, off_t offset, struct model *m
 		r = read_file_read(model_file(m), (uint64_t)offset, size, &result, &err);
 	if (r == 0) {
 		reply_pieces(req, &result, stats);
-		read_result_clear(&result);
+		if (direct)
+			read_result_clear(&result);
+		else
+			read_result_spread(&result);
 	} else if (model_read_failed(m, (uint64_t)offset, r, &err)) {
 		reply_end(req, m);
 	} else {
@@ -184,7 +187,7 @@ int ops_introduce(void *arg, const char *path)
 	return stat(full, &st) < 0 ? -errno : 0;
 }
 
-static void read_and_count(fuse_req_t req, size_t size, off_t offset, struct model *m)
+static void read_and_count(fuse_req_t req, size_t size, off_t offset, struct model *m, bool direct)
 {
 	struct stats *stats = read_file_stats(model_file(m));
 	struct ops_context *c = ops_context(req);
@@ -192,7 +195,7 @@ static void read_and_count(fuse_req_t req, size_t size, off_t offset, struct mod
 	/* Once it is answered, the reader may close the file and a reload may free the model. */
 	catalog_hold_model(c->catalog, m);
 	stats_begin(stats);
-	read_data(req, size, offset, m, stats);
+	read_data(req, size, offset, m, direct, stats);
 	stats_end(stats);
 	catalog_drop_model(c->catalog, m);
 	atomic_fetch_add(&c->life->finished, 1);
@@ -203,13 +206,14 @@ struct read_job {
 	size_t size;
 	off_t offset;
 	struct model *model;
+	bool direct; /* past the page cache */
 };
 
 static void run_read(void *arg)
 {
 	struct read_job *job = arg;
 
-	read_and_count(job->req, job->size, job->offset, job->model);
+	read_and_count(job->req, job->size, job->offset, job->model, job->direct);
 	free(job);
 }
 
@@ -217,14 +221,14 @@ static void run_read(void *arg)
  * Reads are answered in the loop's threads, which is fastest. But all of them may wait for a silent
  * network, and then nobody could so much as ask why: so some of these threads are kept free.
  */
-static bool read_elsewhere(fuse_req_t req, size_t size, off_t offset, struct model *m)
+static bool read_elsewhere(fuse_req_t req, size_t size, off_t offset, struct model *m, bool direct)
 {
 	struct ops_context *c = ops_context(req);
 	struct read_job *job = malloc(sizeof(*job));
 
 	if (!job)
 		return false;
-	*job = (struct read_job){req, size, offset, m};
+	*job = (struct read_job){req, size, offset, m, direct};
 	if (pool_submit(c->more_readers, run_read, job) == 0)
 		return true;
 	free(job);
@@ -235,6 +239,7 @@ void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct 
 {
 	struct life *life = ops_context(req)->life;
 	struct model *m = (struct model *)(uintptr_t)fi->fh;
+	bool direct = (fi->flags & O_DIRECT) != 0;
 	unsigned long long waiting;
 
 	if (ops_bytes_is(fi)) {
@@ -246,6 +251,6 @@ void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct 
 		return;
 	}
 	waiting = atomic_fetch_add(&life->started, 1) - atomic_load(&life->finished);
-	if (waiting < OPS_READS_IN_LOOP || !read_elsewhere(req, size, offset, m))
-		read_and_count(req, size, offset, m);
+	if (waiting < OPS_READS_IN_LOOP || !read_elsewhere(req, size, offset, m, direct))
+		read_and_count(req, size, offset, m, direct);
 }

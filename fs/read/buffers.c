@@ -223,6 +223,7 @@ struct buffer *buffer_cache_pin(struct buffer_cache *c, const void *owner, uint6
 		b->owner = owner;
 		b->self.index = index;
 		b->self.filled = 0;
+		b->self.offered = false;
 		b->state = BUFFER_LOADING;
 		b->pins = 1;
 		b->served = 0;

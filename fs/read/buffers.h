@@ -26,6 +26,7 @@ struct buffer {
 	uint8_t *data; /* buffer_size bytes; written by the loader only, read once loaded */
 	uint64_t index;
 	size_t filled; /* bytes that hold data; set by the loader */
+	bool offered;  /* rest.c's; false for each new piece */
 	/* The rest belongs to buffers.c. */
 	struct buffer_private *private;
 };

@@ -51,6 +51,9 @@ int read_engine_new(const struct read_engine_options *options, struct read_engin
 			     SEAL_CHUNK_SIZE, &e->chunks);
 	if (r < 0)
 		return r;
+	r = rest_new(e, &e->rest);
+	if (r < 0)
+		return r;
 	e->worker_count = options->workers ? options->workers : cpu_count();
 	r = pool_new(e->worker_count, &e->workers);
 	if (r == 0)
@@ -66,13 +69,19 @@ void read_engine_stop(struct read_engine *e)
 	atomic_store(&e->stopping, true);
 	fill_stop(e->fill);
 	ahead_stop(e->ahead);
+	rest_stop(e->rest);
 	fetch_stop(e->fetch);
 	buffer_cache_stop(e->chunks);
 }
 
 bool read_engine_idle(struct read_engine *e, unsigned wait_ms)
 {
-	return fill_idle(e->fill, wait_ms);
+	uint64_t deadline_ms = monotonic_ms() + wait_ms, now_ms;
+
+	if (!fill_idle(e->fill, wait_ms))
+		return false;
+	now_ms = monotonic_ms();
+	return rest_idle(e->rest, now_ms < deadline_ms ? (unsigned)(deadline_ms - now_ms) : 0);
 }
 
 void read_engine_throttled(struct read_engine *e)
@@ -84,6 +93,7 @@ void read_engine_free(struct read_engine *e)
 {
 	if (!e)
 		return;
+	rest_free(e->rest);
 	fill_free(e->fill);
 	ahead_free(e->ahead);
 	fetch_free(e->fetch);
@@ -134,6 +144,7 @@ void read_file_free(struct read_file *f)
 {
 	if (!f)
 		return;
+	rest_forget(f->engine->rest, f);
 	fill_forget(f->engine->fill, f);
 	ahead_forget(f->engine->ahead, f);
 	fetch_forget(f->engine->fetch, f);

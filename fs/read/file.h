@@ -11,6 +11,7 @@
 #include "fs/read/fill.h"
 #include "fs/read/pool.h"
 #include "fs/read/read.h"
+#include "fs/read/rest.h"
 #include "fs/read/stats.h"
 
 #include <pthread.h>
@@ -30,6 +31,7 @@ struct read_engine {
 	struct fetch *fetch;	     /* ciphertext */
 	struct fill *fill;	     /* the page cache */
 	struct ahead *ahead;	     /* plaintext, before it is asked for */
+	struct rest *rest;	     /* of chunks, into the page cache */
 	struct pool *workers;	     /* decrypt for the flat pass, and for single requests */
 	unsigned worker_count;
 	atomic_uint loading;   /* requests that load chunks at this moment */

@@ -364,14 +364,17 @@ static void note_place(struct fill_file *s, uint64_t chunk, uint64_t now_ms)
 	s->places[s->place].ms = now_ms;
 }
 
-void fill_note(struct fill *t, struct read_file *f, uint64_t offset, uint64_t size)
+bool fill_note(struct fill *t, struct read_file *f, uint64_t offset, uint64_t size)
 {
 	struct fill_file *s = &f->fill;
 	uint64_t chunk = offset / SEAL_CHUNK_SIZE, end = offset + size;
+	bool jumped;
 
 	if (t->mode == READ_FILL_OFF && !f->by_extents)
-		return;
+		return false;
 	pthread_mutex_lock(&t->lock);
+	jumped = t->mode != READ_FILL_OFF && offset != s->last_end;
+	s->last_end = end;
 	t->last_read_ms = monotonic_ms();
 	s->read_bytes += size;
 	/* Whoever is past the first chunk, and not just at the tail, is reading the model. */
@@ -391,17 +394,22 @@ void fill_note(struct fill *t, struct read_file *f, uint64_t offset, uint64_t si
 	if (t->mode == READ_FILL_AUTO && f->by_extents && s->read_bytes >= FILL_AUTO_READ_BYTES)
 		want(t, f);
 	pthread_mutex_unlock(&t->lock);
+	return jumped;
 }
 
-bool fill_chunk(struct fill *t, struct read_file *f, uint64_t index, const uint8_t *data,
-		size_t size)
+/* with_rest: and the rest of the file must have room, too. */
+static bool give(struct fill *t, struct read_file *f, uint64_t index, const uint8_t *data,
+		 size_t size, bool with_rest)
 {
 	bool room;
 
 	if (t->mode == READ_FILL_OFF)
 		return false;
 	pthread_mutex_lock(&t->lock);
-	room = !t->stopping && has_room(t, monotonic_ms());
+	room = !t->stopping && !f->fill.ended && has_room(t, monotonic_ms());
+	if (with_rest)
+		room = room && t->room >= FILL_MARGIN + (f->chunk_count - f->fill.held_count) *
+								SEAL_CHUNK_SIZE;
 	pthread_mutex_unlock(&t->lock);
 	if (!room || t->store(f->target, index * SEAL_CHUNK_SIZE, data, size) < 0)
 		return false;
@@ -410,6 +418,18 @@ bool fill_chunk(struct fill *t, struct read_file *f, uint64_t index, const uint8
 	set_held(t, f, index);
 	pthread_mutex_unlock(&t->lock);
 	return true;
+}
+
+bool fill_chunk(struct fill *t, struct read_file *f, uint64_t index, const uint8_t *data,
+		size_t size)
+{
+	return give(t, f, index, data, size, false);
+}
+
+bool fill_rest(struct fill *t, struct read_file *f, uint64_t index, const uint8_t *data,
+	       size_t size)
+{
+	return give(t, f, index, data, size, true);
 }
 
 void fill_forget(struct fill *t, struct read_file *f)

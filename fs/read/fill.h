@@ -50,6 +50,7 @@ struct fill_file {
 	uint8_t *held;	/* bit of each chunk that the kernel was given */
 	uint64_t held_count, cursor;
 	uint64_t read_bytes;
+	uint64_t last_end; /* of the last request */
 	struct {
 		uint64_t chunk, ms;
 	} places[FILL_PLACES];
@@ -66,11 +67,19 @@ bool fill_idle(struct fill *t, unsigned wait_ms);
 
 /* Somebody has opened the file: from now on the kernel knows it. */
 void fill_opened(struct fill *t, struct read_file *f);
-/* A reader asks for this range. */
-void fill_note(struct fill *t, struct read_file *f, uint64_t offset, uint64_t size);
+/* A reader asks for this range. True: it does not go on where the last one ended, so the rest of
+ * its chunk may be offered to rest.h. */
+bool fill_note(struct fill *t, struct read_file *f, uint64_t offset, uint64_t size);
 /* Hands a checked chunk to the kernel, if there is room; for the flat pass. False: no more. */
 bool fill_chunk(struct fill *t, struct read_file *f, uint64_t index, const uint8_t *data,
 		size_t size);
+/*
+ * The same for a chunk of which a reader that jumps about wanted a little: only as long as the
+ * whole file has room beside what is there. Else what nobody may ask for would drive out what
+ * others use.
+ */
+bool fill_rest(struct fill *t, struct read_file *f, uint64_t index, const uint8_t *data,
+	       size_t size);
 /* Nothing of f is in work any more when this returns. */
 void fill_forget(struct fill *t, struct read_file *f);
 

@@ -116,7 +116,7 @@ static int read_range(struct read_file *f, uint64_t offset, size_t size, enum re
 	q.count = (size_t)((offset + size - 1) / SEAL_CHUNK_SIZE - q.first + 1);
 	q.deadline_ms = monotonic_ms() + READ_WAIT_MS;
 	if (purpose == READ_FOR_READER) {
-		fill_note(f->engine->fill, f, offset, size);
+		ret->jumped = fill_note(f->engine->fill, f, offset, size);
 		ahead_note(f->engine->ahead, f, offset, size);
 	}
 	since = stats_now();
@@ -173,4 +173,17 @@ void read_result_clear(struct read_result *r)
 		buffer_cache_unpin(r->file->engine->chunks, r->pieces[i].pin, r->pieces[i].size);
 	buffer_cache_unreserve(r->file->engine->chunks, r->count);
 	r->count = 0;
+}
+
+void read_result_spread(struct read_result *r)
+{
+	struct read_engine *e = r->file->engine;
+
+	if (r->count == 1 && r->jumped && r->pieces[0].size <= REST_REQUEST_MAX &&
+	    rest_offer(e->rest, r->file, r->pieces[0].pin)) {
+		r->count = 0; /* the rest has the pin now; the file may be freed */
+		if (r->answering)
+			answered(e);
+	}
+	read_result_clear(r);
 }

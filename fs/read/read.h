@@ -96,10 +96,14 @@ struct read_result {
 	size_t count;
 	bool answering;
 	struct read_file *file;
+	bool jumped; /* it does not follow the request before */
 };
 int read_file_read(struct read_file *f, uint64_t offset, size_t size, struct read_result *ret,
 		   struct error *err);
 void read_result_clear(struct read_result *r);
+/* The same, after an answer that went by way of the page cache: what a small request has left of
+ * its chunk may be put there, too. */
+void read_result_spread(struct read_result *r);
 /* Never blocks. */
 struct stats *read_file_stats(struct read_file *f);
 /* The budget and what of it is taken by requests and fetches now; what all files did. */

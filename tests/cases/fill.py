@@ -3,6 +3,7 @@
 reader then waits for, and that memory limits, tampering and unmounting end it."""
 
 import contextlib
+import mmap
 import os
 import re
 import threading
@@ -242,6 +243,89 @@ class Auto(Filling):
             self.lab.s3.clear_log()
             self.assert_same(path)
             self.assertLessEqual(self.fetched(), SIZE // 4)
+
+
+class Rest(Filling):
+    """What a small read leaves of a chunk."""
+
+    AT = 20 * MIB + 5 * PAGE
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.folder = cls.lab.path("rests")
+        cls.lab.seal(cls.plain, cls.folder, "--key-file", cls.key, "-q")
+
+    def same(self, descriptor, at):
+        with open(self.plain, "rb") as good:
+            self.assertEqual(os.pread(descriptor, PAGE, at), os.pread(good.fileno(), PAGE, at))
+
+    def test_stays_in_the_page_cache(self):
+        with self.mount(source=self.folder) as mount:
+            path = mount.join("m.gguf")
+            with common.opened(path) as descriptor:
+                self.same(descriptor, self.AT)
+                common.wait_for("pushed", lambda: resident(path) >= CHUNK - 8 * PAGE)
+                self.assertLessEqual(resident(path), 2 * CHUNK)
+            self.assert_same(path)
+
+    def test_off(self):
+        with self.mount("fill=off", source=self.folder) as mount:
+            path = mount.join("m.gguf")
+            with common.opened(path) as descriptor:
+                for at in range(self.AT, SIZE - CHUNK, 3 * MIB):
+                    self.same(descriptor, at)
+            self.assertLess(resident(path), CHUNK)
+
+    def test_direct_readers_want_no_pages(self):
+        with self.mount(source=self.folder) as mount:
+            path = mount.join("m.gguf")
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT)
+            try:
+                with mmap.mmap(-1, PAGE) as page:
+                    for at in range(self.AT, SIZE - CHUNK, 3 * MIB):
+                        self.assertEqual(os.preadv(descriptor, [page], at), PAGE)
+            finally:
+                os.close(descriptor)
+            self.assertEqual(resident(path), 0)
+
+    def test_no_room_for_the_model(self):
+        """A model that does not fit is not spread: its pages would drive out each other."""
+        group = Cgroup(self, 112 * MIB)
+        with self.mount("memory=32M", source=self.folder) as mount:
+            group.add(mount.pid)
+            path = mount.join("m.gguf")
+            with common.opened(path) as descriptor:
+                for at in range(self.AT, SIZE - CHUNK, 3 * MIB):
+                    self.same(descriptor, at)
+            self.assertLess(resident(path), CHUNK)
+            self.assertEqual(group.kills(), 0)
+
+    def test_tampered(self):
+        folder = self.lab.path("bad-rests")
+        self.lab.seal(self.plain, folder, "--key-file", self.key, "-q")
+        payload = next(os.path.join(folder, name) for name in os.listdir(folder)
+                       if name.endswith(".sealed"))
+        with open(payload, "r+b") as out:
+            out.seek(20 * MIB)
+            byte = out.read(1)[0]
+            out.seek(20 * MIB)
+            out.write(bytes([byte ^ 1]))
+        with self.mount(source=folder) as mount:
+            with common.opened(mount.join("m.gguf")) as descriptor:
+                self.same(descriptor, 40 * MIB + PAGE)
+                for page in range(3):
+                    with self.assertRaises(OSError):
+                        os.pread(descriptor, PAGE, self.AT + page * PAGE)
+
+    def test_end_while_pushing(self):
+        for _ in range(5):
+            with self.mount(source=self.folder) as mount:
+                with common.opened(mount.join("m.gguf")) as descriptor:
+                    for at in range(PAGE, SIZE - CHUNK, CHUNK):
+                        self.same(descriptor, at)
+                began = time.monotonic()
+            self.assertLess(time.monotonic() - began, 10)
 
 
 class Link(Filling):

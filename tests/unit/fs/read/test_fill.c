@@ -1,5 +1,6 @@
 /* fs/read/fill: a page cache that is filled while others read, and what ends that. */
 #include "fs/read/fill.h"
+#include "fs/read/rest.h"
 
 #include "tests/unit/base/test.h"
 #include "tests/unit/fs/read/bench.h"
@@ -244,6 +245,119 @@ static void test_flat_pass(void **state)
 	end(&b, &c);
 }
 
+/* A request that was answered by way of the page cache. */
+static void read_spread(struct bench *b, uint64_t offset, size_t size)
+{
+	struct read_result result;
+	struct error err = {0};
+
+	assert_int_equal(read_file_read(b->file, offset, size, &result, &err), 0);
+	assert_int_equal(result.count, 1);
+	assert_memory_equal(result.pieces[0].data, b->model.plain + offset, size);
+	read_result_spread(&result);
+}
+
+static void settle(struct bench *b)
+{
+	read_engine_stop(b->engine);
+	assert_true(read_engine_idle(b->engine, WAIT_MS));
+}
+
+static void test_rest(void **state)
+{
+	struct bench b;
+	struct cache c;
+
+	begin(&b, &c, READ_FILL_AUTO, false);
+	read_spread(&b, 5 * MIB + 4096, 4096);
+	wait_for(&c, SEAL_CHUNK_SIZE, 1);
+	assert_memory_equal(c.data + 5 * MIB, b.model.plain + 5 * MIB, SEAL_CHUNK_SIZE);
+	/* Asked for again while it is in the buffers, whose room nobody has needed: no push. */
+	read_spread(&b, 5 * MIB + 40960, 4096);
+	read_spread(&b, LENGTH - 45, 45); /* the last chunk is short */
+	wait_for(&c, SEAL_CHUNK_SIZE + LENGTH % SEAL_CHUNK_SIZE, 2);
+	settle(&b);
+	assert_int_equal(c.calls, 2);
+	assert_int_equal(c.data[5 * MIB - 1], 0);
+	assert_int_equal(c.data[5 * MIB + SEAL_CHUNK_SIZE], 0);
+	end(&b, &c);
+}
+
+static void test_no_rest(void **state)
+{
+	struct bench b;
+	struct cache c;
+
+	/* In order, or big, or past the page cache. */
+	begin(&b, &c, READ_FILL_AUTO, false);
+	for (uint64_t at = 0; at < MIB; at += 16384)
+		read_spread(&b, at, 16384);
+	read_spread(&b, 20 * MIB, REST_REQUEST_MAX + 1);
+	bench_compare(&b, b.file, 30 * MIB, 4096);
+	settle(&b);
+	assert_int_equal(c.calls, 0);
+	end(&b, &c);
+
+	begin(&b, &c, READ_FILL_OFF, false);
+	read_spread(&b, 5 * MIB, 4096);
+	settle(&b);
+	assert_int_equal(c.calls, 0);
+	end(&b, &c);
+
+	/* Refused once: not tried with every request. */
+	begin(&b, &c, READ_FILL_AUTO, false);
+	c.code = -ENOTCONN;
+	for (uint64_t at = 5 * MIB; at < 13 * MIB; at += MIB)
+		read_spread(&b, at, 4096);
+	wait_for(&c, 0, 1);
+	settle(&b);
+	assert_in_range(c.calls, 1, REST_THREADS);
+	end(&b, &c);
+}
+
+static void test_rest_damaged(void **state)
+{
+	struct read_result result;
+	struct error err = {0};
+	struct bench b;
+	struct cache c;
+
+	begin(&b, &c, READ_FILL_AUTO, false);
+	b.model.payload[20 * MIB] ^= 1;
+	assert_int_equal(read_file_read(b.file, 20 * MIB + 8192, 4096, &result, &err), -EBADMSG);
+	settle(&b);
+	assert_int_equal(c.calls, 0);
+	end(&b, &c);
+}
+
+static void *run_jumper(void *arg)
+{
+	struct reader *r = arg;
+
+	for (uint64_t i = 0; i < 400; i++)
+		read_spread(r->bench, (r->start + i * 7919 * 4096) % (47 * MIB), 4096);
+	return NULL;
+}
+
+/* Many at once, more chunks than buffers; closed while pushes are under way. */
+static void test_rest_readers(void **state)
+{
+	struct reader readers[4];
+	struct bench b;
+	struct cache c;
+
+	begin(&b, &c, READ_FILL_AUTO, false);
+	for (size_t i = 0; i < ARRAY_LEN(readers); i++) {
+		readers[i] = (struct reader){.bench = &b, .start = i * 11 * MIB};
+		assert_int_equal(pthread_create(&readers[i].thread, NULL, run_jumper, &readers[i]),
+				 0);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(readers); i++)
+		pthread_join(readers[i].thread, NULL);
+	wait_for(&c, SEAL_CHUNK_SIZE, 1);
+	end(&b, &c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -255,6 +369,10 @@ int main(void)
 		cmocka_unit_test(test_forgotten_in_between),
 		cmocka_unit_test(test_damaged),
 		cmocka_unit_test(test_flat_pass),
+		cmocka_unit_test(test_rest),
+		cmocka_unit_test(test_no_rest),
+		cmocka_unit_test(test_rest_damaged),
+		cmocka_unit_test(test_rest_readers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
