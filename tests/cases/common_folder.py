@@ -18,6 +18,8 @@ class FolderCase(common.Case):
         cls.source = cls.lab.path("sealed")
         cls.lab.seal(cls.lab.path("plain"), cls.source, "--key-file", cls.key)
 
+    def options(self, *more):
+        return ("key-file=" + self.key, "attest=none", "measure=none", *more)
+
     def mount(self, *more, source=None):
-        return self.lab.mount(source or self.source, "key-file=" + self.key, "attest=none",
-                              "measure=none", *more)
+        return self.lab.mount(source or self.source, *self.options(*more))

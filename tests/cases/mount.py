@@ -19,6 +19,7 @@ import subprocess
 import unittest
 
 import common
+import common_folder
 from common import CHUNK, FAILURE, MIB, NOT_AUTHENTIC, OK, REFUSED, USAGE
 
 NOBODY = 65534
@@ -26,25 +27,10 @@ MANY = 3000
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-class Local(common.Case):
-    """Three models in a folder tree, sealed into a directory with a key file."""
+class Local(common_folder.FolderCase):
+    """Three models in a folder tree."""
 
-    NAMES = {"a.gguf": 2 * CHUNK + 5, "deep/b.gguf": 4097, "deep/er/c.gguf": 0}
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        for seed, (name, size) in enumerate(cls.NAMES.items()):
-            common.make_model(cls.lab.path("plain", name), size, seed)
-        cls.key = cls.lab.key_file()
-        cls.source = cls.lab.path("sealed")
-        cls.lab.seal(cls.lab.path("plain"), cls.source, "--key-file", cls.key)
-
-    def options(self, *more):
-        return ("key-file=" + self.key, "attest=none", "measure=none", *more)
-
-    def mount(self, *more):
-        return self.lab.mount(self.source, *self.options(*more))
+    SIZES = {"a.gguf": 2 * CHUNK + 5, "deep/b.gguf": 4097, "deep/er/c.gguf": 0}
 
     def copy(self):
         return common.copy_tree(self.source, self.lab.path("copy." + self.id().split(".")[-1]))
@@ -179,7 +165,7 @@ class Attributes(Local):
     def test_statvfs(self):
         with self.mount() as mount:
             found = os.statvfs(mount.join("deep"))
-            total = sum(self.NAMES.values())
+            total = sum(self.SIZES.values())
             self.assertEqual(found.f_frsize * found.f_blocks, (total + 4095) // 4096 * 4096)
             self.assertEqual((found.f_bfree, found.f_bavail, found.f_ffree), (0, 0, 0))
             self.assertEqual(found.f_files, 6)
@@ -521,7 +507,7 @@ class Background(Local):
 
 
 class Memory(Local):
-    NAMES = {"big.gguf": 64 * MIB}
+    SIZES = {"big.gguf": 64 * MIB}
 
     def test_small_budget_is_kept(self):
         """32 MiB of buffers serve a model twice as big, and are not exceeded."""
