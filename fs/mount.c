@@ -268,7 +268,6 @@ static void let_readers_go_first(void)
 	    (a.policy != SCHED_OTHER && a.policy != SCHED_BATCH))
 		return;
 	a.size = sizeof(a);
-	a.flags = 0;
 	a.policy = SCHED_BATCH;
 	a.runtime_ns = SLICE_NS;
 	if (syscall(SYS_sched_setattr, 0, &a, 0U) < 0)
