@@ -159,8 +159,8 @@ def quiet_sample(bench, group, subject, model):
 
 
 def in_turn(group, number, ready):
-    """Every round in another order, the same ones each time: memory that a subject frees is what the
-    next one gets, in the order in which it was freed, and no subject is to follow always the same."""
+    """Every round in another order, the same ones each time: no subject is to get, in every round, the
+    memory that the same other one has left behind."""
     return random.Random("%s %d" % (group.name, number)).sample(ready, len(ready))
 
 
