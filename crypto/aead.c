@@ -1,6 +1,6 @@
 /*
- * AES-256-GCM by OpenSSL's EVP or by libipsec-mb. Job: seal and open with one context for each
- * key, with the library that was chosen when it was made. Trusts both to compute right. Must never
+ * AES-256-GCM by OpenSSL's EVP or by libipsec-mb. Job: seal and open with one context for each key,
+ * by the library that was chosen when it was made. Trusts both to compute correctly. Must never
  * leave plaintext of a failed tag in the caller's buffer.
  */
 #include "crypto/aead.h"
@@ -157,7 +157,7 @@ static int check_tag(struct aead *a, struct message *m, const uint8_t tag[AEAD_T
 
 		ipsec_mb_gcm_end(a->mb, &m->mb, false, expected);
 		good = secret_equal(expected, tag, AEAD_TAG_SIZE);
-		/* The right tag of a forged text is nobody's business. */
+		/* The correct tag of a forged text must not become known. */
 		wipe(expected, sizeof(expected));
 		return good ? 0 : -EBADMSG;
 	}

@@ -1,8 +1,9 @@
 /*
- * aead.h: AES-256-GCM, the one door to the ciphers of OpenSSL and libipsec-mb (backend.h chooses).
+ * aead.h: AES-256-GCM; only this file uses the ciphers of OpenSSL and libipsec-mb (backend.h
+ * chooses).
  *
- * An aead holds an expanded key schedule, set once; each call sets only the nonce. One thread at
- * a time, unless aead_is_shareable(). Errors: -EBADMSG the tag does not verify, -EIO, -ENOMEM.
+ * An aead holds an expanded key schedule, set once; each call sets only the nonce. One thread at a
+ * time, unless aead_is_shareable(). Errors: -EBADMSG the tag does not verify, -EIO, -ENOMEM.
  */
 #ifndef SEALEDFS_AEAD_H
 #define SEALEDFS_AEAD_H
@@ -37,13 +38,13 @@ struct aead;
 /* The key is copied into memory that is wiped on release: OpenSSL's, or a secret of our own. */
 int aead_new(const uint8_t key[AEAD_KEY_SIZE], struct aead **ret);
 void aead_free(struct aead *a);
-/* True: many threads may use it at once, because a message under way is kept outside it. */
+/* True: many threads may use it at once, because the state of a message is kept outside it. */
 bool aead_is_shareable(const struct aead *a);
 
 /*
- * Is shown the plaintext, piece by piece and in order; each but the last has AEAD_PIECE_SIZE bytes.
- * When opening this is before the tag is checked: what it makes of it counts only if the call
- * succeeds. 0, or a negative errno, which ends the call.
+ * Receives the plaintext in order, in pieces of AEAD_PIECE_SIZE bytes (the last may be shorter).
+ * When opening, this happens before the tag is checked: discard the result unless the call
+ * succeeds. Returns 0, or a negative errno, which ends the call.
  */
 typedef int (*aead_watcher)(void *ctx, const uint8_t *plain, size_t size);
 

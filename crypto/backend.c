@@ -1,11 +1,12 @@
 /*
- * OpenSSL or libipsec-mb. Job: decide once, by the CPU's features and by what was measured, and
- * say what was decided. Trusts OpenSSL. Must never use libipsec-mb where it computes something
- * else than OpenSSL, or was built to leave keys behind in registers and on the stack.
+ * OpenSSL or libipsec-mb. Job: decide once, by the CPU's features and by measurements, and describe
+ * the decision. Trusts OpenSSL. Must never use libipsec-mb if its results differ from OpenSSL's, or
+ * if it was built so that keys stay in registers and on the stack.
  */
 #include "crypto/backend.h"
 
-#include "crypto/digest.h"
+#include "crypto/base/digest.h"
+#include "crypto/base/locked.h"
 #include "crypto/ipsec_mb.h"
 
 #include <openssl/crypto.h>
@@ -43,12 +44,11 @@ int crypto_choice_parse(const char *text, enum crypto_choice *ret)
 /*
  * AES-256-GCM of 512 KiB, one core of a Xeon with AVX512 and SHA extensions (family 6 model 167),
  * GB/s, text in L2, libipsec-mb 1.3 restricted to each kind of CPU:
- *
  *	AVX512 with VAES 15.3 · AVX512, AVX2, AVX, SSE without VAES 5.8 · OpenSSL 3.0 5.8
  *
- * OpenSSL has a VAES code of its own since 3.1; on another machine 3.5 came to 7.3, where 3.0
- * came to 4.2 and libipsec-mb to 8.6. So libipsec-mb wins by its VAES code, over each OpenSSL so
- * far, and by nothing else.
+ * OpenSSL has its own VAES code since 3.1; on another machine 3.5 reached 7.3, where 3.0 reached
+ * 4.2 and libipsec-mb 8.6. So libipsec-mb is faster than each OpenSSL so far, but only by its VAES
+ * code.
  */
 static bool gcm_is_faster(const struct ipsec_mb_traits *t)
 {
@@ -75,7 +75,7 @@ static bool tree_is_faster(const struct ipsec_mb_traits *t)
 static const char *unusable(const struct ipsec_mb_traits *t)
 {
 	if (!t)
-		return "this build is without it, or it does not start on this machine";
+		return "this build was made without it, or it does not start on this machine";
 	if (!t->self_test)
 		return "its self-test did not pass";
 	if (!t->safe_data)
@@ -83,7 +83,7 @@ static const char *unusable(const struct ipsec_mb_traits *t)
 	if (!t->aes)
 		return "this CPU has no AES-NI and PCLMULQDQ";
 	if (!t->agrees)
-		return "what it computes is not what OpenSSL computes";
+		return "its results differ from OpenSSL's";
 	return NULL;
 }
 
@@ -165,8 +165,14 @@ int crypto_backend_choose(enum crypto_choice choice, struct error *err)
 	struct ipsec_mb_traits traits;
 	struct crypto_backends b;
 	const char *why;
-	int r = crypto_backend_decide(choice, examine(&traits), &b, &why);
+	int r = locked_begin();
 
+	if (r < 0) {
+		error_hint(err,
+			   "raise the limit of memory or of address space (ulimit -v, LimitAS=)");
+		return error_set(err, r, "cannot reserve memory for keys");
+	}
+	r = crypto_backend_decide(choice, examine(&traits), &b, &why);
 	if (r < 0) {
 		error_hint(err, "leave the choice to the program: crypto=auto");
 		return error_set(err, r, "libipsec-mb cannot be used: %s", why);
@@ -180,7 +186,7 @@ static unsigned decision(void)
 {
 	unsigned now = atomic_load(&decided);
 
-	/* Threads that come here together decide the same. */
+	/* Threads that get here at the same time decide the same. */
 	if (!now) {
 		(void)crypto_backend_choose(CRYPTO_AUTO, NULL);
 		now = atomic_load(&decided);

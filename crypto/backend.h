@@ -1,6 +1,6 @@
 /*
- * backend.h: which library does the bulk work: OpenSSL, or Intel's multi-buffer library
- * (libipsec-mb) where it is built in, runs on this CPU and is faster. Two jobs are decided apart:
+ * backend.h: chooses the library for bulk work: OpenSSL, or Intel's multi-buffer library
+ * (libipsec-mb) if it is built in, runs on this CPU and is faster. Two jobs are decided separately:
  * AES-256-GCM, and the SHA-256 of many 4 KiB blocks (fs-verity trees). Digests of one stream are
  * always OpenSSL's. Results are the same bytes either way.
  *
@@ -15,14 +15,14 @@
 #include <stdbool.h>
 
 enum crypto_choice {
-	CRYPTO_AUTO,	/* what is faster here; the same as no choice */
+	CRYPTO_AUTO,	/* the faster library here; the same as no choice */
 	CRYPTO_OPENSSL, /* OpenSSL for everything */
-	CRYPTO_IPSEC_MB /* libipsec-mb for both jobs, also where OpenSSL is faster */
+	CRYPTO_IPSEC_MB /* libipsec-mb for both jobs, even if OpenSSL is faster */
 };
 
 /* "auto", "openssl", "ipsec-mb". -EINVAL. */
 int crypto_choice_parse(const char *text, enum crypto_choice *ret);
-/* -ENOTSUP, and nothing changed: libipsec-mb was asked for and cannot be used here. */
+/* -ENOTSUP, and nothing changed: libipsec-mb was requested and cannot be used here. */
 int crypto_backend_choose(enum crypto_choice choice, struct error *err);
 
 bool crypto_gcm_by_ipsec_mb(void);
@@ -32,8 +32,8 @@ bool crypto_tree_by_ipsec_mb(void);
 #define CRYPTO_BACKEND_TEXT_SIZE 128
 void crypto_backend_text(char out[CRYPTO_BACKEND_TEXT_SIZE]);
 
-/* The decision itself, for its tests: what libipsec-mb does, from what it found on the CPU (NULL:
- * it is not there). -ENOTSUP: asked for, not usable; *ret_why says why not. */
+/* The decision itself, for its tests: what libipsec-mb does, from what it found on the CPU
+ * (NULL: it is not there). -ENOTSUP: requested but not usable; *ret_why is the reason. */
 struct ipsec_mb_traits;
 struct crypto_backends {
 	bool gcm_by_ipsec_mb, tree_by_ipsec_mb;

@@ -1,7 +1,7 @@
 /*
- * Chunks of a payload. Job: nonce and additional data by crypto/FORMAT.md section 5, and the
- * bulk cipher behind one door; keyed fingerprints of plaintext. Trusts the keys, which
- * seal_unlock() or a seal_builder gave. Must never leave plaintext whose tag failed.
+ * Chunks of a payload. Job: nonce and additional data by crypto/FORMAT.md section 5, and the bulk
+ * cipher; keyed fingerprints of plaintext. Trusts the keys, which seal_unlock() or a seal_builder
+ * gave. Must never leave plaintext whose tag failed.
  */
 #include "crypto/chunk.h"
 
@@ -104,15 +104,6 @@ int chunk_open(struct chunk_cipher *c, uint64_t chunk_index, const uint8_t *ciph
 	return r == 0 ? aead_open(c->aead, &w.in, tag, plain) : r;
 }
 
-int chunk_seal(struct chunk_cipher *c, uint64_t chunk_index, const uint8_t *plain, size_t size,
-	       uint8_t *cipher, uint8_t tag[SEAL_TAG_SIZE])
-{
-	struct job w;
-	int r = prepare(c, chunk_index, plain, size, &w);
-
-	return r == 0 ? aead_seal(c->aead, &w.in, cipher, tag) : r;
-}
-
 static int hash_piece(void *ctx, const uint8_t *plain, size_t size)
 {
 	return verity_chunk_add(ctx, plain, size);
@@ -193,9 +184,9 @@ void fingerprint_key_free(struct fingerprint_key *k)
 }
 
 /*
- * GMAC with the chunk's index as nonce. A nonce comes again when a chunk is read again, which GMAC
- * allows nobody to see: fingerprints stay in this process, so what is left is a universal hash
- * under an unknown key.
+ * GMAC with the chunk's index as nonce. Reading a chunk again repeats its nonce. That is safe here
+ * because fingerprints never leave this process: what remains is a universal hash under an unknown
+ * key.
  */
 int fingerprint_chunk(const struct fingerprint_key *k, uint64_t chunk_index, const uint8_t *plain,
 		      size_t size, uint8_t out[FINGERPRINT_SIZE])

@@ -2,7 +2,7 @@
  * chunk.h: one chunk of payload, both ways (AES-256-GCM, crypto/FORMAT.md "Keys").
  *
  * A chunk_cipher holds an expanded key schedule: one for each worker thread and file, reused for
- * every chunk. It is the only door to the bulk cipher; which library works behind it: backend.h.
+ * every chunk. Chunks are encrypted and decrypted only through it; backend.h chooses the library.
  */
 #ifndef SEALEDFS_CHUNK_H
 #define SEALEDFS_CHUNK_H
@@ -24,8 +24,6 @@ void chunk_cipher_free(struct chunk_cipher *c);
  */
 int chunk_open(struct chunk_cipher *c, uint64_t chunk_index, const uint8_t *cipher, size_t size,
 	       const uint8_t tag[SEAL_TAG_SIZE], uint8_t *plain);
-int chunk_seal(struct chunk_cipher *c, uint64_t chunk_index, const uint8_t *plain, size_t size,
-	       uint8_t *cipher, uint8_t tag[SEAL_TAG_SIZE]);
 
 /*
  * The same with the chunk's hash-table entry (verity.h) taken in the same pass. file_length: of
@@ -41,8 +39,8 @@ int chunk_seal_verity(struct chunk_cipher *c, uint64_t chunk_index, const uint8_
 
 /*
  * Keyed fingerprints: a secret universal hash (GMAC under a random key that never leaves this
- * process) by which a flat-measured chunk is recognised when it is read again, also against
- * someone who holds the data key. Thread-safe after creation.
+ * process) that recognises a flat-measured chunk when it is read again, even if an attacker holds
+ * the data key. Thread-safe after creation.
  */
 #define FINGERPRINT_SIZE 16
 struct fingerprint_key;

@@ -1,6 +1,6 @@
 /*
- * Failure classes. One table says for each class its identifier, words, stage and errno, so that
- * messages, tests and JSON cannot drift apart. Trusts nothing of the object's name: it is
+ * Failure classes. One table has the identifier, words and errno of each class, so that messages,
+ * tests and JSON cannot differ. Trusts nothing of the object's name: it is
  * escaped before it is printed. Must never be given a secret.
  */
 #include "crypto/failure.h"
@@ -16,25 +16,28 @@
 static const struct {
 	const char *id;
 	const char *words;
-	const char *stage;
 	int code;
 } classes[SEAL_FAILURE_COUNT] = {
-	[SEAL_FAILURE_NONE] = {"none", "", "", 0},
-	[SEAL_MALFORMED] = {"malformed", "malformed", "parse", -EPROTO},
-	[SEAL_UNSUPPORTED] = {"unsupported", "unsupported", "parse", -EPROTO},
-	[SEAL_WRONG_NAME] = {"wrong-name", "it is stored under another name", "name", -EBADMSG},
-	[SEAL_UNSIGNED] = {"unsigned", "unsigned", "signature", -EBADMSG},
-	[SEAL_UNKNOWN_SIGNER] = {"unknown-signer", "unknown signer", "signature", -EBADMSG},
-	[SEAL_BAD_SIGNATURE] = {"bad-signature", "bad signature", "signature", -EBADMSG},
-	[SEAL_NO_RECIPIENT] = {"no-recipient", "no recipient", "unlock", -ENOKEY},
-	[SEAL_WRONG_KEY] = {"wrong-key", "wrong key", "unlock", -EBADMSG},
-	[SEAL_BAD_SLOTS] = {"bad-slots", "altered slots", "unlock", -EBADMSG},
-	[SEAL_BAD_TABLES] = {"bad-tables", "altered tables", "unlock", -EBADMSG},
-	[SEAL_BAD_VERITY] = {"bad-verity", "verity mismatch", "unlock", -EBADMSG},
-	[SEAL_BAD_PAYLOAD_SIZE] = {"bad-payload-size", "wrong payload size", "payload", -EBADMSG},
-	[SEAL_BAD_CHUNK] = {"bad-chunk", "altered chunk", "chunk", -EBADMSG},
-	[SEAL_BAD_CHUNK_HASH] = {"bad-chunk-hash", "replaced chunk", "chunk", -EBADMSG},
-	[SEAL_BAD_DIGEST] = {"bad-digest", "wrong digest", "whole", -EBADMSG},
+	[SEAL_FAILURE_NONE] = {"none", "", 0},
+	[SEAL_MALFORMED] = {"malformed", "malformed", -EPROTO},
+	[SEAL_UNSUPPORTED] = {"unsupported", "unsupported", -EPROTO},
+	[SEAL_WRONG_NAME] = {"wrong-name", "it is stored under another name", -EBADMSG},
+	[SEAL_UNSIGNED] = {"unsigned", "unsigned", -EBADMSG},
+	[SEAL_UNKNOWN_SIGNER] = {"unknown-signer", "unknown signer", -EBADMSG},
+	[SEAL_BAD_SIGNATURE] = {"bad-signature", "bad signature", -EBADMSG},
+	[SEAL_NO_RECIPIENT] = {"no-recipient", "no recipient", -ENOKEY},
+	[SEAL_WRONG_KEY] = {"wrong-key", "wrong key", -EBADMSG},
+	[SEAL_BAD_SLOTS] = {"bad-slots", "altered slots", -EBADMSG},
+	[SEAL_BAD_TABLES] = {"bad-tables", "altered tables", -EBADMSG},
+	[SEAL_BAD_VERITY] = {"bad-verity", "verity mismatch", -EBADMSG},
+	[SEAL_BAD_PAYLOAD_SIZE] = {"bad-payload-size", "wrong payload size", -EBADMSG},
+	[SEAL_BAD_CHUNK] = {"bad-chunk", "altered chunk", -EBADMSG},
+	[SEAL_BAD_CHUNK_HASH] = {"bad-chunk-hash", "replaced chunk", -EBADMSG},
+	[SEAL_BAD_DIGEST] = {"bad-digest", "wrong digest", -EBADMSG},
+	[SEAL_WRONG_MEMBER] = {"wrong-member", "it is not what the set names", -EBADMSG},
+	[SEAL_MISSING_MEMBER] = {"missing-member", "a member is missing", -EBADMSG},
+	[SEAL_OLD_SET] = {"old-set", "an older set was put back", -EBADMSG},
+	[SEAL_EXPIRED_SET] = {"expired-set", "the set has expired", -EKEYEXPIRED},
 };
 
 static enum seal_failure known(enum seal_failure failure)
@@ -78,19 +81,4 @@ enum seal_failure seal_failure_of(const struct error *err)
 const char *seal_failure_id(enum seal_failure failure)
 {
 	return classes[known(failure)].id;
-}
-
-const char *seal_failure_words(enum seal_failure failure)
-{
-	return classes[known(failure)].words;
-}
-
-int seal_failure_errno(enum seal_failure failure)
-{
-	return classes[known(failure)].code;
-}
-
-const char *seal_failure_stage(enum seal_failure failure)
-{
-	return classes[known(failure)].stage;
 }

@@ -27,6 +27,10 @@ enum seal_failure {
 	SEAL_BAD_CHUNK,
 	SEAL_BAD_CHUNK_HASH,
 	SEAL_BAD_DIGEST,
+	SEAL_WRONG_MEMBER,
+	SEAL_MISSING_MEMBER,
+	SEAL_OLD_SET,
+	SEAL_EXPIRED_SET,
 	SEAL_FAILURE_COUNT,
 };
 
@@ -38,11 +42,5 @@ int seal_fail(struct error *err, enum seal_failure failure, const char *object, 
 enum seal_failure seal_failure_of(const struct error *err);
 /* The identifier of FORMAT.md: "malformed", "bad-slots", …; "none". Static. */
 const char *seal_failure_id(enum seal_failure failure);
-/* The words that messages use: "malformed", "altered slots", …; "". Static. */
-const char *seal_failure_words(enum seal_failure failure);
-/* -EPROTO, -EBADMSG or -ENOKEY; 0 for SEAL_FAILURE_NONE. */
-int seal_failure_errno(enum seal_failure failure);
-/* "parse", "name", "signature", "unlock", "payload", "chunk", "whole"; "". Static. */
-const char *seal_failure_stage(enum seal_failure failure);
 
 #endif

@@ -1,8 +1,8 @@
 /*
  * Intel's multi-buffer crypto library. Job: AES-256-GCM with a key schedule in secret memory, and
  * SHA-256 of many equal blocks at once, in as many lanes as the CPU's vectors have. Trusts the
- * library to compute right once backend.c has compared it with OpenSSL. Must never share one of
- * its managers between two threads, nor leave a key schedule anywhere but in secret memory.
+ * library's results once backend.c has compared them with OpenSSL's. Must never share one of its
+ * managers between two threads, nor leave a key schedule anywhere but in secret memory.
  */
 #include "crypto/ipsec_mb.h"
 
@@ -23,10 +23,10 @@ struct ipsec_mb_key {
 	struct secret *schedule; /* struct gcm_key_data: round keys and powers of the hash key */
 };
 
-/* A manager has queues and is not thread-safe. Whoever hashes takes one from this list, or makes
- * one (200 KB, 0.3 ms), and puts it back: there are as many as threads ever hashed at once. Between
- * two uses they hold neither text nor digests: blocks are hashed where they lie, and a library
- * with SAFE_DATA, which backend.c insists on, clears its lanes. */
+/* A manager has queues and is not thread-safe. A thread that hashes takes one from this list, or
+ * makes one (200 KB, 0.3 ms), and puts it back: there are as many as threads have ever hashed at
+ * once. Between uses they hold neither text nor digests: blocks are hashed in place, and a
+ * library built with SAFE_DATA, which backend.c requires, clears its lanes. */
 struct manager {
 	IMB_MGR *mgr;
 	struct manager *next;
@@ -63,6 +63,16 @@ static bool has(uint64_t flags)
 	return (table->features & flags) == flags;
 }
 
+/* AES-NI by tables, for tests; 2.0 has no such thing any more. */
+static bool has_emulation(void)
+{
+#ifdef IMB_FEATURE_AESNI_EMU
+	return has(IMB_FEATURE_AESNI_EMU);
+#else
+	return false;
+#endif
+}
+
 bool ipsec_mb_traits(struct ipsec_mb_traits *ret)
 {
 	*ret = (struct ipsec_mb_traits){0};
@@ -71,7 +81,7 @@ bool ipsec_mb_traits(struct ipsec_mb_traits *ret)
 	ret->version = imb_get_version_str();
 	ret->safe_data = has(IMB_FEATURE_SAFE_DATA);
 	ret->self_test = has(IMB_FEATURE_SELF_TEST_PASS);
-	ret->aes = has(IMB_FEATURE_AESNI | IMB_FEATURE_PCLMULQDQ) && !has(IMB_FEATURE_AESNI_EMU);
+	ret->aes = has(IMB_FEATURE_AESNI | IMB_FEATURE_PCLMULQDQ) && !has_emulation();
 	ret->sha_ni = has(IMB_FEATURE_SHANI);
 	ret->sha_ni_pair = has(IMB_FEATURE_SHANI | IMB_FEATURE_GFNI);
 	ret->avx2 = has(IMB_CPUFLAGS_AVX2);

@@ -1,7 +1,7 @@
 /*
- * ipsec_mb.h: the one door to Intel's multi-buffer crypto library (libipsec-mb), which is optional:
- * without it ipsec_mb_absent.c stands here and ipsec_mb_traits() says so. crypto/backend.c decides
- * what it is used for; aead.c and verity.c are its only users.
+ * ipsec_mb.h: wraps Intel's multi-buffer crypto library (libipsec-mb), which is optional: without
+ * it, ipsec_mb_absent.c is built instead and ipsec_mb_traits() returns false. crypto/backend.c
+ * decides what it is used for; aead.c and verity.c are its only users.
  *
  * Threads: a key may be used by many threads at once; all functions are thread-safe.
  */
@@ -14,18 +14,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What the library is and what it found on this CPU. */
+/* The library's version and the features it found on this CPU. */
 struct ipsec_mb_traits {
 	const char *version; /* "1.3.0" */
 	bool safe_data;	     /* built so that it wipes keys and text from registers and stack */
-	bool self_test;	     /* its own known answers came out right */
+	bool self_test;	     /* its self-test passed */
 	bool aes;	     /* AES-NI and PCLMULQDQ, not its emulation of them */
 	bool sha_ni;	     /* SHA extensions */
 	bool sha_ni_pair;    /* it runs two streams at once through them */
 	bool avx2;
 	bool avx512;	  /* F, DQ, CD, BW, VL */
 	bool vaes_avx512; /* its AES-GCM with 512-bit VAES and VPCLMULQDQ */
-	bool agrees;	  /* with OpenSSL, in a trial; backend.c fills it in */
+	bool agrees;	  /* its results equal OpenSSL's; set by backend.c */
 };
 
 /* False: this build or this machine has no such library, *ret is zeroed. */

@@ -1,6 +1,6 @@
 /*
- * A build without Intel's multi-buffer crypto library. Job: say so, and refuse. Trusts nothing.
- * Must never be reached but through ipsec_mb_traits(), which keeps everybody else away.
+ * A build without Intel's multi-buffer crypto library. Job: report that, and refuse. Only
+ * ipsec_mb_traits() may be called.
  */
 #include "crypto/ipsec_mb.h"
 

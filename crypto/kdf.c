@@ -11,10 +11,10 @@
 #include <openssl/params.h>
 #include <string.h>
 
-#define INFO_LABEL "sealedfs v1"
-#define INFO_LABEL_SIZE (sizeof(INFO_LABEL) - 1)
-#define CORE_BOUND_AT 0x08
-#define CORE_BOUND_SIZE 0x38
+#define INFO_LABEL_MAX 16
+#define BOUND_AT 0x08
+#define BOUND_MAX 0x38
+#define ID_AT 0x10
 
 DEFINE_CLEANUP(EVP_KDF *, EVP_KDF_free)
 DEFINE_CLEANUP(EVP_KDF_CTX *, EVP_KDF_CTX_free)
@@ -73,26 +73,40 @@ int kdf_hmac_sha256(struct kdf_bytes key, const struct kdf_bytes *parts, size_t 
 	return 0;
 }
 
-int kdf_seal_keys(const struct secret *data_key, const uint8_t core_start[0x40],
-		  struct secret **ret)
+/* Binds the header's bytes from the version to `bound_end`. */
+static int derive(const struct secret *key, const uint8_t *header, size_t bound_end,
+		  const char *label, size_t out_size, struct secret **ret)
 {
-	uint8_t info[INFO_LABEL_SIZE + CORE_BOUND_SIZE];
+	uint8_t info[INFO_LABEL_MAX + BOUND_MAX];
+	size_t label_size = strlen(label), bound = bound_end - BOUND_AT;
 	_cleanup_secret_ struct secret *out = NULL;
 	int r;
 
-	if (secret_size(data_key) != SEAL_DATA_KEY_SIZE)
+	if (secret_size(key) != SEAL_DATA_KEY_SIZE)
 		return -EINVAL;
-	memcpy(info, INFO_LABEL, INFO_LABEL_SIZE);
-	memcpy(info + INFO_LABEL_SIZE, core_start + CORE_BOUND_AT, CORE_BOUND_SIZE);
-	r = secret_new(KDF_OUTPUT_SIZE, &out);
+	memcpy(info, label, label_size); /* NOLINT(bugprone-not-null-terminated-result): bytes */
+	memcpy(info + label_size, header + BOUND_AT, bound);
+	r = secret_new(out_size, &out);
 	if (r < 0)
 		return r;
-	r = kdf_hkdf_sha256((struct kdf_bytes){secret_data(data_key), SEAL_DATA_KEY_SIZE},
-			    (struct kdf_bytes){core_start + 0x10, SEAL_FILE_ID_SIZE},
-			    (struct kdf_bytes){info, sizeof(info)}, secret_bytes(out),
-			    KDF_OUTPUT_SIZE);
+	r = kdf_hkdf_sha256((struct kdf_bytes){secret_data(key), SEAL_DATA_KEY_SIZE},
+			    (struct kdf_bytes){header + ID_AT, SEAL_FILE_ID_SIZE},
+			    (struct kdf_bytes){info, label_size + bound}, secret_bytes(out),
+			    out_size);
 	if (r < 0)
 		return r;
 	*ret = steal_ptr(out);
 	return 0;
+}
+
+int kdf_seal_keys(const struct secret *data_key, const uint8_t core_start[0x40],
+		  struct secret **ret)
+{
+	return derive(data_key, core_start, 0x40, "sealedfs v2", KDF_OUTPUT_SIZE, ret);
+}
+
+int kdf_set_keys(const struct secret *set_key, const uint8_t header_start[0x30],
+		 struct secret **ret)
+{
+	return derive(set_key, header_start, 0x30, "sealedfs set v1", KDF_SET_OUTPUT_SIZE, ret);
 }

@@ -36,4 +36,12 @@ int kdf_hmac_sha256(struct kdf_bytes key, const struct kdf_bytes *parts, size_t 
 int kdf_seal_keys(const struct secret *data_key, const uint8_t core_start[0x40],
 		  struct secret **ret);
 
+/* The same for a set (section 11.3): KDF_SET_OUTPUT_SIZE bytes for its header's first 0x30. */
+#define KDF_SET_MEMBER_KEY_AT 0
+#define KDF_SET_COMMITMENT_AT 32
+#define KDF_SET_SLOT_MAC_KEY_AT 64
+#define KDF_SET_OUTPUT_SIZE 96
+int kdf_set_keys(const struct secret *set_key, const uint8_t header_start[0x30],
+		 struct secret **ret);
+
 #endif

@@ -10,8 +10,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
-#include <sys/stat.h>
 
 static int fail(struct error *err, int code, const char *what, const char *path)
 {
@@ -21,19 +21,31 @@ static int fail(struct error *err, int code, const char *what, const char *path)
 	return error_set(err, code, "%s \"%s\": %s", what, printable, strerror(-code));
 }
 
-int key_io_read(const char *path, struct secret **ret, mode_t *ret_mode, struct error *err)
+/* A pipe may not have a writer yet. */
+static int wait_for_writer(int fd)
 {
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	int n;
+
+	do
+		n = poll(&p, 1, -1);
+	while (n < 0 && errno == EINTR);
+	return n < 0 || fcntl(fd, F_SETFL, 0) < 0 ? -errno : 0;
+}
+
+int key_io_read(const char *path, enum trust_file what, struct secret **ret, struct error *err)
+{
+	_cleanup_close_ int fd = -1;
 	_cleanup_secret_ struct secret *all = NULL;
 	char printable[NAME_PRINTABLE_SIZE];
-	struct stat st;
 	ssize_t n;
-	int r;
+	int r = trust_file_open(path, what, &fd, err);
 
-	if (fd < 0)
-		return fail(err, -errno, "cannot open the key file", path);
-	if (fstat(fd, &st) < 0)
-		return fail(err, -errno, "cannot look at the key file", path);
+	if (r < 0)
+		return fail(err, r, "cannot open the key file", path);
+	r = wait_for_writer(fd);
+	if (r < 0)
+		return fail(err, r, "cannot read the key file", path);
 	r = secret_new(KEY_FILE_MAX + 1, &all);
 	if (r < 0)
 		return fail(err, r, "no memory for the key file", path);
@@ -42,15 +54,11 @@ int key_io_read(const char *path, struct secret **ret, mode_t *ret_mode, struct 
 		return fail(err, (int)n, "cannot read the key file", path);
 	name_printable(path, printable);
 	if (n == 0)
-		return error_set(err, -EPROTO, "the key file \"%s\" is empty", printable);
+		return error_set(err, -EINVAL, "the key file \"%s\" is empty", printable);
 	if ((size_t)n > KEY_FILE_MAX)
-		return error_set(err, -EPROTO, "\"%s\" is too large for a key file", printable);
+		return error_set(err, -EINVAL, "\"%s\" is too large for a key file", printable);
 	r = secret_new_from(secret_data(all), (size_t)n, ret);
-	if (r < 0)
-		return fail(err, r, "no memory for the key file", path);
-	if (ret_mode)
-		*ret_mode = st.st_mode;
-	return 0;
+	return r < 0 ? fail(err, r, "no memory for the key file", path) : 0;
 }
 
 /* Some file systems cannot sync a directory; the file itself is synced either way. */

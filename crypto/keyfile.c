@@ -3,15 +3,13 @@
  * unwrap. Trusts the file's owner; refuses a file that others can read. Must never let key bytes
  * out of secret memory, nor keep a data key whose wrap did not verify.
  */
-#include "crypto/aead.h"
+#include "crypto/base/digest.h"
 #include "crypto/base/encode.h"
-#include "crypto/digest.h"
 #include "crypto/key_io.h"
 #include "crypto/name.h"
-#include "crypto/slots.h"
+#include "crypto/slot_wrap.h"
 
 #include <errno.h>
-#include <openssl/rand.h>
 #include <string.h>
 
 #define KEYFILE_PREFIX "sealedfs-kek-v1:"
@@ -19,12 +17,6 @@
 #define KEYFILE_DIGITS ((size_t)2 * KEYFILE_KEY_SIZE)
 #define KEYFILE_SIZE (KEYFILE_PREFIX_SIZE + KEYFILE_DIGITS + 1)
 #define KEY_ID_CONTEXT "sealedfs key-encryption key" /* with its NUL */
-
-/* The body: id, nonce, wrapped key, tag. */
-#define NONCE_AT SLOT_KEYFILE_ID_SIZE
-#define WRAPPED_AT (NONCE_AT + AEAD_NONCE_SIZE)
-#define TAG_AT (WRAPPED_AT + SEAL_DATA_KEY_SIZE)
-#define BODY_SIZE (TAG_AT + AEAD_TAG_SIZE)
 
 struct keyfile {
 	struct secret *kek;
@@ -58,19 +50,18 @@ static int parse(const struct secret *text, struct secret **ret)
 
 	if (secret_size(text) != KEYFILE_SIZE || p[KEYFILE_SIZE - 1] != '\n' ||
 	    memcmp(p, KEYFILE_PREFIX, KEYFILE_PREFIX_SIZE) != 0)
-		return -EPROTO;
+		return -EINVAL;
 	for (size_t i = KEYFILE_PREFIX_SIZE; i < KEYFILE_SIZE - 1; i++)
 		if (p[i] >= 'A' && p[i] <= 'F')
-			return -EPROTO;
+			return -EINVAL;
 	r = secret_new(KEYFILE_DIGITS + 1, &digits);
 	if (r == 0)
 		r = secret_new(KEYFILE_KEY_SIZE, &kek);
 	if (r < 0)
 		return r;
 	memcpy(secret_bytes(digits), p + KEYFILE_PREFIX_SIZE, KEYFILE_DIGITS);
-	r = hex_decode((const char *)secret_data(digits), secret_bytes(kek), KEYFILE_KEY_SIZE);
-	if (r < 0)
-		return r;
+	if (hex_decode((const char *)secret_data(digits), secret_bytes(kek), KEYFILE_KEY_SIZE) < 0)
+		return -EINVAL;
 	*ret = steal_ptr(kek);
 	return 0;
 }
@@ -80,23 +71,16 @@ int keyfile_load(const char *path, struct keyfile **ret, struct error *err)
 	_cleanup_(keyfile_freep) struct keyfile *k = NULL;
 	_cleanup_secret_ struct secret *text = NULL;
 	char printable[NAME_PRINTABLE_SIZE];
-	mode_t mode = 0;
-	int r = key_io_read(path, &text, &mode, err);
+	int r = key_io_read(path, TRUST_SECRET, &text, err);
 
 	if (r < 0)
 		return r;
 	name_printable(path, printable);
-	if (mode & 077) {
-		error_set(err, -EPERM, "others than its owner can read the key file \"%s\" (%04o)",
-			  printable, (unsigned)mode & 07777);
-		error_hint(err, "run chmod 600 on it; if others may have read it, seal again");
-		return -EPERM;
-	}
 	k = calloc(1, sizeof(*k));
 	if (!k)
 		return error_set(err, -ENOMEM, "no memory for a key file");
 	r = parse(text, &k->kek);
-	if (r == -EPROTO) {
+	if (r == -EINVAL) {
 		error_set(err, r, "\"%s\" is not a sealedfs key file", printable);
 		error_hint(err, "sealctl keygen makes one");
 		return r;
@@ -140,63 +124,37 @@ const uint8_t *keyfile_id(const struct keyfile *k)
 	return k->id;
 }
 
+static struct slot_wrap wrap_of(const struct keyfile *k, const uint8_t *file_id)
+{
+	return (struct slot_wrap){.type = SEAL_SLOT_KEYFILE,
+				  .id = k->id,
+				  .id_size = SLOT_KEYFILE_ID_SIZE,
+				  .key = secret_data(k->kek),
+				  .aad = file_id,
+				  .aad_size = SEAL_FILE_ID_SIZE};
+}
+
 int slot_make_keyfile(const struct keyfile *k, const uint8_t file_id[SEAL_FILE_ID_SIZE],
 		      const struct secret *data_key, struct seal_slot *ret)
 {
-	struct seal_slot slot = {.type = SEAL_SLOT_KEYFILE, .body_size = BODY_SIZE};
-	struct aead_input in = {
-		.nonce = slot.body + NONCE_AT,
-		.aad = file_id,
-		.aad_size = SEAL_FILE_ID_SIZE,
-		.text = secret_data(data_key),
-		.text_size = SEAL_DATA_KEY_SIZE,
-	};
-	_cleanup_aead_ struct aead *a = NULL;
-	int r;
+	struct slot_wrap w = wrap_of(k, file_id);
 
-	if (secret_size(data_key) != SEAL_DATA_KEY_SIZE)
-		return -EINVAL;
-	memcpy(slot.body, k->id, SLOT_KEYFILE_ID_SIZE);
-	if (RAND_bytes(slot.body + NONCE_AT, AEAD_NONCE_SIZE) != 1)
-		return -EIO;
-	r = aead_new(secret_data(k->kek), &a);
-	if (r == 0)
-		r = aead_seal(a, &in, slot.body + WRAPPED_AT, slot.body + TAG_AT);
-	if (r < 0)
-		return r;
-	*ret = slot;
-	return 0;
+	return slot_wrap(&w, data_key, ret);
 }
 
 int slot_open_keyfile(const struct seal_slot *slot, const struct keyfile *k,
 		      const uint8_t file_id[SEAL_FILE_ID_SIZE], struct secret **ret_data_key)
 {
 	const uint8_t *id = slot_keyfile_id(slot);
-	struct aead_input in = {
-		.nonce = slot->body + NONCE_AT,
-		.aad = file_id,
-		.aad_size = SEAL_FILE_ID_SIZE,
-		.text = slot->body + WRAPPED_AT,
-		.text_size = SEAL_DATA_KEY_SIZE,
-	};
-	_cleanup_secret_ struct secret *key = NULL;
-	_cleanup_aead_ struct aead *a = NULL;
-	int r;
+	struct slot_wrap w = wrap_of(k, file_id);
 
 	if (!id || memcmp(id, k->id, SLOT_KEYFILE_ID_SIZE) != 0)
 		return -ENOKEY;
-	r = aead_new(secret_data(k->kek), &a);
-	if (r == 0)
-		r = secret_new(SEAL_DATA_KEY_SIZE, &key);
-	if (r == 0)
-		r = aead_open(a, &in, slot->body + TAG_AT, secret_bytes(key));
-	if (r < 0)
-		return r;
-	*ret_data_key = steal_ptr(key);
-	return 0;
+	return slot_unwrap(&w, slot, ret_data_key);
 }
 
 const uint8_t *slot_keyfile_id(const struct seal_slot *slot)
 {
-	return slot->type == SEAL_SLOT_KEYFILE && slot->body_size == BODY_SIZE ? slot->body : NULL;
+	return slot->type == SEAL_SLOT_KEYFILE && slot->body_size == SLOT_KEYFILE_SIZE ? slot->body
+										       : NULL;
 }

@@ -1,11 +1,12 @@
 /*
- * The parser of seal objects. Job: take hostile bytes apart in the order of crypto/FORMAT.md
- * section 8, steps 1 to 5, and answer questions about the result. Trusts nothing. Must never
- * allocate by a number that has not been bounded, nor accept a second encoding of anything.
+ * The parser of seal objects. Job: parse untrusted bytes in the order of crypto/FORMAT.md section
+ * 8, steps 1 to 5, and give access to the result. Trusts nothing. Must never allocate by a number
+ * that has not been bounded, nor accept a second encoding of anything.
  */
 #include "crypto/seal.h"
 
 #include "crypto/base/cursor.h"
+#include "crypto/facts.h"
 #include "crypto/failure.h"
 #include "crypto/name.h"
 #include "crypto/seal_internal.h"
@@ -16,14 +17,7 @@
 
 #define ENTRY_SIZE (SEAL_TAG_SIZE + SEAL_HASH_SIZE)
 
-#define malformed(s, err, ...) seal_fail(err, SEAL_MALFORMED, (s)->name, __VA_ARGS__)
-
-uint64_t seal_tables_at(unsigned slot_count)
-{
-	uint64_t end = SEAL_HEADER_SIZE + (uint64_t)SEAL_SLOT_SIZE * slot_count;
-
-	return (end + SEAL_TABLE_ALIGN - 1) / SEAL_TABLE_ALIGN * SEAL_TABLE_ALIGN;
-}
+#define malformed(s, err, ...) seal_fail(err, SEAL_MALFORMED, (s)->head->name, __VA_ARGS__)
 
 uint64_t seal_chunks_of(uint64_t length)
 {
@@ -34,28 +28,37 @@ uint64_t seal_object_size(uint64_t length, unsigned slot_count)
 {
 	if (length > SEAL_LENGTH_MAX || slot_count == 0 || slot_count > SEAL_SLOTS_MAX)
 		return 0;
-	return seal_tables_at(slot_count) + seal_chunks_of(length) * ENTRY_SIZE;
+	return sealed_head_size(slot_count) + seal_chunks_of(length) * ENTRY_SIZE;
 }
 
-/* Magic, version, suite, flags: what decides whether the rest means anything. */
+/* Magic, version, suite, flags: they decide whether the rest can be read. */
 static int parse_identity(const struct seal *s, struct cursor *c, struct error *err)
 {
 	const uint8_t *magic = cursor_take(c, sizeof(SEAL_MAGIC) - 1);
 	uint16_t version = cursor_le16(c), suite = cursor_le16(c);
 	uint32_t flags = cursor_le32(c);
-	int r = 0;
+	int r;
 
 	if (!magic || memcmp(magic, SEAL_MAGIC, sizeof(SEAL_MAGIC) - 1) != 0)
 		return malformed(s, err, "it does not start with the magic \"" SEAL_MAGIC "\"");
+	if (version == 1) {
+		r = seal_fail(err, SEAL_UNSUPPORTED, s->head->name,
+			      "sealed by a development version (format 1) that this program no "
+			      "longer reads");
+		error_hint(err, "seal the model again");
+		return r;
+	}
 	if (version != SEAL_VERSION)
-		r = seal_fail(err, SEAL_UNSUPPORTED, s->name, "unsupported version %u", version);
+		r = seal_fail(err, SEAL_UNSUPPORTED, s->head->name, "unsupported version %u",
+			      version);
 	else if (suite != SEAL_SUITE)
-		r = seal_fail(err, SEAL_UNSUPPORTED, s->name, "unsupported suite %u", suite);
+		r = seal_fail(err, SEAL_UNSUPPORTED, s->head->name, "unsupported suite %u", suite);
 	else if (flags != 0)
-		r = seal_fail(err, SEAL_UNSUPPORTED, s->name, "unsupported flag in %#" PRIx32,
+		r = seal_fail(err, SEAL_UNSUPPORTED, s->head->name, "unsupported flag in %#" PRIx32,
 			      flags);
-	if (r < 0)
-		error_hint(err, "it was sealed by a newer program; update this one");
+	else
+		return 0;
+	error_hint(err, "it was sealed by a newer program; update this one");
 	return r;
 }
 
@@ -69,14 +72,12 @@ static void parse_core(struct seal_core *core, struct cursor *c)
 	cursor_copy(c, core->verity, sizeof(core->verity));
 	cursor_copy(c, core->table_hash, sizeof(core->table_hash));
 	cursor_copy(c, core->commitment, sizeof(core->commitment));
+	core->sealed_at = cursor_le64(c);
 }
 
-/* Ranges of all numbers that sizes are made of, and that the object's size is what they say. */
-static int check_lengths(const struct seal *s, uint16_t name_length, uint64_t object_size,
-			 struct error *err)
+/* The ranges of all numbers of the core that sizes are computed from. */
+static int check_lengths(const struct seal *s, struct error *err)
 {
-	uint64_t expected;
-
 	if (s->core.length > SEAL_LENGTH_MAX)
 		return malformed(s, err, "the plaintext length %" PRIu64 " is over 16 TiB",
 				 s->core.length);
@@ -84,13 +85,16 @@ static int check_lengths(const struct seal *s, uint16_t name_length, uint64_t ob
 		return malformed(s, err,
 				 "the chunk count %" PRIu64 " does not fit the length %" PRIu64,
 				 s->core.chunk_count, s->core.length);
-	if (name_length == 0 || name_length > SEAL_NAME_MAX)
-		return malformed(s, err, "the name length %u is not 1 to %d", name_length,
-				 SEAL_NAME_MAX);
-	if (s->slot_count == 0 || s->slot_count > SEAL_SLOTS_MAX)
-		return malformed(s, err, "the slot count %u is not 1 to %d", s->slot_count,
-				 SEAL_SLOTS_MAX);
-	expected = seal_object_size(s->core.length, s->slot_count);
+	if (s->core.sealed_at > SEAL_TIME_MAX)
+		return malformed(s, err, "the time of sealing %" PRIu64 " is after the year 9999",
+				 s->core.sealed_at);
+	return 0;
+}
+
+static int check_size(const struct seal *s, uint64_t object_size, struct error *err)
+{
+	uint64_t expected = seal_object_size(s->core.length, s->head->slot_count);
+
 	if (object_size != expected)
 		return malformed(s, err,
 				 "it has %" PRIu64 " bytes, its header asks for %" PRIu64
@@ -99,96 +103,59 @@ static int check_lengths(const struct seal *s, uint16_t name_length, uint64_t ob
 	return 0;
 }
 
-/* The head up to the slots, whose count this bounds. */
-static int parse_header(struct seal *s, struct cursor *c, uint64_t object_size, struct error *err)
+static int parse_texts(struct seal *s, struct cursor *c, struct error *err)
 {
-	uint16_t name_length;
-	const uint8_t *name;
+	uint16_t path_size = cursor_le16(c), facts_size = cursor_le16(c);
+	const uint8_t *path, *facts;
 	const char *problem;
-	struct cursor ahead;
+
+	cursor_zeros(c, CORE_PATH_AT - CORE_FACTS_LENGTH_AT - 2);
+	if (path_size == 0 || path_size > SEAL_PATH_MAX)
+		return malformed(s, err, "the path length %u is not 1 to %d", path_size,
+				 SEAL_PATH_MAX);
+	if (facts_size > SEAL_FACTS_MAX)
+		return malformed(s, err, "the facts have %u bytes and may have %d", facts_size,
+				 SEAL_FACTS_MAX);
+	path = sealed_head_text(c, path_size, SEAL_PATH_MAX);
+	facts = sealed_head_text(c, facts_size, SEAL_FACTS_MAX);
+	cursor_zeros(c, SEAL_CORE_SIZE - CORE_FACTS_AT - SEAL_FACTS_MAX);
+	if (c->failed || !path || !facts || c->pos != SEAL_CORE_SIZE)
+		return malformed(s, err, "reserved bytes of the core are not zero");
+	problem = model_path_problem(path, path_size);
+	if (!problem)
+		problem = facts_problem(facts, facts_size);
+	if (problem)
+		return malformed(s, err, "%s", problem);
+	memcpy(s->core.path, path, path_size);
+	memcpy(s->core.facts, facts, facts_size);
+	return 0;
+}
+
+/* The core, and the slot count, which the check of the object's size needs. object_size 0: the core
+ * alone. */
+static int parse_head(struct seal *s, struct cursor *c, uint64_t object_size, struct error *err)
+{
 	int r = parse_identity(s, c, err);
 
 	if (r < 0)
 		return r;
 	parse_core(&s->core, c);
-	name_length = cursor_le16(c);
-	ahead = cursor_init(c->data + SLOT_HEADER_AT, 2);
-	s->slot_count = cursor_le16(&ahead);
-	r = check_lengths(s, name_length, object_size, err);
-	if (r < 0)
-		return r;
-	name = cursor_take(c, name_length);
-	problem = name ? name_problem(name, name_length) : "the name is cut short";
-	if (problem)
-		return malformed(s, err, "%s", problem);
-	memcpy(s->core.name, name, name_length);
-	s->core.name[name_length] = '\0';
-	cursor_zeros(c, (size_t)SEAL_NAME_MAX - name_length);
-	cursor_zeros(c, CORE_RESERVED_SIZE);
-	if (c->failed || c->pos != SEAL_CORE_SIZE)
-		return malformed(s, err, "reserved bytes of the core are not zero");
-	return 0;
+	r = check_lengths(s, err);
+	if (r == 0 && object_size > 0)
+		r = sealed_head_parse_count(s->head, c->data, err);
+	if (r == 0 && object_size > 0)
+		r = check_size(s, object_size, err);
+	return r < 0 ? r : parse_texts(s, c, err);
 }
 
-static bool all_zero(const uint8_t *p, size_t size)
-{
-	struct cursor c = cursor_init(p, size);
-
-	cursor_zeros(&c, size);
-	return cursor_done(&c);
-}
-
-static int parse_signature(struct seal *s, struct cursor *c, struct error *err)
-{
-	s->signature_alg = cursor_le16(c);
-	cursor_copy(c, s->signer_id, sizeof(s->signer_id));
-	cursor_copy(c, s->signature, sizeof(s->signature));
-	if (s->signature_alg != SIGNATURE_NONE && s->signature_alg != SIGNATURE_ED25519)
-		return seal_fail(err, SEAL_UNSUPPORTED, s->name,
-				 "unsupported signature algorithm %u", s->signature_alg);
-	if (s->signature_alg == SIGNATURE_NONE && (!all_zero(s->signer_id, sizeof(s->signer_id)) ||
-						   !all_zero(s->signature, sizeof(s->signature))))
-		return malformed(s, err, "it says that it is not signed, but holds a signature");
-	cursor_zeros(c, SIGNATURE_RESERVED_SIZE);
-	if (c->failed)
-		return malformed(s, err, "reserved bytes of the signature block are not zero");
-	return 0;
-}
-
-/* The slots, and as much of the padding after them as there is. */
-static int parse_slots(struct seal *s, struct cursor *c, struct error *err)
-{
-	size_t padding_end = (size_t)seal_tables_at(s->slot_count);
-
-	(void)cursor_le16(c); /* the count, taken in parse_header() */
-	cursor_zeros(c, SLOT_HEADER_RESERVED_SIZE);
-	cursor_copy(c, s->slot_mac, sizeof(s->slot_mac));
-	if (c->failed)
-		return malformed(s, err, "reserved bytes of the slot header are not zero");
-	for (unsigned i = 0; i < s->slot_count; i++) {
-		const uint8_t *bytes = cursor_take(c, SEAL_SLOT_SIZE);
-		const char *problem = bytes ? slot_load(bytes, &s->slots[i]) : "it is cut short";
-
-		if (problem)
-			return malformed(s, err, "slot %u: %s", i, problem);
-	}
-	cursor_zeros(c, MIN(padding_end, c->size) - c->pos);
-	if (c->failed)
-		return malformed(s, err, "the bytes between slots and tables are not zero");
-	return 0;
-}
-
-/* Room for the most slots, later cut to what there are: a bound before anything is read. NULL: out
- * of memory. */
 static struct seal *seal_new(const char *name)
 {
-	_cleanup_seal_ struct seal *s =
-		calloc(1, sizeof(*s) + SEAL_SLOTS_MAX * sizeof(struct seal_slot));
+	_cleanup_seal_ struct seal *s = calloc(1, sizeof(*s));
 
 	if (!s)
 		return NULL;
-	s->name = strdup(name);
-	return s->name ? steal_ptr(s) : NULL;
+	s->head = sealed_head_new(name);
+	return s->head ? steal_ptr(s) : NULL;
 }
 
 int seal_parse_head(const char *name, const uint8_t *bytes, size_t size, uint64_t object_size,
@@ -196,7 +163,6 @@ int seal_parse_head(const char *name, const uint8_t *bytes, size_t size, uint64_
 {
 	_cleanup_seal_ struct seal *s = seal_new(name);
 	struct cursor c = cursor_init(bytes, size);
-	struct seal *cut;
 	int r;
 
 	if (!s)
@@ -206,40 +172,46 @@ int seal_parse_head(const char *name, const uint8_t *bytes, size_t size, uint64_
 				 object_size, SEAL_SIZE_MIN);
 	if (object_size > seal_object_size(SEAL_LENGTH_MAX, SEAL_SLOTS_MAX))
 		return malformed(s, err, "it is larger than any seal");
-	if (size < SEAL_HEADER_SIZE || size > object_size)
-		return malformed(s, err, "%zu bytes of it are here, which hold no header", size);
-	r = parse_header(s, &c, object_size, err);
+	if (size < MIN(object_size, (uint64_t)SEAL_HEAD_MAX) || size > object_size)
+		return malformed(s, err, "%zu bytes of it are here, which hold no head", size);
+	r = parse_head(s, &c, object_size, err);
 	if (r == 0)
-		r = parse_signature(s, &c, err);
-	if (r == 0)
-		r = parse_slots(s, &c, err);
+		r = sealed_head_parse(&s->head, &c, err);
 	if (r < 0)
 		return r;
-	memcpy(s->core_bytes, bytes, SEAL_CORE_SIZE);
-	cut = realloc(s, sizeof(*s) + s->slot_count * sizeof(struct seal_slot));
-	if (cut)
-		s = cut;
 	*ret = steal_ptr(s);
 	return 0;
 }
 
-int seal_parse(const char *name, const uint8_t *bytes, size_t size, struct seal **ret,
-	       struct error *err)
+int seal_parse_statement(const char *name, const uint8_t *bytes, size_t size, struct seal **ret,
+			 struct error *err)
 {
-	_cleanup_seal_ struct seal *s = NULL;
-	size_t at, tables_size;
-	int r = seal_parse_head(name, bytes, size, size, &s, err);
+	_cleanup_seal_ struct seal *s = seal_new(name);
+	struct cursor c = cursor_init(bytes, size);
+	int r;
 
 	if (!s)
+		return error_set(err, -ENOMEM, "no memory for a seal");
+	if (size < SEAL_STATEMENT_SIZE)
+		return malformed(s, err, "%zu bytes of it are here, its first %d are needed", size,
+				 SEAL_STATEMENT_SIZE);
+	r = parse_head(s, &c, 0, err);
+	if (r == 0)
+		r = sealed_head_parse_signature(s->head, &c, err);
+	if (r < 0)
 		return r;
-	at = (size_t)seal_tables_at(s->slot_count);
-	tables_size = size - at;
-	s->tables = malloc(tables_size > 0 ? tables_size : 1);
-	if (!s->tables)
-		return error_set(err, -ENOMEM, "no memory for the tables of a seal");
-	memcpy(s->tables, bytes + at, tables_size);
 	*ret = steal_ptr(s);
 	return 0;
+}
+
+uint64_t seal_tables_offset(const struct seal *s)
+{
+	return sealed_head_size(s->head->slot_count);
+}
+
+uint64_t seal_tables_size(const struct seal *s)
+{
+	return s->core.chunk_count * ENTRY_SIZE;
 }
 
 void seal_free(struct seal *s)
@@ -247,7 +219,7 @@ void seal_free(struct seal *s)
 	if (!s)
 		return;
 	free(s->tables);
-	free(s->name);
+	sealed_head_free(s->head);
 	free(s);
 }
 
@@ -256,19 +228,29 @@ const struct seal_core *seal_core(const struct seal *s)
 	return &s->core;
 }
 
+const struct sealed_head *seal_head(const struct seal *s)
+{
+	return s->head;
+}
+
 unsigned seal_slot_count(const struct seal *s)
 {
-	return s->slot_count;
+	return s->head->slot_count;
 }
 
 const struct seal_slot *seal_slot(const struct seal *s, unsigned index)
 {
-	return index < s->slot_count ? &s->slots[index] : NULL;
+	return index < s->head->slot_count ? &s->head->slots[index] : NULL;
 }
 
 bool seal_has_tables(const struct seal *s)
 {
 	return s->tables != NULL;
+}
+
+void seal_drop_tables(struct seal *s)
+{
+	free(steal_ptr(s->tables));
 }
 
 const uint8_t *seal_tag(const struct seal *s, uint64_t chunk_index)
@@ -285,14 +267,21 @@ const uint8_t *seal_hash(const struct seal *s, uint64_t chunk_index)
 	return s->tables + s->core.chunk_count * SEAL_TAG_SIZE + chunk_index * SEAL_HASH_SIZE;
 }
 
+void seal_copy_statement(const struct seal *s, uint8_t out[SEAL_STATEMENT_SIZE])
+{
+	memset(out, 0, SEAL_STATEMENT_SIZE);
+	memcpy(out, s->head->core, SEAL_CORE_SIZE);
+	sealed_head_copy_signature(s->head, out);
+}
+
 bool seal_is_signed(const struct seal *s)
 {
-	return s->signature_alg != SIGNATURE_NONE;
+	return sealed_head_is_signed(s->head);
 }
 
 const uint8_t *seal_signer_id(const struct seal *s)
 {
-	return s->signer_id;
+	return s->head->signer_id;
 }
 
 uint32_t seal_chunk_size(const struct seal *s, uint64_t chunk_index)

@@ -1,12 +1,12 @@
 /*
- * seal_internal.h: what seal.c, seal_unlock.c, seal_writer.c and chunk.c share, and nobody else
- * may include: the parsed seal, its keys, offsets of the header, and the bytes that are signed
- * and MACed.
+ * seal_internal.h: shared by seal*.c and chunk.c only: the parsed seal, its keys, offsets of the
+ * header, and the bytes that are signed and MACed.
  */
 #ifndef SEALEDFS_SEAL_INTERNAL_H
 #define SEALEDFS_SEAL_INTERNAL_H
 
 #include "crypto/seal.h"
+#include "crypto/sealed_head_internal.h"
 
 #define SEAL_SIZE_MIN 4096 /* one slot, empty model */
 
@@ -19,32 +19,18 @@
 #define CORE_VERITY_AT 0x090
 #define CORE_TABLE_HASH_AT 0x0B0
 #define CORE_COMMITMENT_AT 0x0D0
-#define CORE_NAME_LENGTH_AT 0x0F0
-#define CORE_NAME_AT 0x0F2
-#define CORE_RESERVED_SIZE 15
+#define CORE_TIME_AT 0x0F0
+#define CORE_PATH_LENGTH_AT 0x0F8
+#define CORE_FACTS_LENGTH_AT 0x0FA
+#define CORE_PATH_AT 0x100
+#define CORE_FACTS_AT 0x500
 
-#define SIGNATURE_AT 0x200
-#define SIGNATURE_RESERVED_SIZE 30
-#define SIGNATURE_NONE 0
-#define SIGNATURE_ED25519 1
-
-#define SLOT_HEADER_AT 0x280
-#define SLOT_HEADER_RESERVED_SIZE 30
-
-#define SIGNED_LABEL "sealedfs core v1" /* with its NUL */
-#define SIGNED_SIZE (sizeof(SIGNED_LABEL) + SHA384_SIZE)
+#define SEAL_SIGNED_LABEL "sealedfs core v2"
 
 struct seal {
-	char *name;
-	uint8_t core_bytes[SEAL_CORE_SIZE];
+	struct sealed_head *head;
 	struct seal_core core;
-	uint16_t signature_alg;
-	uint8_t signer_id[SIGNER_ID_SIZE];
-	uint8_t signature[SIGNATURE_SIZE];
-	uint8_t slot_mac[SHA256_SIZE];
-	uint8_t *tables; /* tag table, then hash table; NULL after seal_parse_head() */
-	unsigned slot_count;
-	struct seal_slot slots[];
+	uint8_t *tables; /* tag table, then hash table; NULL before seal_load_tables() */
 };
 
 struct seal_keys {
@@ -52,15 +38,11 @@ struct seal_keys {
 	uint64_t chunk_count;
 };
 
-/* Where the tables start. slot_count: 1 … SEAL_SLOTS_MAX. */
-uint64_t seal_tables_at(unsigned slot_count);
 uint64_t seal_chunks_of(uint64_t length);
 
 int seal_keys_derive(const struct secret *data_key, const uint8_t core[SEAL_CORE_SIZE],
 		     struct seal_keys **ret);
-/* SIGNED_SIZE bytes: what the owner signs. */
-int seal_signed_bytes(const uint8_t core[SEAL_CORE_SIZE], uint8_t out[SIGNED_SIZE]);
-int seal_slot_mac(const struct seal_keys *keys, const uint8_t core[SEAL_CORE_SIZE],
-		  const struct seal_slot *slots, unsigned slot_count, uint8_t out[SHA256_SIZE]);
+/* For sealed_head_internal.h. */
+const uint8_t *seal_mac_key(const struct seal_keys *keys);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * Object names of a model. Job: from the name of a seal to its payload's, and the check that a
- * seal lies under its own name. Trusts nothing of either name.
+ * Object names of a model. Job: derive a payload's name from its seal's, and check that a
+ * seal lies under its own path. Trusts nothing of either.
  */
 #include "crypto/base/encode.h"
 #include "crypto/failure.h"
@@ -37,18 +37,27 @@ int seal_payload_name(const struct seal *s, const char *seal_name, char **ret)
 	return 0;
 }
 
+/* True when the shorter path is the end of the longer one, by whole components. */
+static bool paths_agree(const char *a, size_t a_size, const char *b, size_t b_size)
+{
+	const char *longer = a_size > b_size ? a : b, *shorter = a_size > b_size ? b : a;
+	size_t size = MIN(a_size, b_size), more = MAX(a_size, b_size) - size;
+
+	return size > 0 && memcmp(longer + more, shorter, size) == 0 &&
+	       (more == 0 || longer[more - 1] == '/');
+}
+
 int seal_check_name(const struct seal *s, const char *seal_object_name, struct error *err)
 {
-	const char *last = name_last_component(seal_object_name);
-	ssize_t stem = stem_size(last);
+	ssize_t stem = stem_size(seal_object_name);
 	char printable[NAME_PRINTABLE_SIZE];
 
-	if (stem >= 0 && (size_t)stem == strlen(s->core.name) &&
-	    memcmp(last, s->core.name, (size_t)stem) == 0)
+	if (stem > 0 &&
+	    paths_agree(s->core.path, strlen(s->core.path), seal_object_name, (size_t)stem))
 		return 0;
-	name_printable(s->core.name, printable);
+	name_printable(s->core.path, printable);
 	seal_fail(err, SEAL_WRONG_NAME, seal_object_name, "the seal is that of the model \"%s\"",
 		  printable);
-	error_hint(err, "seals cannot be renamed or exchanged; seal the model under the new name");
+	error_hint(err, "seals cannot be moved or exchanged; seal the model under the new path");
 	return -EBADMSG;
 }

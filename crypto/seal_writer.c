@@ -6,7 +6,7 @@
 #include "crypto/seal_writer.h"
 
 #include "crypto/base/cursor.h"
-#include "crypto/digest.h"
+#include "crypto/base/digest.h"
 #include "crypto/kdf.h"
 #include "crypto/name.h"
 #include "crypto/seal_internal.h"
@@ -27,16 +27,16 @@ struct seal_builder {
 	uint8_t *chunk_set; /* one byte each: threads write different ones */
 };
 
-int seal_builder_new(const char *name, struct seal_builder **ret, struct error *err)
+int seal_builder_new(const char *path, struct seal_builder **ret, struct error *err)
 {
 	_cleanup_(seal_builder_freep) struct seal_builder *b = NULL;
-	size_t size = strnlen(name, SEAL_NAME_MAX + 1);
-	const char *problem = name_problem(name, size);
+	size_t size = strnlen(path, SEAL_PATH_MAX + 1);
+	const char *problem = model_path_problem(path, size);
 	char printable[NAME_PRINTABLE_SIZE];
 
 	if (problem) {
-		name_printable(name, printable);
-		return error_set(err, -EINVAL, "\"%s\" cannot be a model's name: %s", printable,
+		name_printable(path, printable);
+		return error_set(err, -EINVAL, "\"%s\" cannot be a model's path: %s", printable,
 				 problem);
 	}
 	b = calloc(1, sizeof(*b));
@@ -47,8 +47,8 @@ int seal_builder_new(const char *name, struct seal_builder **ret, struct error *
 	put_le16(b->core + CORE_VERSION_AT + 2, SEAL_SUITE);
 	if (RAND_bytes(b->core + CORE_FILE_ID_AT, SEAL_FILE_ID_SIZE) != 1)
 		return error_set(err, -EIO, "no random bytes for a file id");
-	put_le16(b->core + CORE_NAME_LENGTH_AT, (uint16_t)size);
-	memcpy(b->core + CORE_NAME_AT, name, size);
+	put_le16(b->core + CORE_PATH_LENGTH_AT, (uint16_t)size);
+	memcpy(b->core + CORE_PATH_AT, path, size);
 	*ret = steal_ptr(b);
 	return 0;
 }
@@ -132,17 +132,18 @@ void seal_builder_set_chunk(struct seal_builder *b, uint64_t chunk_index,
 static int check_finish(const struct seal_builder *b, const struct seal_finish *f,
 			struct error *err)
 {
+	int r;
+
 	if (!b->keys)
 		return error_set(err, -EINVAL, "the sealing was not started");
-	if (f->slot_count == 0 || f->slot_count > SEAL_SLOTS_MAX)
-		return error_set(err, -EINVAL, "a seal has 1 to %d recipients, not %u",
-				 SEAL_SLOTS_MAX, f->slot_count);
-	for (unsigned i = 0; i < f->slot_count; i++) {
-		const char *problem = slot_problem(&f->slots[i]);
-
-		if (problem)
-			return error_set(err, -EINVAL, "recipient %u: %s", i, problem);
-	}
+	r = sealed_head_check_slots(f->slots, f->slot_count, err);
+	if (r < 0)
+		return r;
+	if (f->sealed_at > SEAL_TIME_MAX)
+		return error_set(err, -EINVAL, "the time of sealing is after the year 9999");
+	if (f->facts && facts_problem(f->facts->text, f->facts->size))
+		return error_set(err, -EINVAL, "the facts are malformed: %s",
+				 facts_problem(f->facts->text, f->facts->size));
 	for (uint64_t i = 0; i < b->chunk_count; i++)
 		if (!b->chunk_set[i])
 			return error_set(err, -EINVAL, "chunk %" PRIu64 " was never sealed", i);
@@ -155,6 +156,11 @@ static int complete_core(struct seal_builder *b, const struct seal_finish *f, co
 	size_t tables_size = (size_t)b->chunk_count * (SEAL_TAG_SIZE + SEAL_HASH_SIZE);
 	int r;
 
+	put_le64(b->core + CORE_TIME_AT, f->sealed_at);
+	if (f->facts) {
+		put_le16(b->core + CORE_FACTS_LENGTH_AT, (uint16_t)f->facts->size);
+		memcpy(b->core + CORE_FACTS_AT, f->facts->text, f->facts->size);
+	}
 	memcpy(b->core + CORE_SHA256_AT, f->sha256, SHA256_SIZE);
 	memcpy(b->core + CORE_SHA384_AT, f->sha384, SHA384_SIZE);
 	r = verity_digest(b->hashes, b->chunk_count, b->length, b->core + CORE_VERITY_AT);
@@ -163,25 +169,14 @@ static int complete_core(struct seal_builder *b, const struct seal_finish *f, co
 	return digest_buffer(DIGEST_SHA256, tables, tables_size, b->core + CORE_TABLE_HASH_AT);
 }
 
-static int store_signature(const struct seal_builder *b, const struct signing_key *signer,
-			   uint8_t *out)
-{
-	uint8_t message[SIGNED_SIZE];
-	int r;
-
-	if (!signer)
-		return 0;
-	put_le16(out, SIGNATURE_ED25519);
-	memcpy(out + 2, signing_key_id(signer), SIGNER_ID_SIZE);
-	r = seal_signed_bytes(b->core, message);
-	return r < 0 ? r
-		     : signing_key_sign(signer, message, sizeof(message), out + 2 + SIGNER_ID_SIZE);
-}
-
 static int lay_out(struct seal_builder *b, const struct seal_finish *f, uint8_t *object)
 {
-	uint8_t *tables = object + seal_tables_at(f->slot_count);
-	uint8_t *header = object + SLOT_HEADER_AT;
+	uint8_t *tables = object + sealed_head_size(f->slot_count);
+	struct sealed_head_parts parts = {.core = b->core,
+					  .label = SEAL_SIGNED_LABEL,
+					  .signer = f->signer,
+					  .slots = f->slots,
+					  .slot_count = f->slot_count};
 	int r;
 
 	memcpy(tables, b->tags, (size_t)b->chunk_count * SEAL_TAG_SIZE);
@@ -190,15 +185,8 @@ static int lay_out(struct seal_builder *b, const struct seal_finish *f, uint8_t 
 	r = complete_core(b, f, tables);
 	if (r < 0)
 		return r;
-	memcpy(object, b->core, SEAL_CORE_SIZE);
-	r = store_signature(b, f->signer, object + SIGNATURE_AT);
-	if (r < 0)
-		return r;
-	put_le16(header, (uint16_t)f->slot_count);
-	for (unsigned i = 0; i < f->slot_count; i++)
-		slot_store(&f->slots[i], object + SEAL_HEADER_SIZE + (size_t)i * SEAL_SLOT_SIZE);
-	return seal_slot_mac(b->keys, b->core, f->slots, f->slot_count,
-			     header + 2 + SLOT_HEADER_RESERVED_SIZE);
+	parts.mac_key = seal_mac_key(b->keys);
+	return sealed_head_write(&parts, object);
 }
 
 int seal_builder_finish(struct seal_builder *b, const struct seal_finish *finish, uint8_t **ret,

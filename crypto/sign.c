@@ -5,7 +5,7 @@
  */
 #include "crypto/sign.h"
 
-#include "crypto/digest.h"
+#include "crypto/base/digest.h"
 #include "crypto/key_io.h"
 #include "crypto/name.h"
 
@@ -28,7 +28,9 @@ struct owner_keys {
 	struct owner_key {
 		EVP_PKEY *pkey;
 		uint8_t id[SIGNER_ID_SIZE];
+		int owner;
 	} keys[OWNER_KEYS_MAX];
+	int owner_count; /* files */
 };
 
 /* One block of a PEM file; the payload may be a private key. */
@@ -55,7 +57,7 @@ DEFINE_CLEANUP(EVP_MD_CTX *, EVP_MD_CTX_free)
 #define _cleanup_pkey_ _cleanup_(EVP_PKEY_freep)
 #define _cleanup_pem_ _cleanup_(pem_block_done)
 
-/* The next block; 0, -ENOENT at the end of the file, -EPROTO. */
+/* The next block; 0, -ENOENT at the end of the file, -EINVAL. */
 static int pem_next(BIO *bio, struct pem_block *b)
 {
 	unsigned long e;
@@ -67,7 +69,7 @@ static int pem_next(BIO *bio, struct pem_block *b)
 	e = ERR_peek_last_error();
 	ERR_clear_error();
 	return ERR_GET_LIB(e) == ERR_LIB_PEM && ERR_GET_REASON(e) == PEM_R_NO_START_LINE ? -ENOENT
-											 : -EPROTO;
+											 : -EINVAL;
 }
 
 static int signer_id(EVP_PKEY *pkey, uint8_t id[SIGNER_ID_SIZE])
@@ -82,9 +84,10 @@ static int signer_id(EVP_PKEY *pkey, uint8_t id[SIGNER_ID_SIZE])
 	return r;
 }
 
-static int open_pem(const char *path, struct secret **ret_text, BIO **ret_bio, struct error *err)
+static int open_pem(const char *path, enum trust_file what, struct secret **ret_text, BIO **ret_bio,
+		    struct error *err)
 {
-	int r = key_io_read(path, ret_text, NULL, err);
+	int r = key_io_read(path, what, ret_text, err);
 
 	if (r < 0)
 		return r;
@@ -123,23 +126,23 @@ int signing_key_load(const char *path, struct signing_key **ret, struct error *e
 
 	if (!k)
 		return error_set(err, -ENOMEM, "no memory for a key");
-	r = open_pem(path, &text, &bio, err);
+	r = open_pem(path, TRUST_SECRET, &text, &bio, err);
 	if (r < 0)
 		return r;
 	name_printable(path, printable);
 	r = pem_next(bio, &block);
 	if (r == 0 && is_encrypted(&block)) {
-		error_set(err, -EPROTO, "the private key in \"%s\" is encrypted", printable);
+		error_set(err, -EINVAL, "the private key in \"%s\" is encrypted", printable);
 		error_hint(err, "decrypt it with openssl pkey -in OLD -out NEW on a safe machine");
-		return -EPROTO;
+		return -EINVAL;
 	}
 	if (r == 0)
 		k->pkey = parse_private(&block);
 	if (!k->pkey) {
-		error_set(err, -EPROTO, "\"%s\" holds no Ed25519 private key (PEM, PKCS #8)",
+		error_set(err, -EINVAL, "\"%s\" holds no Ed25519 private key (PEM, PKCS #8)",
 			  printable);
 		error_hint(err, "sealctl keygen makes one");
-		return -EPROTO;
+		return -EINVAL;
 	}
 	r = signer_id(k->pkey, k->id);
 	if (r < 0)
@@ -228,10 +231,10 @@ static int add_public(struct owner_keys *set, const struct pem_block *b, const c
 	pkey = d2i_PUBKEY(NULL, &p, b->der_size);
 	ERR_clear_error();
 	if (!pkey || p != b->der + b->der_size || !EVP_PKEY_is_a(pkey, "ED25519"))
-		return error_set(err, -EPROTO, "\"%s\" holds a public key that is not Ed25519",
+		return error_set(err, -EINVAL, "\"%s\" holds a public key that is not Ed25519",
 				 printable);
 	if (set->count == OWNER_KEYS_MAX)
-		return error_set(err, -EPROTO, "\"%s\": more than %d owner keys", printable,
+		return error_set(err, -EINVAL, "\"%s\": more than %d owner keys", printable,
 				 OWNER_KEYS_MAX);
 	r = signer_id(pkey, slot->id);
 	if (r < 0)
@@ -239,6 +242,7 @@ static int add_public(struct owner_keys *set, const struct pem_block *b, const c
 	if (owner_keys_contain(set, slot->id))
 		return 0;
 	slot->pkey = steal_ptr(pkey);
+	slot->owner = set->owner_count;
 	set->count++;
 	return 0;
 }
@@ -247,12 +251,12 @@ static int add_block(struct owner_keys *set, const struct pem_block *b, const ch
 		     size_t *found, struct error *err)
 {
 	if (strstr(b->label, "PRIVATE KEY")) {
-		error_set(err, -EPROTO,
+		error_set(err, -EINVAL,
 			  "\"%s\" holds a private key where an owner's public key "
 			  "is expected",
 			  printable);
 		error_hint(err, "keep the private key off this machine; name the .pub file");
-		return -EPROTO;
+		return -EINVAL;
 	}
 	if (strcmp(b->label, PEM_STRING_PUBLIC) != 0)
 		return 0;
@@ -266,7 +270,7 @@ int owner_keys_add_file(struct owner_keys *set, const char *path, struct error *
 	_cleanup_bio_ BIO *bio = NULL;
 	char printable[NAME_PRINTABLE_SIZE];
 	size_t found = 0;
-	int r = open_pem(path, &text, &bio, err);
+	int r = open_pem(path, TRUST_UNCHANGED, &text, &bio, err);
 
 	if (r < 0)
 		return r;
@@ -284,7 +288,23 @@ int owner_keys_add_file(struct owner_keys *set, const char *path, struct error *
 			return r;
 	}
 	if (found == 0)
-		return error_set(err, -EPROTO, "\"%s\" holds no public key (PEM)", printable);
+		return error_set(err, -EINVAL, "\"%s\" holds no public key (PEM)", printable);
+	set->owner_count++;
+	return 0;
+}
+
+int owner_keys_add_signer(struct owner_keys *set, const struct signing_key *k)
+{
+	struct owner_key *slot = &set->keys[set->count];
+
+	if (set->count == OWNER_KEYS_MAX)
+		return -ENOSPC;
+	if (EVP_PKEY_up_ref(k->pkey) != 1)
+		return -EIO;
+	slot->pkey = k->pkey;
+	slot->owner = set->owner_count++;
+	memcpy(slot->id, k->id, sizeof(slot->id));
+	set->count++;
 	return 0;
 }
 
@@ -302,12 +322,24 @@ size_t owner_keys_count(const struct owner_keys *set)
 	return set->count;
 }
 
+const uint8_t *owner_keys_id(const struct owner_keys *set, size_t index)
+{
+	return set->keys[index].id;
+}
+
 static const struct owner_key *find(const struct owner_keys *set, const uint8_t id[SIGNER_ID_SIZE])
 {
 	for (size_t i = 0; i < set->count; i++)
 		if (memcmp(set->keys[i].id, id, SIGNER_ID_SIZE) == 0)
 			return &set->keys[i];
 	return NULL;
+}
+
+int owner_keys_owner(const struct owner_keys *set, const uint8_t id[SIGNER_ID_SIZE])
+{
+	const struct owner_key *key = find(set, id);
+
+	return key ? key->owner : -ENOKEY;
 }
 
 bool owner_keys_contain(const struct owner_keys *set, const uint8_t id[SIGNER_ID_SIZE])

@@ -19,7 +19,7 @@
 struct signing_key; /* private */
 struct owner_keys;  /* a set of trusted public keys; may be empty */
 
-/* Fails with -EPROTO when the file holds no Ed25519 private key. An encrypted PEM is refused. */
+/* Fails with -EINVAL when the file holds no Ed25519 private key. An encrypted PEM is refused. */
 int signing_key_load(const char *path, struct signing_key **ret, struct error *err);
 void signing_key_free(struct signing_key *k);
 const uint8_t *signing_key_id(const struct signing_key *k);
@@ -32,11 +32,18 @@ int signing_key_sign(const struct signing_key *k, const void *data, size_t size,
 int signing_key_generate(const char *private_path, const char *public_path, struct error *err);
 
 int owner_keys_new(struct owner_keys **ret);
-/* Adds every PUBLIC KEY block of a PEM file; a file with none is -EPROTO. A private key is refused.
+/* Adds every PUBLIC KEY block of a PEM file; a file with none is -EINVAL. A private key is refused.
  */
 int owner_keys_add_file(struct owner_keys *set, const char *path, struct error *err);
+/* The public half of a private key. -ENOSPC. */
+int owner_keys_add_signer(struct owner_keys *set, const struct signing_key *k);
 void owner_keys_free(struct owner_keys *set);
 size_t owner_keys_count(const struct owner_keys *set);
+/* The signer id of one of them, in the order of adding; index is below owner_keys_count(). */
+const uint8_t *owner_keys_id(const struct owner_keys *set, size_t index);
+/* The owner of this key: the number of the file that it came from, in the order of adding, from
+ * 0. -ENOKEY: none. All keys of one owner are in one file. */
+int owner_keys_owner(const struct owner_keys *set, const uint8_t signer_id[SIGNER_ID_SIZE]);
 bool owner_keys_contain(const struct owner_keys *set, const uint8_t signer_id[SIGNER_ID_SIZE]);
 /* 0; -ENOKEY: no such signer in the set; -EBADMSG: the signature is wrong. */
 int owner_keys_verify(const struct owner_keys *set, const uint8_t signer_id[SIGNER_ID_SIZE],

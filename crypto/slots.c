@@ -82,6 +82,11 @@ int slot_make_kms(const char *arn, const uint8_t *blob, size_t blob_size, struct
 	return 0;
 }
 
+const uint8_t *slot_set_id(const struct seal_slot *slot)
+{
+	return slot->type == SEAL_SLOT_SET && slot->body_size == SLOT_SET_SIZE ? slot->body : NULL;
+}
+
 const char *slot_problem(const struct seal_slot *slot)
 {
 	struct kms_slot unused;
@@ -95,6 +100,8 @@ const char *slot_problem(const struct seal_slot *slot)
 		return kms_problem(slot, &unused);
 	case SEAL_SLOT_KEYFILE:
 		return slot_keyfile_id(slot) ? NULL : "the key file recipient has the wrong size";
+	case SEAL_SLOT_SET:
+		return slot_set_id(slot) ? NULL : "the set's slot has the wrong size";
 	default:
 		return NULL;
 	}

@@ -12,6 +12,9 @@
 #define SLOT_KMS_ARN_MAX 512
 #define SLOT_KMS_BLOB_MAX 400
 #define SLOT_KEYFILE_ID_SIZE 16
+#define SLOT_KEYFILE_SIZE 76 /* key id, nonce, wrapped data key, tag */
+#define SLOT_SET_ID_SIZE 32
+#define SLOT_SET_SIZE 92 /* set id, nonce, wrapped data key, tag */
 #define KEYFILE_KEY_SIZE 32
 
 struct seal_slot {
@@ -20,7 +23,7 @@ struct seal_slot {
 	uint8_t body[SEAL_SLOT_BODY_MAX];
 };
 
-/* NULL when the slot is well-formed (types 1 and 3 with their bodies), else what is wrong. */
+/* NULL if the slot is well-formed (types 1, 3 and 4 with their bodies), else the problem. */
 const char *slot_problem(const struct seal_slot *slot);
 /* As slot_problem(), from and to the bytes in a seal. On a problem *ret is not to be used. */
 const char *slot_load(const uint8_t bytes[SEAL_SLOT_SIZE], struct seal_slot *ret);
@@ -42,7 +45,7 @@ int slot_make_kms(const char *arn, const uint8_t *blob, size_t blob_size, struct
 
 /* A key-encryption key from a key file (format: crypto/FORMAT.md). */
 struct keyfile;
-/* -EPROTO: not a key file; -EPERM: readable by others than its owner (mode & 077). */
+/* -EINVAL: not a key file; -EPERM: readable by others than its owner (mode & 077). */
 int keyfile_load(const char *path, struct keyfile **ret, struct error *err);
 /* Writes a fresh key file, mode 0600; -EEXIST rather than overwrite. */
 int keyfile_generate(const char *path, struct error *err);
@@ -56,6 +59,8 @@ int slot_open_keyfile(const struct seal_slot *slot, const struct keyfile *k,
 		      const uint8_t file_id[SEAL_FILE_ID_SIZE], struct secret **ret_data_key);
 /* The key id a type 3 slot is for (in place), NULL when it is malformed. */
 const uint8_t *slot_keyfile_id(const struct seal_slot *slot);
+/* The set a type 4 slot is for: SLOT_SET_ID_SIZE bytes in place, NULL when it is malformed. */
+const uint8_t *slot_set_id(const struct seal_slot *slot);
 
 DEFINE_CLEANUP(struct keyfile *, keyfile_free)
 

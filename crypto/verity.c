@@ -1,13 +1,13 @@
 /*
  * fs-verity's Merkle tree over chunks. Job: the same digest as `fsverity digest`, many blocks at
- * once where backend.h says so. Trusts its arguments' sizes, which callers have bounded. Must
- * never treat a short last block other than as zero-filled.
+ * once if backend.h chose that. Trusts its arguments' sizes, which callers have bounded. Must never
+ * treat a short last block other than as zero-filled.
  */
 #include "crypto/verity.h"
 
 #include "crypto/backend.h"
 #include "crypto/base/cursor.h"
-#include "crypto/digest.h"
+#include "crypto/base/digest.h"
 #include "crypto/ipsec_mb.h"
 
 #include <errno.h>

@@ -25,8 +25,8 @@ int verity_chunk_hash(const uint8_t *plain, size_t size, uint64_t file_length, u
 
 /*
  * The same in pieces: begin, add each piece in order (whole blocks, but for the last piece), end.
- * Nothing is counted twice, and end refuses (-EINVAL) if bytes are missing. verity_chunk_done() in
- * any case, also of a zeroed object.
+ * end refuses (-EINVAL) if bytes are missing. verity_chunk_done() in any case, also of a zeroed
+ * object.
  */
 struct verity_chunk {
 	struct digest *digest;

@@ -1,10 +1,18 @@
 /*
- * Monotonic time. Job: deadlines that a change of the wall clock cannot stretch or cut.
+ * The two clocks. Job: read them, and wait for the monotonic one.
  */
-#include "fs/read/monotonic.h"
+#include "crypto/base/clock.h"
 
 #include <errno.h>
 #include <time.h>
+
+int64_t clock_now_s(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	return now.tv_sec;
+}
 
 uint64_t monotonic_ms(void)
 {
@@ -12,6 +20,14 @@ uint64_t monotonic_ms(void)
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+void monotonic_pause(unsigned ms)
+{
+	struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+
+	while (nanosleep(&t, &t) < 0 && errno == EINTR)
+		;
 }
 
 void monotonic_cond_init(pthread_cond_t *cond)

@@ -1,9 +1,9 @@
 /*
- * cursor.h: the only way hostile bytes are taken apart.
+ * cursor.h: bounds-checked reading of untrusted bytes; every parser uses it.
  *
  * A cursor walks over a byte range it does not own. A read past the end sets `failed`, returns
- * zeros or NULL, and every later read fails too: a parser reads the whole structure and asks
- * once. Integers are little-endian unless the name says be.
+ * zeros or NULL, and every later read fails too: a parser reads a whole structure and checks once.
+ * Integers are little-endian unless the name contains "be".
  */
 #ifndef SEALEDFS_BASE_CURSOR_H
 #define SEALEDFS_BASE_CURSOR_H

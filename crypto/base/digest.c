@@ -2,7 +2,7 @@
  * Message digests over OpenSSL's EVP. Job: a small typed door, so that no other file needs to
  * know EVP. Trusts OpenSSL. Must never report success without having written the digest.
  */
-#include "crypto/digest.h"
+#include "crypto/base/digest.h"
 
 #include <errno.h>
 #include <openssl/evp.h>

@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define SHA256_SIZE 32
+#define SHA384_SIZE 48
 #define DIGEST_SIZE_MAX 64
 
 /* Values are TCG algorithm ids (TPM 2.0 Part 2, TPM_ALG_ID). */

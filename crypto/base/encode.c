@@ -1,6 +1,6 @@
 /*
- * Hexadecimal and base64. Strict decoders: one valid encoding of everything. Base64 is OpenSSL's,
- * fenced in, because its own decoder tolerates white space and miscounts padding.
+ * Hexadecimal, base64 and numbers. Strict decoders: one valid encoding of everything. Base64 is
+ * OpenSSL's, with checks around it, because its decoder accepts white space and miscounts padding.
  */
 #include "crypto/base/encode.h"
 
@@ -98,5 +98,41 @@ int base64_decode(const char *text, size_t max, uint8_t **ret, size_t *ret_size)
 	wipe(again, strlen(again));
 	*ret = steal_ptr(out);
 	*ret_size = size;
+	return 0;
+}
+
+int number_parse(const char *text, unsigned base, uint64_t max, uint64_t *ret)
+{
+	uint64_t value = 0;
+
+	if (!text[0])
+		return -EINVAL;
+	for (; *text; text++) {
+		unsigned digit = (unsigned char)*text - '0';
+
+		if (digit >= base || digit > max || value > (max - digit) / base)
+			return -EINVAL;
+		value = value * base + digit;
+	}
+	*ret = value;
+	return 0;
+}
+
+int size_parse(const char *text, const char *units, uint64_t max, uint64_t *ret)
+{
+	size_t size = strlen(text);
+	const char *unit = size > 0 ? strchr(units, text[size - 1]) : NULL;
+	unsigned shift = unit ? 10 * (unsigned)(unit - units + 1) : 0;
+	char digits[24];
+	uint64_t v;
+
+	size -= unit != NULL;
+	if (size >= sizeof(digits))
+		return -EINVAL;
+	memcpy(digits, text, size);
+	digits[size] = '\0';
+	if (number_parse(digits, 10, max >> shift, &v) < 0)
+		return -EINVAL;
+	*ret = v << shift;
 	return 0;
 }

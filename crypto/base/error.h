@@ -1,21 +1,20 @@
 /*
- * error.h: what went wrong, in words for a person and as a number for a program.
+ * error.h: what went wrong: a message for people and a number for programs.
  *
- * Every function that can fail returns 0 or a negative errno and, where it knows more,
- * fills a struct error that its caller owns (often on the stack; NULL is allowed and means
- * "the number is enough"). The innermost function that knows the object sets it; outer ones
- * may add context in front with error_prefix(). The first error wins until error_clear().
+ * Every function that can fail returns 0 or a negative errno and, where it knows more, fills a
+ * struct error that its caller owns (often on the stack; NULL is allowed and means "the number is
+ * enough"). The innermost function that knows the object sets it; outer ones may add context in
+ * front with error_prefix(). The first error wins until error_clear().
  *
  * Numbers with a fixed meaning in this project:
  *   EBADMSG       not authentic: tag, signature, commitment, MAC or hash is wrong
  *   EPROTO        malformed or unsupported input
  *   EKEYREJECTED  refused by attestation or key policy
- *   ENOKEY        none of the keys at hand opens this object
+ *   ENOKEY        none of the available keys opens this object
  *   ESTALE        changed on the server while in use
  *   ETIMEDOUT, EHOSTUNREACH, ECONNREFUSED, ENETUNREACH, ECONNRESET  unreachable
- *   ENODEV, EBUSY no TPM there, or never free (counts as unreachable)
+ *   ENODEV, EBUSY no TPM, or it stays busy (counts as unreachable)
  *   EREMOTEIO     a server kept failing or answered nonsense (counts as unreachable)
- *   ENODEV        no TPM answers (counts as unreachable)
  *   EINVAL        wrong usage or configuration
  *
  * Threads: a struct error belongs to one thread at a time.
@@ -46,18 +45,18 @@ enum exit_code {
 	EXIT_CODE_UNREACHABLE = 5,
 };
 
-/* Nobody may take a failure for success because errno was 0. */
+/* Never 0: a failure must not look like a success because errno was 0. */
 static inline int error_negative(int code)
 {
 	return code < 0 ? code : -EIO;
 }
 
 /* Sets the error unless one is set already. Returns code (negative errno) for `return
- * error_set(…)`. A macro, so that compilers and analyzers see that what comes back is negative. */
+ * error_set(…)`. A macro, so that compilers and analyzers see that the result is negative. */
 #define error_set(err, code, ...) error_negative(error_fill(err, code, __VA_ARGS__))
 int error_fill(struct error *err, int code, const char *fmt, ...) _printf_(3, 4);
 
-/* Says what the user should do; kept only if no hint is set. Returns nothing. */
+/* Sets what the user should do, unless a hint is set already. */
 void error_hint(struct error *err, const char *fmt, ...) _printf_(2, 3);
 
 /* Puts "text: " in front of the message of an error that is set. Returns err->code or, without one,

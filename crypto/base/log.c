@@ -1,9 +1,11 @@
 /*
  * Logging. Formats one line and hands it to standard error (with the journal's <N> level prefix
- * when standard error is the journal) or syslog. Control characters in untrusted text become '?',
- * so that an object's name cannot forge a line.
+ * when standard error is the journal) or syslog. The whole line passes printable.h, whatever it was
+ * made of: names, servers' answers and TPM strings cannot forge a line or drive a terminal.
  */
 #include "crypto/base/log.h"
+
+#include "crypto/base/printable.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -30,17 +32,15 @@ void log_setup(const char *program, int max_level, bool to_syslog)
 
 void log_write(int level, const char *fmt, ...)
 {
-	char line[LOG_LINE_MAX];
+	char text[LOG_LINE_MAX], line[PRINTABLE_GROWTH * LOG_LINE_MAX + 1];
 	va_list ap;
 
 	if (level > logger.max_level)
 		return;
 	va_start(ap, fmt);
-	(void)vsnprintf(line, sizeof(line), fmt, ap);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	for (char *p = line; *p; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			*p = '?';
+	printable_text(text, strlen(text), line);
 	if (logger.to_syslog)
 		syslog(level, "%s", line);
 	else if (logger.to_journal)

@@ -1,8 +1,9 @@
 /*
- * log.h: one line a message, to standard error or to syslog.
+ * log.h: one line for each message, to standard error or to syslog.
  *
- * Libraries log at LOG_DEBUG only; programs log an error once, with the object, the operation
- * and what to do. Never give it a secret. Thread-safe.
+ * Libraries log at LOG_DEBUG only; programs log an error once, with the object, the operation and
+ * what to do. Callers need not escape strings: each line passes printable.h. Never give it a
+ * secret. Thread-safe.
  */
 #ifndef SEALEDFS_BASE_LOG_H
 #define SEALEDFS_BASE_LOG_H

@@ -2,11 +2,12 @@
  * Worker threads. Job: run jobs, at most threads_max at once. Trusts the jobs to end. Signals
  * are blocked in the workers, so that only the main thread sees them.
  */
-#include "fs/read/pool.h"
+#include "crypto/base/pool.h"
+
+#include "crypto/base/thread.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
+#include <sched.h>
 #include <stdbool.h>
 
 struct job {
@@ -25,6 +26,14 @@ struct pool {
 	unsigned thread_count, idle_count, queued;
 	bool ending;
 };
+
+unsigned cpu_count(void)
+{
+	cpu_set_t set;
+
+	/* More CPUs than fit the mask: their number is unknown. */
+	return sched_getaffinity(0, sizeof(set), &set) == 0 ? (unsigned)CPU_COUNT(&set) : 2;
+}
 
 int pool_new(unsigned threads_max, struct pool **ret)
 {
@@ -74,22 +83,26 @@ static void *worker(void *arg)
 	return NULL;
 }
 
-static int start_thread(struct pool *p)
+static int start_thread(struct pool *p, struct error *err)
 {
-	sigset_t all, old;
-	int r;
+	int r = thread_start(&p->threads[p->thread_count], worker, p, err);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&p->threads[p->thread_count], NULL, worker, p);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (r == 0)
-		p->thread_count++;
-	return -r;
+	p->thread_count += r == 0;
+	return r;
 }
 
-/* only_idle: not behind jobs that are queued or run already. */
-static int submit(struct pool *p, void (*run)(void *arg), void *arg, bool only_idle)
+int pool_start(struct pool *p, struct error *err)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&p->lock);
+	if (p->thread_count == 0)
+		r = start_thread(p, err);
+	pthread_mutex_unlock(&p->lock);
+	return r;
+}
+
+int pool_submit(struct pool *p, void (*run)(void *arg), void *arg)
 {
 	struct job *job = calloc(1, sizeof(*job));
 	int r = 0;
@@ -99,9 +112,9 @@ static int submit(struct pool *p, void (*run)(void *arg), void *arg, bool only_i
 	job->run = run;
 	job->arg = arg;
 	pthread_mutex_lock(&p->lock);
-	if (p->queued >= p->idle_count)
-		r = p->thread_count < p->threads_max ? start_thread(p) : -EBUSY;
-	if (p->thread_count == 0 || (only_idle && r < 0)) {
+	if (p->queued >= p->idle_count && p->thread_count < p->threads_max)
+		r = start_thread(p, NULL);
+	if (p->thread_count == 0) {
 		pthread_mutex_unlock(&p->lock);
 		free(job);
 		return r;
@@ -112,16 +125,6 @@ static int submit(struct pool *p, void (*run)(void *arg), void *arg, bool only_i
 	pthread_cond_signal(&p->work);
 	pthread_mutex_unlock(&p->lock);
 	return 0;
-}
-
-int pool_submit(struct pool *p, void (*run)(void *arg), void *arg)
-{
-	return submit(p, run, arg, false);
-}
-
-int pool_submit_idle(struct pool *p, void (*run)(void *arg), void *arg)
-{
-	return submit(p, run, arg, true);
 }
 
 void pool_free(struct pool *p)

@@ -1,10 +1,9 @@
 /*
  * secret.h: the one type that holds key material.
  *
- * Memory comes from memfd_secret(2) where the kernel has it, else from mlock()ed pages with
- * MADV_DONTDUMP; it is wiped when freed. A secret is never printed, never put into argv, the
- * environment, JSON or a log line. Each secret has whole pages of its own: make few, keep
- * them small. Threads: immutable after it was filled; free it once.
+ * Its bytes are locked memory (locked.h), wiped when freed. A secret is never printed, never put
+ * into argv, the environment, JSON or a log line. Threads: immutable after it was filled; free it
+ * once.
  */
 #ifndef SEALEDFS_BASE_SECRET_H
 #define SEALEDFS_BASE_SECRET_H
@@ -19,7 +18,8 @@
 
 struct secret;
 
-/* size 1 … SECRET_SIZE_MAX; zero-filled. 0, -EINVAL, -ENOMEM. The caller frees. */
+/* size 1 … SECRET_SIZE_MAX; zero-filled, aligned to 64 from 64 bytes on. 0, -EINVAL, -ENOMEM. The
+ * caller frees. */
 int secret_new(size_t size, struct secret **ret);
 /* As secret_new, filled from data; the caller wipes its own copy. */
 int secret_new_from(const void *data, size_t size, struct secret **ret);
@@ -37,7 +37,8 @@ bool secret_equal(const void *a, const void *b, size_t size);
 /* A memset that the compiler must not drop. */
 void wipe(void *p, size_t size);
 
-/* Call once at program start: no core files, not dumpable, not traceable by equals. */
+/* Call once at program start, before OpenSSL is used: no core files, not dumpable, not traceable
+ * by other processes of the user; OpenSSL's memory is locked. */
 int process_protect_secrets(void);
 
 DEFINE_CLEANUP(struct secret *, secret_free)
