@@ -1,10 +1,10 @@
 /*
- * CBOR reader. Job: give one item at a time, as views, with every length already checked against
- * the bytes at hand. Trusts libcbor's streaming decoder for the heads of items, and nothing that
- * it reads. Must never allocate (so no cbor_load(), which allocates by what a head claims), and
- * never follow nesting by recursion: the bytes are hostile. One kind of head is read here: tags in
- * one byte, since libcbor before 0.11 refuses tags 6 to 20 in that form, among them 18, which
- * marks the very structure that is read. The verdict must not depend on the version installed.
+ * CBOR reader. Job: give one item at a time, as views, with every length checked against the bytes
+ * at hand. Trusts libcbor's streaming decoder for the heads of items, but not the input. Must never
+ * allocate (so no cbor_load(), which allocates by what a head claims), and never follow nesting by
+ * recursion: the bytes are hostile. One kind of head is read here: tags in one byte, since libcbor
+ * before 0.11 refuses tags 6 to 20 in that form, among them 18, which marks the very structure that
+ * is read. The result must not depend on the installed version.
  */
 #include "attest/cbor_read.h"
 
@@ -22,61 +22,47 @@ struct head {
 	bool refused;
 };
 
-static void got_number(void *context, enum item_kind kind, uint64_t value)
-{
-	((struct head *)context)->item = (struct item){.kind = kind, .value = value};
-}
+/* What libcbor calls with a number, with nothing, or with what nobody asks for. */
+#define GOT(name, type, item_kind, item_value)                                     \
+	static void name(void *context, type v)                                    \
+	{                                                                          \
+		((struct head *)context)->item =                                   \
+			(struct item){.kind = (item_kind), .value = (item_value)}; \
+	}
+#define GOT_NONE(name, item_kind)                                                    \
+	static void name(void *context)                                              \
+	{                                                                            \
+		((struct head *)context)->item = (struct item){.kind = (item_kind)}; \
+	}
+
+GOT(got_uint8, uint8_t, ITEM_UINT, v)
+GOT(got_uint16, uint16_t, ITEM_UINT, v)
+GOT(got_uint32, uint32_t, ITEM_UINT, v)
+GOT(got_uint64, uint64_t, ITEM_UINT, v)
+GOT(got_negint8, uint8_t, ITEM_NEGINT, v)
+GOT(got_negint16, uint16_t, ITEM_NEGINT, v)
+GOT(got_negint32, uint32_t, ITEM_NEGINT, v)
+GOT(got_negint64, uint64_t, ITEM_NEGINT, v)
+GOT(got_array, uint64_t, ITEM_ARRAY, v)
+GOT(got_map, uint64_t, ITEM_MAP, v)
+GOT(got_tag, uint64_t, ITEM_TAG, v)
+GOT(got_bool, bool, ITEM_OTHER, 0)
+GOT(got_float, float, ITEM_OTHER, 0)
+GOT(got_double, double, ITEM_OTHER, 0)
+GOT_NONE(got_null, ITEM_NULL)
+GOT_NONE(got_break, ITEM_BREAK)
+GOT_NONE(got_undefined, ITEM_OTHER)
 
 static void got_open(void *context, enum item_kind kind)
 {
 	((struct head *)context)->item = (struct item){.kind = kind, .indefinite = true};
 }
 
-/* libcbor gives a string only when all of it lies within the bytes it was given. */
+/* libcbor reports a string only if it lies completely within the given bytes. */
 static void got_string(void *context, enum item_kind kind, cbor_data data, uint64_t size)
 {
 	((struct head *)context)->item =
 		(struct item){.kind = kind, .data = data, .size = (size_t)size};
-}
-
-static void got_uint8(void *context, uint8_t v)
-{
-	got_number(context, ITEM_UINT, v);
-}
-
-static void got_uint16(void *context, uint16_t v)
-{
-	got_number(context, ITEM_UINT, v);
-}
-
-static void got_uint32(void *context, uint32_t v)
-{
-	got_number(context, ITEM_UINT, v);
-}
-
-static void got_uint64(void *context, uint64_t v)
-{
-	got_number(context, ITEM_UINT, v);
-}
-
-static void got_negint8(void *context, uint8_t v)
-{
-	got_number(context, ITEM_NEGINT, v);
-}
-
-static void got_negint16(void *context, uint16_t v)
-{
-	got_number(context, ITEM_NEGINT, v);
-}
-
-static void got_negint32(void *context, uint32_t v)
-{
-	got_number(context, ITEM_NEGINT, v);
-}
-
-static void got_negint64(void *context, uint64_t v)
-{
-	got_number(context, ITEM_NEGINT, v);
 }
 
 static void got_bytes(void *context, cbor_data data, uint64_t size)
@@ -94,19 +80,9 @@ static void got_chunked(void *context)
 	((struct head *)context)->refused = true;
 }
 
-static void got_array(void *context, uint64_t elements)
-{
-	got_number(context, ITEM_ARRAY, elements);
-}
-
 static void got_open_array(void *context)
 {
 	got_open(context, ITEM_ARRAY);
-}
-
-static void got_map(void *context, uint64_t pairs)
-{
-	got_number(context, ITEM_MAP, pairs);
 }
 
 static void got_open_map(void *context)
@@ -114,42 +90,7 @@ static void got_open_map(void *context)
 	got_open(context, ITEM_MAP);
 }
 
-static void got_tag(void *context, uint64_t tag)
-{
-	got_number(context, ITEM_TAG, tag);
-}
-
-static void got_null(void *context)
-{
-	got_number(context, ITEM_NULL, 0);
-}
-
-static void got_break(void *context)
-{
-	got_number(context, ITEM_BREAK, 0);
-}
-
-static void got_undefined(void *context)
-{
-	got_number(context, ITEM_OTHER, 0);
-}
-
-static void got_bool(void *context, bool v)
-{
-	got_number(context, ITEM_OTHER, 0);
-}
-
-static void got_float(void *context, float v)
-{
-	got_number(context, ITEM_OTHER, 0);
-}
-
-static void got_double(void *context, double v)
-{
-	got_number(context, ITEM_OTHER, 0);
-}
-
-/* Every member is set: libcbor calls without looking. */
+/* Every member is set: libcbor does not check for NULL. */
 static const struct cbor_callbacks callbacks = {
 	.uint8 = got_uint8,
 	.uint16 = got_uint16,
@@ -177,16 +118,16 @@ static const struct cbor_callbacks callbacks = {
 	.indef_break = got_break,
 };
 
-int item_next(struct item_reader *r, struct item *ret)
+int item_next(struct item_reader *in, struct item *ret)
 {
-	const uint8_t *data = r->data + r->pos;
-	size_t left = r->size - r->pos;
+	const uint8_t *data = in->data + in->pos;
+	size_t left = in->size - in->pos;
 	struct cbor_decoder_result done;
 	struct head h = {0};
 
 	if (left > 0 && data[0] >= TAG_FIRST && data[0] <= TAG_LAST) {
 		*ret = (struct item){.kind = ITEM_TAG, .value = data[0] - TAG_FIRST};
-		r->pos++;
+		in->pos++;
 		return 0;
 	}
 	done = cbor_stream_decode(data, left, &callbacks, &h);
@@ -194,18 +135,18 @@ int item_next(struct item_reader *r, struct item *ret)
 		return -ENODATA;
 	if (done.status != CBOR_DECODER_FINISHED || h.refused)
 		return -EPROTO;
-	r->pos += done.read;
+	in->pos += done.read;
 	*ret = h.item;
 	return 0;
 }
 
-int item_expect(struct item_reader *r, enum item_kind kind, struct item *ret)
+int item_expect(struct item_reader *in, enum item_kind kind, struct item *ret)
 {
 	struct item i;
-	int e = item_next(r, &i);
+	int r = item_next(in, &i);
 
-	if (e < 0)
-		return e;
+	if (r < 0)
+		return r;
 	if (i.kind != kind)
 		return -EPROTO;
 	*ret = i;
@@ -233,7 +174,12 @@ static int elements_of(const struct item *i, uint64_t *ret)
 	}
 }
 
-int item_skip(struct item_reader *r)
+static bool has_inside(const struct item *i)
+{
+	return i->kind == ITEM_ARRAY || i->kind == ITEM_MAP || i->kind == ITEM_TAG;
+}
+
+int item_skip(struct item_reader *in, size_t open)
 {
 	struct {
 		uint64_t left; /* elements still to come, or seen so far when indefinite */
@@ -244,10 +190,10 @@ int item_skip(struct item_reader *r)
 	do {
 		struct item i;
 		uint64_t elements;
-		int e = item_next(r, &i);
+		int r = item_next(in, &i);
 
-		if (e < 0)
-			return e;
+		if (r < 0)
+			return r;
 		if (i.kind == ITEM_BREAK) {
 			if (depth == 0 || !stack[depth - 1].indefinite)
 				return -EPROTO;
@@ -255,15 +201,15 @@ int item_skip(struct item_reader *r)
 				return -EPROTO;
 			depth--;
 		} else {
-			e = elements_of(&i, &elements);
-			if (e < 0)
-				return e;
+			r = elements_of(&i, &elements);
+			if (r < 0)
+				return r;
 			if (depth > 0 && stack[depth - 1].indefinite)
 				stack[depth - 1].left++;
 			else if (depth > 0)
 				stack[depth - 1].left--;
-			if (elements > 0 || i.indefinite) {
-				if (depth == ITEM_DEPTH_MAX)
+			if (has_inside(&i)) {
+				if (open + depth >= ITEM_DEPTH_MAX)
 					return -EPROTO;
 				stack[depth].left = elements;
 				stack[depth].indefinite = i.indefinite;
@@ -277,11 +223,11 @@ int item_skip(struct item_reader *r)
 	return 0;
 }
 
-int item_more(struct item_reader *r, const struct item *open, uint64_t *left)
+int item_more(struct item_reader *in, const struct item *open, uint64_t *left)
 {
-	struct item_reader ahead = *r;
+	struct item_reader ahead = *in;
 	struct item i;
-	int e;
+	int r;
 
 	if (!open->indefinite) {
 		if (*left == 0)
@@ -289,12 +235,12 @@ int item_more(struct item_reader *r, const struct item *open, uint64_t *left)
 		(*left)--;
 		return 1;
 	}
-	e = item_next(&ahead, &i);
-	if (e < 0)
-		return e;
+	r = item_next(&ahead, &i);
+	if (r < 0)
+		return r;
 	if (i.kind != ITEM_BREAK)
 		return 1;
-	*r = ahead;
+	*in = ahead;
 	return 0;
 }
 

@@ -2,8 +2,8 @@
  * cbor_read.h: CBOR (RFC 8949) item by item, over hostile bytes, without allocation.
  *
  * A reader is a cursor: it does not own the bytes, and strings are views into them. Containers may
- * be definite or indefinite; strings must be definite, since nothing that we read is ever chunked.
- * Heads may be longer than needed; reserved ones and unassigned simple values are malformed.
+ * be definite or indefinite; strings must be definite, because no format read here uses chunked
+ * ones. Heads may be longer than needed; reserved ones and unassigned simple values are malformed.
  * Errors: -ENODATA the bytes end inside an item (more may follow), -EPROTO malformed or too deep.
  */
 #ifndef SEALEDFS_CBOR_READ_H
@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ITEM_DEPTH_MAX 16 /* nesting that item_skip() follows */
+#define ITEM_DEPTH_MAX 16 /* arrays, maps and tags in each other, also empty ones */
 
 enum item_kind {
 	ITEM_UINT,   /* value */
@@ -48,16 +48,17 @@ static inline struct item_reader item_reader_init(const void *data, size_t size)
 }
 
 /* The next item head. */
-int item_next(struct item_reader *r, struct item *ret);
+int item_next(struct item_reader *in, struct item *ret);
 /* As item_next(), but anything of another kind is -EPROTO. */
-int item_expect(struct item_reader *r, enum item_kind kind, struct item *ret);
-/* Passes over one whole item with everything inside it. */
-int item_skip(struct item_reader *r);
+int item_expect(struct item_reader *in, enum item_kind kind, struct item *ret);
+/* Skips one whole item with everything inside it. open: the arrays, maps and tags around it, which
+ * count towards ITEM_DEPTH_MAX; at most that many. */
+int item_skip(struct item_reader *in, size_t open);
 /*
  * Walks over a container that `open` began: 1 while another element (or key) follows, 0 at its
  * end, which is taken. *left must start as open->value.
  */
-int item_more(struct item_reader *r, const struct item *open, uint64_t *left);
+int item_more(struct item_reader *in, const struct item *open, uint64_t *left);
 bool item_text_is(const struct item *i, const char *text);
 
 #endif

@@ -1,17 +1,18 @@
 /*
- * Certificates in words. Job: hand the fields of a DER certificate to whoever shows them. Trusts
- * OpenSSL's parser, after a limit on the size. Must never be taken for verification: anyone can
- * make a certificate that says anything.
+ * Description of certificates. Job: extract the fields of a DER certificate for display. Trusts
+ * OpenSSL's parser, after a limit on the size. This is no verification: anyone can make a
+ * certificate with any content.
  */
 #include "attest/certificate.h"
 
+#include "crypto/base/digest.h"
 #include "crypto/base/encode.h"
-#include "crypto/digest.h"
 
 #include <errno.h>
 #include <openssl/bio.h>
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
+#include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 #include <string.h>
@@ -109,6 +110,26 @@ int certificate_describe(const uint8_t *der, size_t size, struct certificate_inf
 	info.is_ca = X509_check_ca(cert) == 1;
 	*ret = info;
 	return 0;
+}
+
+/* Never asks anybody. */
+static int no_password(char *buf, int size, int writing, void *arg)
+{
+	return -1;
+}
+
+int certificate_key_hash(const void *pem, size_t size, uint8_t out[32], struct error *err)
+{
+	_cleanup_(BIO_freep) BIO *bio =
+		size > 0 && size <= CERTIFICATE_PEM_MAX ? BIO_new_mem_buf(pem, (int)size) : NULL;
+	_cleanup_(X509_freep) X509 *cert =
+		bio ? PEM_read_bio_X509(bio, NULL, no_password, NULL) : NULL;
+	unsigned char *der = NULL;
+	int n = cert ? i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &der) : -1;
+	int r = n > 0 ? digest_buffer(DIGEST_SHA256, der, (size_t)n, out) : -EPROTO;
+
+	OPENSSL_free(der);
+	return r < 0 ? error_set(err, r, "not an X.509 certificate in PEM") : 0;
 }
 
 int public_key_describe(const uint8_t *der, size_t size, char *out, size_t out_size)

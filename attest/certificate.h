@@ -1,5 +1,6 @@
 /*
- * certificate.h: what an X.509 certificate says, for showing it. Verifies nothing (RFC 5280).
+ * certificate.h: the fields of an X.509 certificate (RFC 5280) for display, and its key. Verifies
+ * nothing.
  */
 #ifndef SEALEDFS_CERTIFICATE_H
 #define SEALEDFS_CERTIFICATE_H
@@ -28,7 +29,11 @@ struct certificate_info {
 /* der: exactly one certificate. -EPROTO, -ENOMEM. */
 int certificate_describe(const uint8_t *der, size_t size, struct certificate_info *ret,
 			 struct error *err);
-/* "RSA 2048" or "EC P-384" for a DER SubjectPublicKeyInfo. -EPROTO when it is none. */
+/* SHA-256 of the DER SubjectPublicKeyInfo of the first certificate in PEM text, which a TLS server
+ * shows its peers. -EPROTO. */
+#define CERTIFICATE_PEM_MAX 65536
+int certificate_key_hash(const void *pem, size_t size, uint8_t out[32], struct error *err);
+/* "RSA 2048" or "EC P-384" for a DER SubjectPublicKeyInfo. -EPROTO if it is not one. */
 int public_key_describe(const uint8_t *der, size_t size, char *out, size_t out_size);
 
 #endif

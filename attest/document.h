@@ -1,8 +1,8 @@
 /*
  * document.h: an AWS attestation document (untagged or tagged COSE_Sign1, NitroTPM or Nitro
- * Enclave), parsed strictly but tolerant of what hardware really emits: definite or indefinite
- * maps, null for absent. Source: AWS "NitroTPM attestation document content",
- * aws-nitro-enclaves-nsm-api attestation_process.md. Parsing verifies nothing.
+ * Enclave), parsed strictly, but accepting what hardware really emits: definite or indefinite maps,
+ * null for absent. Source: AWS "NitroTPM attestation document content", aws-nitro-enclaves-nsm-api
+ * attestation_process.md. Parsing verifies nothing.
  */
 #ifndef SEALEDFS_DOCUMENT_H
 #define SEALEDFS_DOCUMENT_H
@@ -18,6 +18,16 @@
 #define DOCUMENT_CERTS_MAX 8
 #define DOCUMENT_MODULE_ID_MAX 255
 #define DOCUMENT_FIELD_MAX 1024 /* bytes of public_key, user_data, nonce */
+
+/* The content of a requested document. Each field may be NULL with size 0: absent. */
+struct attest_request {
+	const uint8_t *user_data;
+	size_t user_data_size;
+	const uint8_t *nonce;
+	size_t nonce_size;
+	const uint8_t *public_key; /* DER SubjectPublicKeyInfo for KMS */
+	size_t public_key_size;
+};
 
 enum document_kind { DOCUMENT_NITROTPM, DOCUMENT_ENCLAVE };
 
@@ -49,6 +59,10 @@ struct attest_doc {
  * has 48 bytes, because the only digest that AWS documents is SHA384; a signature has 96.
  */
 int document_parse(const uint8_t *bytes, size_t size, struct attest_doc **ret, struct error *err);
+/* The same. *ret_field: of -EPROTO the field that breaks its rule ("cabundle"), NULL when the bytes
+ * do not have a document's form; constant text. */
+int document_parse_by_rule(const uint8_t *bytes, size_t size, struct attest_doc **ret,
+			   const char **ret_field, struct error *err);
 void document_free(struct attest_doc *d);
 
 DEFINE_CLEANUP(struct attest_doc *, document_free)

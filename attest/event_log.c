@@ -1,7 +1,8 @@
 /*
- * The measurement log's file. Job: read it whole, add to it so that no death of a writer leaves a
- * doubt. Trusts root and its own user, and checks that nobody else could have written the file.
- * Must never append what was not announced, and never repair anything but an announced record.
+ * The measurement log's file. Job: read it whole, and append so that the state is clear even if the
+ * writer dies at any point. Trusts root and its own user, and checks that nobody else could have
+ * written the file. Must never append a record that was not announced, nor repair anything but an
+ * announced record.
  */
 #include "attest/event_log.h"
 
@@ -14,7 +15,6 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-#define LOG_SIZE_MAX ((size_t)4 << 20)
 #define LOCK_DEADLINE_MS 60000
 #define MODE_IDLE 0600
 #define MODE_WRITING (0600 | S_ISVTX)
@@ -35,27 +35,6 @@ struct event_log {
 	struct event_record intent;
 };
 
-static int read_all(int fd, size_t max, uint8_t **ret, size_t *ret_size)
-{
-	_cleanup_free_ uint8_t *bytes = NULL;
-	struct stat st;
-	ssize_t n;
-
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	if (st.st_size < 0 || (uint64_t)st.st_size > max)
-		return -EFBIG;
-	bytes = malloc((size_t)st.st_size + 1);
-	if (!bytes)
-		return -ENOMEM;
-	n = file_read_at(fd, bytes, (size_t)st.st_size, 0);
-	if (n < 0)
-		return (int)n;
-	*ret = steal_ptr(bytes);
-	*ret_size = (size_t)n;
-	return 0;
-}
-
 /* Nobody but root and this user may have written it, under this or any other name. */
 static int check_ownership(int fd, const char *path, struct stat *ret, struct error *err)
 {
@@ -66,7 +45,7 @@ static int check_ownership(int fd, const char *path, struct stat *ret, struct er
 	    (ret->st_mode & (S_IWGRP | S_IWOTH))) {
 		error_set(err, -EPERM, "%s is not a plain file that only its owner can write",
 			  path);
-		error_hint(err, "find out who made it; models are not served without this log");
+		error_hint(err, "find out who created it; models are not served without this log");
 		return -EPERM;
 	}
 	return 0;
@@ -75,33 +54,36 @@ static int check_ownership(int fd, const char *path, struct stat *ret, struct er
 static int open_file(struct event_log *l, struct error *err)
 {
 	struct stat st;
-	int e = runtime_parent_make(l->path, err);
+	int r = runtime_parent_make(l->path, err);
 
-	if (e < 0)
-		return e;
+	if (r < 0)
+		return r;
 	l->fd = open(l->path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY,
 		     MODE_IDLE);
 	if (l->fd < 0) {
-		e = -errno;
-		return error_set(err, e, "cannot open the measurement log %s: %s", l->path,
-				 strerror(-e));
+		r = -errno;
+		if (r == -EACCES)
+			error_hint(err, "another user made it, root before the user sealedfs was "
+					"there, say: unmount that, then chown it and its folder");
+		return error_set(err, r, "cannot open the measurement log %s: %s", l->path,
+				 strerror(-r));
 	}
-	e = runtime_lock(l->fd, LOCK_DEADLINE_MS);
-	if (e < 0)
-		return error_set(err, e, "cannot lock the measurement log %s: %s", l->path,
-				 strerror(-e));
-	e = check_ownership(l->fd, l->path, &st, err);
-	if (e < 0)
-		return e;
+	r = file_lock(l->fd, false, LOCK_DEADLINE_MS);
+	if (r < 0)
+		return error_set(err, r, "cannot lock the measurement log %s: %s", l->path,
+				 strerror(-r));
+	r = check_ownership(l->fd, l->path, &st, err);
+	if (r < 0)
+		return r;
 	l->sticky = st.st_mode & S_ISVTX;
-	e = read_all(l->fd, LOG_SIZE_MAX, &l->bytes, &l->size);
-	if (e < 0)
-		return error_set(err, e, "cannot read the measurement log %s: %s", l->path,
-				 strerror(-e));
+	r = file_load(l->fd, EVENT_LOG_SIZE_MAX, &l->bytes, &l->size);
+	if (r < 0)
+		return error_set(err, r, "cannot read the measurement log %s: %s", l->path,
+				 strerror(-r));
 	return 0;
 }
 
-static int keep_record(struct event_log *l, const struct event_record *r)
+static int keep_record(struct event_log *l, const struct event_record *record)
 {
 	if (l->record_count == l->record_room) {
 		size_t room = l->record_room ? 2 * l->record_room : 16;
@@ -112,7 +94,7 @@ static int keep_record(struct event_log *l, const struct event_record *r)
 		l->records = grown;
 		l->record_room = room;
 	}
-	l->records[l->record_count++] = *r;
+	l->records[l->record_count++] = *record;
 	return 0;
 }
 
@@ -120,7 +102,7 @@ static int damaged(const struct event_log *l, const char *what, struct error *er
 {
 	error_set(err, -EPROTO, "the measurement log %s is damaged: %s at byte %zu", l->path, what,
 		  l->good_size);
-	error_hint(err, "what was measured since boot cannot be told any more: keep a copy of the "
+	error_hint(err, "what was measured since boot cannot be determined: keep a copy of the "
 			"file, and reboot");
 	return -EPROTO;
 }
@@ -128,13 +110,14 @@ static int damaged(const struct event_log *l, const char *what, struct error *er
 static int parse(struct event_log *l, struct error *err)
 {
 	while (l->good_size < l->size) {
-		struct event_record r;
+		struct event_record record;
 		size_t length;
-		int e = event_record_decode(l->bytes + l->good_size, l->size - l->good_size, &r,
-					    &length);
+		int r = event_record_decode(l->bytes + l->good_size, l->size - l->good_size,
+					    &record, &length);
 
-		if (e == -ENODATA) {
-			/* A writer's last words; whole again after recovery, else damage. */
+		if (r == -ENODATA) {
+			/* The record of a writer that died: recovery completes it, else it is
+			 * damage. */
 			size_t tail = l->size - l->good_size;
 
 			if (tail < l->intent_size &&
@@ -142,12 +125,13 @@ static int parse(struct event_log *l, struct error *err)
 				return 0;
 			return damaged(l, "the last record is cut short", err);
 		}
-		if (e < 0)
+		if (r < 0)
 			return damaged(l, "a malformed record", err);
-		if (e > 0 && (!r.is_model || strcmp(r.boot_id, l->boot_id) == 0)) {
-			e = keep_record(l, &r);
-			if (e < 0)
-				return error_set(err, e, "out of memory");
+		if (r > 0 &&
+		    (record.kind == EVENT_OTHER || strcmp(record.boot_id, l->boot_id) == 0)) {
+			r = keep_record(l, &record);
+			if (r < 0)
+				return error_set(err, r, "out of memory");
 		}
 		l->last_at = l->good_size;
 		l->good_size += length;
@@ -160,22 +144,22 @@ static int read_intent(struct event_log *l, struct error *err)
 	_cleanup_close_ int fd = open(l->intent_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY);
 	struct stat st;
 	size_t length = 0;
-	int e;
+	int r;
 
 	if (fd < 0 && errno == ENOENT)
 		return 0;
 	if (fd < 0) {
-		e = -errno;
-		return error_set(err, e, "%s: %s", l->intent_path, strerror(-e));
+		r = -errno;
+		return error_set(err, r, "%s: %s", l->intent_path, strerror(-r));
 	}
-	e = check_ownership(fd, l->intent_path, &st, err);
-	if (e < 0)
-		return e;
-	e = read_all(fd, EVENT_RECORD_MAX, &l->intent_bytes, &l->intent_size);
-	if (e < 0)
-		return error_set(err, e, "%s: %s", l->intent_path, strerror(-e));
+	r = check_ownership(fd, l->intent_path, &st, err);
+	if (r < 0)
+		return r;
+	r = file_load(fd, EVENT_RECORD_MAX, &l->intent_bytes, &l->intent_size);
+	if (r < 0)
+		return error_set(err, r, "%s: %s", l->intent_path, strerror(-r));
 	if (event_record_decode(l->intent_bytes, l->intent_size, &l->intent, &length) != 1 ||
-	    length != l->intent_size || !l->intent.is_model)
+	    length != l->intent_size || l->intent.kind == EVENT_OTHER)
 		return error_set(err, -EPROTO, "%s is damaged", l->intent_path);
 	return 0;
 }
@@ -183,7 +167,7 @@ static int read_intent(struct event_log *l, struct error *err)
 int event_log_open(const char *path, struct event_log **ret, struct error *err)
 {
 	_cleanup_event_log_ struct event_log *l = calloc(1, sizeof(*l));
-	int e;
+	int r;
 
 	if (!l)
 		return error_set(err, -ENOMEM, "out of memory");
@@ -192,18 +176,18 @@ int event_log_open(const char *path, struct event_log **ret, struct error *err)
 	if (!l->path || asprintf(&l->intent_path, "%s.intent", path) < 0 ||
 	    asprintf(&l->intent_new_path, "%s.intent.new", path) < 0)
 		return error_set(err, -ENOMEM, "out of memory");
-	e = event_boot_id(l->boot_id, err);
-	if (e < 0)
-		return e;
-	e = open_file(l, err);
-	if (e < 0)
-		return e;
-	e = read_intent(l, err);
-	if (e < 0)
-		return e;
-	e = parse(l, err);
-	if (e < 0)
-		return e;
+	r = event_boot_id(l->boot_id, err);
+	if (r < 0)
+		return r;
+	r = open_file(l, err);
+	if (r < 0)
+		return r;
+	r = read_intent(l, err);
+	if (r < 0)
+		return r;
+	r = parse(l, err);
+	if (r < 0)
+		return r;
 	*ret = steal_ptr(l);
 	return 0;
 }
@@ -240,14 +224,17 @@ bool event_log_intent_is_logged(const struct event_log *l)
 	       memcmp(l->bytes + l->last_at, l->intent_bytes, l->intent_size) == 0;
 }
 
-/* A PCR is zero only after a reset: what was recorded before such a value no longer counts. */
-static size_t first_counted(const struct event_log *l, unsigned pcr)
+/*
+ * A record states the value that it starts from if the PCR did not have the value to which the
+ * records before it lead: after a reset, or after an extension by another program. The records in
+ * front of it then no longer explain the PCR.
+ */
+static size_t chain_start(const struct event_log *l, unsigned pcr)
 {
 	size_t first = 0;
 
 	for (size_t n = 0; n < l->record_count; n++)
-		if (l->records[n].digests.pcr == pcr && l->records[n].has_before &&
-		    pcr_values_zero(&l->records[n].before))
+		if (l->records[n].digests.pcr == pcr && l->records[n].has_before)
 			first = n;
 	return first;
 }
@@ -264,17 +251,17 @@ int event_log_replay(const struct event_log *l, struct pcr_values *value, bool *
 	bool known = false;
 
 	set_zero(value);
-	for (size_t n = first_counted(l, value->pcr); n < l->record_count; n++) {
-		const struct event_record *r = &l->records[n];
-		int e;
+	for (size_t n = chain_start(l, value->pcr); n < l->record_count; n++) {
+		const struct event_record *record = &l->records[n];
+		int r;
 
-		if (r->digests.pcr != value->pcr)
+		if (record->digests.pcr != value->pcr)
 			continue;
-		if (r->has_before)
-			event_record_start(r, value);
-		e = event_record_apply(r, value);
-		if (e < 0)
-			return error_set(err, e,
+		if (record->has_before)
+			event_record_start(record, value);
+		r = event_record_apply(record, value);
+		if (r < 0)
+			return error_set(err, r,
 					 "the measurement log %s lacks a bank of PCR %u that the "
 					 "TPM has",
 					 l->path, value->pcr);
@@ -284,13 +271,14 @@ int event_log_replay(const struct event_log *l, struct pcr_values *value, bool *
 	return 0;
 }
 
-bool event_log_has(const struct event_log *l, enum measure_mode mode,
+bool event_log_has(const struct event_log *l, enum event_kind kind, enum measure_mode mode,
 		   const struct pcr_values *digests)
 {
-	for (size_t n = first_counted(l, digests->pcr); n < l->record_count; n++) {
-		const struct event_record *r = &l->records[n];
+	for (size_t n = chain_start(l, digests->pcr); n < l->record_count; n++) {
+		const struct event_record *record = &l->records[n];
 
-		if (r->is_model && r->mode == mode && pcr_values_equal(&r->digests, digests))
+		if (record->kind == kind && (kind != EVENT_MODEL || record->mode == mode) &&
+		    pcr_values_equal(&record->digests, digests))
 			return true;
 	}
 	return false;
@@ -313,9 +301,9 @@ static void drop_intent(struct event_log *l)
 int event_log_begin(struct event_log *l, const uint8_t *record, size_t size, struct error *err)
 {
 	_cleanup_close_ int fd = -1;
-	int e;
+	int r;
 
-	if (l->good_size + size > LOG_SIZE_MAX)
+	if (l->good_size + size > EVENT_LOG_SIZE_MAX)
 		return error_set(err, -EFBIG, "the measurement log %s is full", l->path);
 	drop_intent(l);
 	l->intent_bytes = malloc(size);
@@ -326,15 +314,15 @@ int event_log_begin(struct event_log *l, const uint8_t *record, size_t size, str
 
 	(void)unlink(l->intent_new_path);
 	fd = open(l->intent_new_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	e = fd < 0 ? -errno : file_write(fd, record, size);
-	if (e == 0 && (fsync(fd) < 0 || rename(l->intent_new_path, l->intent_path) < 0))
-		e = -errno;
-	if (e < 0)
-		return error_set(err, e, "cannot write %s: %s", l->intent_path, strerror(-e));
+	r = fd < 0 ? -errno : file_write(fd, record, size);
+	if (r == 0 && (fsync(fd) < 0 || rename(l->intent_new_path, l->intent_path) < 0))
+		r = -errno;
+	if (r < 0)
+		return error_set(err, r, "cannot write %s: %s", l->intent_path, strerror(-r));
 	return set_mode(l, MODE_WRITING, err);
 }
 
-/* Cuts off what a dead writer left of a record. */
+/* Cuts off the incomplete record of a writer that died. */
 static int trim(struct event_log *l, struct error *err)
 {
 	if (l->size == l->good_size)
@@ -347,10 +335,10 @@ static int trim(struct event_log *l, struct error *err)
 
 static int finish(struct event_log *l, struct error *err)
 {
-	int e = set_mode(l, MODE_IDLE, err);
+	int r = set_mode(l, MODE_IDLE, err);
 
-	if (e < 0)
-		return e;
+	if (r < 0)
+		return r;
 	if (unlink(l->intent_path) < 0 && errno != ENOENT)
 		return error_set(err, -errno, "%s: %s", l->intent_path, strerror(errno));
 	drop_intent(l);
@@ -359,35 +347,35 @@ static int finish(struct event_log *l, struct error *err)
 
 int event_log_commit(struct event_log *l, struct error *err)
 {
-	struct event_record r;
+	struct event_record record;
 	size_t length;
-	int e = trim(l, err);
+	int r = trim(l, err);
 
-	if (e < 0)
-		return e;
+	if (r < 0)
+		return r;
 	if (!l->intent_bytes ||
-	    event_record_decode(l->intent_bytes, l->intent_size, &r, &length) != 1)
+	    event_record_decode(l->intent_bytes, l->intent_size, &record, &length) != 1)
 		return error_set(err, -EINVAL, "no record was announced");
-	e = file_write(l->fd, l->intent_bytes, l->intent_size);
-	if (e == 0 && fsync(l->fd) < 0)
-		e = -errno;
-	if (e < 0)
-		return error_set(err, e, "cannot write the measurement log %s: %s", l->path,
-				 strerror(-e));
+	r = file_write(l->fd, l->intent_bytes, l->intent_size);
+	if (r == 0 && fsync(l->fd) < 0)
+		r = -errno;
+	if (r < 0)
+		return error_set(err, r, "cannot write the measurement log %s: %s", l->path,
+				 strerror(-r));
 	l->last_at = l->good_size;
 	l->good_size += l->intent_size;
 	l->size = l->good_size;
-	e = keep_record(l, &r);
-	if (e < 0)
-		return error_set(err, e, "out of memory");
+	r = keep_record(l, &record);
+	if (r < 0)
+		return error_set(err, r, "out of memory");
 	return finish(l, err);
 }
 
 int event_log_abandon(struct event_log *l, struct error *err)
 {
-	int e = trim(l, err);
+	int r = trim(l, err);
 
-	return e < 0 ? e : finish(l, err);
+	return r < 0 ? r : finish(l, err);
 }
 
 int event_log_replay_foreign(const char *path, struct pcr_values *value)
@@ -396,29 +384,29 @@ int event_log_replay_foreign(const char *path, struct pcr_values *value)
 	_cleanup_free_ uint8_t *bytes = NULL;
 	size_t size = 0, at = 0;
 	bool known = false;
-	int e;
+	int r;
 
 	if (fd < 0)
 		return -errno;
 	if (flock(fd, LOCK_SH | LOCK_NB) < 0)
 		return -errno;
-	e = read_all(fd, LOG_SIZE_MAX, &bytes, &size);
-	if (e < 0)
-		return e;
+	r = file_load(fd, EVENT_LOG_SIZE_MAX, &bytes, &size);
+	if (r < 0)
+		return r;
 	set_zero(value);
 	while (at < size) {
-		struct event_record r;
+		struct event_record record;
 		size_t length = 0;
 
-		e = event_record_decode(bytes + at, size - at, &r, &length);
-		if (e < 0)
-			return e;
+		r = event_record_decode(bytes + at, size - at, &record, &length);
+		if (r < 0)
+			return r;
 		at += length;
-		if (e == 0 || r.digests.pcr != value->pcr)
+		if (r == 0 || record.digests.pcr != value->pcr)
 			continue;
-		e = event_record_apply(&r, value);
-		if (e < 0)
-			return e;
+		r = event_record_apply_named(&record, value);
+		if (r < 0)
+			return r;
 		known = true;
 	}
 	return known ? 0 : -ENOENT;

@@ -1,7 +1,7 @@
 /*
- * Measurement log records. Job: encode ours, decode anyone's. Trusts nothing in a log but its
- * form: the PCR decides whether a log is true. Must never write a record that it would not read
- * back to the same values.
+ * Measurement log records. Job: encode ours, decode ours and others'. Trusts only the form of a
+ * log: the PCR decides whether its content is true. Must never write a record that decodes to other
+ * values.
  */
 #include "attest/event_record.h"
 
@@ -14,7 +14,9 @@
 #include <time.h>
 
 #define CONTENT_TYPE "io.sealedfs"
-#define RECORD_SEPARATOR 0x1e
+#define SYSTEMD_TYPE "systemd"
+#define TYPE_MODEL "model"
+#define TYPE_START "start"
 #define BOOT_ID_PATH "/proc/sys/kernel/random/boot_id"
 #define BANKS_LISTED_MAX 16
 
@@ -70,40 +72,59 @@ static json_t *encode_name(const char *name)
 	return json_string(ascii);
 }
 
-static json_t *encode_content(const struct measure_event *event, const struct pcr_values *before,
+static int add_hex(json_t *to, const char *name, const uint8_t *bytes, size_t size)
+{
+	char hex[2 * DIGEST_SIZE_MAX + 1];
+
+	hex_encode(bytes, size, hex);
+	return json_object_set_new(to, name, json_string(hex));
+}
+
+/* What the mode measures, and no other digest. */
+static int add_model(json_t *to, const struct measure_event *m)
+{
+	const struct model_digests *d = &m->digests;
+	int bad = json_object_set_new(to, "mode", json_string(measure_mode_name(m->mode)));
+
+	bad |= json_object_set_new(to, "model", encode_name(m->name));
+	if (m->mode == MEASURE_SET) {
+		bad |= add_hex(to, "set", d->set, sizeof(d->set));
+		bad |= add_hex(to, "setId", m->set_id, sizeof(m->set_id));
+		bad |= json_object_set_new(to, "setVersion",
+					   json_integer((json_int_t)m->set_version));
+		return bad | json_object_set_new(to, "setMembers",
+						 json_integer((json_int_t)m->set_members));
+	}
+	if (m->mode == MEASURE_VERITY)
+		return bad | add_hex(to, "verity", d->verity, sizeof(d->verity));
+	bad |= add_hex(to, "sha256", d->sha256, sizeof(d->sha256));
+	if (m->mode != MEASURE_SHA256)
+		bad |= add_hex(to, "sha384", d->sha384, sizeof(d->sha384));
+	return bad;
+}
+
+static json_t *encode_content(const struct event_content *c, const struct pcr_values *before,
 			      const char *boot_id)
 {
-	bool whole = event->mode == MEASURE_SHA384 || event->mode == MEASURE_DECLARED;
-	char text[MEASURE_TEXT_MAX], hex[2 * DIGEST_SIZE_MAX + 1];
+	char text[MEASURE_TEXT_MAX];
 	_cleanup_json_ json_t *content = NULL;
 	struct timespec now;
 	int bad = 0;
 
-	if (measure_text(event->mode, &event->digests, text) < 0 ||
+	if ((c->model && measure_text(c->model->mode, &c->model->digests, text) < 0) ||
 	    clock_gettime(CLOCK_BOOTTIME, &now) < 0)
 		return NULL;
-	content = json_pack("{s:s, s:s, s:s, s:I, s:s}", "eventType", "model", "string", text,
-			    "bootId", boot_id, "timestamp",
-			    (json_int_t)now.tv_sec * 1000000 + now.tv_nsec / 1000, "mode",
-			    measure_mode_name(event->mode));
-	bad |= json_object_set_new(content, "model", encode_name(event->name));
-	if (event->mode == MEASURE_VERITY) {
-		hex_encode(event->digests.verity, sizeof(event->digests.verity), hex);
-		bad |= json_object_set_new(content, "verity", json_string(hex));
-	} else {
-		hex_encode(event->digests.sha256, sizeof(event->digests.sha256), hex);
-		bad |= json_object_set_new(content, "sha256", json_string(hex));
-	}
-	if (whole) {
-		hex_encode(event->digests.sha384, sizeof(event->digests.sha384), hex);
-		bad |= json_object_set_new(content, "sha384", json_string(hex));
-	}
+	content = json_pack("{s:s, s:s, s:s, s:I}", "eventType", c->model ? TYPE_MODEL : TYPE_START,
+			    "string", c->model ? text : c->start, "bootId", boot_id, "timestamp",
+			    (json_int_t)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+	if (content && c->model)
+		bad |= add_model(content, c->model);
 	if (before)
 		bad |= json_object_set_new(content, "before", encode_banks(before));
 	return bad ? NULL : steal_ptr(content);
 }
 
-int event_record_encode(const struct measure_event *event, const struct pcr_values *digests,
+int event_record_encode(const struct event_content *content, const struct pcr_values *digests,
 			const struct pcr_values *before, const char *boot_id, uint8_t **ret,
 			size_t *ret_size, struct error *err)
 {
@@ -112,9 +133,9 @@ int event_record_encode(const struct measure_event *event, const struct pcr_valu
 	uint8_t *framed;
 	size_t size;
 
-	record = json_pack("{s:I, s:o, s:s, s:o}", "pcr", (json_int_t)event->pcr, "digests",
+	record = json_pack("{s:I, s:o, s:s, s:o}", "pcr", (json_int_t)digests->pcr, "digests",
 			   encode_banks(digests), "content_type", CONTENT_TYPE, "content",
-			   encode_content(event, before, boot_id));
+			   encode_content(content, before, boot_id));
 	text = record ? json_dumps(record, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
 	if (!text)
 		return error_set(err, -ENOMEM, "cannot make a record for the measurement log");
@@ -122,7 +143,7 @@ int event_record_encode(const struct measure_event *event, const struct pcr_valu
 	framed = malloc(size + 2);
 	if (!framed)
 		return error_set(err, -ENOMEM, "out of memory");
-	framed[0] = RECORD_SEPARATOR;
+	framed[0] = EVENT_RECORD_BEGIN;
 	memcpy(framed + 1, text, size);
 	framed[size + 1] = '\n';
 	*ret = framed;
@@ -130,7 +151,22 @@ int event_record_encode(const struct measure_event *event, const struct pcr_valu
 	return 0;
 }
 
-/* Banks ascending and each once; algorithms that this version cannot compute are passed over. */
+/* Lower case, as systemd and this program write it: one value has one form. */
+static bool is_hex(const char *text, size_t size)
+{
+	return strlen(text) == 2 * size && strspn(text, "0123456789abcdef") == 2 * size;
+}
+
+static bool is_listed_before(const json_t *array, size_t index, const char *alg)
+{
+	for (size_t n = 0; n < index; n++)
+		if (strcmp(alg, json_string_value(
+					json_object_get(json_array_get(array, n), "hashAlg"))) == 0)
+			return true;
+	return false;
+}
+
+/* Banks ascending and each once; algorithms that this version cannot compute are skipped. */
 static int decode_banks(const json_t *array, struct pcr_values *ret)
 {
 	struct pcr_values v = {.pcr = ret->pcr};
@@ -138,74 +174,84 @@ static int decode_banks(const json_t *array, struct pcr_values *ret)
 
 	if (!json_is_array(array) || listed == 0 || listed > BANKS_LISTED_MAX)
 		return -EPROTO;
+	for (size_t n = 0; n < listed; n++) {
+		json_t *entry = json_array_get(array, n);
+		const char *alg = json_string_value(json_object_get(entry, "hashAlg"));
+
+		if (!alg || !json_is_string(json_object_get(entry, "digest")) ||
+		    is_listed_before(array, n, alg))
+			return -EPROTO;
+	}
 	for (size_t a = 0; a < ARRAY_LEN(known_algs); a++) {
 		struct pcr_bank_value *bank = &v.banks[v.bank_count];
-		bool found = false;
+		size_t size = digest_size(known_algs[a]);
 
 		for (size_t n = 0; n < listed; n++) {
 			json_t *entry = json_array_get(array, n);
-			const char *alg = json_string_value(json_object_get(entry, "hashAlg"));
 			const char *hex = json_string_value(json_object_get(entry, "digest"));
 
-			if (!alg || !hex)
-				return -EPROTO;
-			if (strcmp(alg, digest_name(known_algs[a])) != 0)
+			if (strcmp(json_string_value(json_object_get(entry, "hashAlg")),
+				   digest_name(known_algs[a])) != 0)
 				continue;
-			if (found || hex_decode(hex, bank->value, digest_size(known_algs[a])) < 0)
+			if (!is_hex(hex, size) || hex_decode(hex, bank->value, size) < 0)
 				return -EPROTO;
 			bank->alg = known_algs[a];
-			found = true;
+			v.bank_count++;
+			break;
 		}
-		v.bank_count += found;
 	}
 	*ret = v;
 	return 0;
 }
 
-static int decode_content(const json_t *content, struct event_record *r)
+static int decode_content(const json_t *content, struct event_record *record)
 {
 	const char *type = json_string_value(json_object_get(content, "eventType"));
 	const char *mode = json_string_value(json_object_get(content, "mode"));
 	const char *boot_id = json_string_value(json_object_get(content, "bootId"));
 	const json_t *before = json_object_get(content, "before");
 
-	if (!type || strcmp(type, "model") != 0 || !mode || !boot_id)
+	if (!type || !boot_id)
 		return -EPROTO;
-	if (measure_mode_parse(mode, &r->mode) < 0 || r->mode == MEASURE_NONE)
+	if (strcmp(type, TYPE_START) == 0)
+		record->kind = EVENT_START;
+	else if (strcmp(type, TYPE_MODEL) == 0 && mode &&
+		 measure_mode_parse(mode, &record->mode) == 0 && record->mode != MEASURE_NONE)
+		record->kind = EVENT_MODEL;
+	else
 		return -EPROTO;
-	if (strlen(boot_id) != EVENT_BOOT_ID_SIZE - 1)
+	if (!is_hex(boot_id, (EVENT_BOOT_ID_SIZE - 1) / 2))
 		return -EPROTO;
-	memcpy(r->boot_id, boot_id, EVENT_BOOT_ID_SIZE);
-	r->has_before = before != NULL;
-	r->before.pcr = r->digests.pcr;
-	return before ? decode_banks(before, &r->before) : 0;
+	memcpy(record->boot_id, boot_id, EVENT_BOOT_ID_SIZE);
+	record->has_before = before != NULL;
+	record->before.pcr = record->digests.pcr;
+	return before ? decode_banks(before, &record->before) : 0;
 }
 
-static int decode_object(const json_t *record, struct event_record *ret)
+static int decode_object(const json_t *object, struct event_record *ret)
 {
-	const char *type = json_string_value(json_object_get(record, "content_type"));
-	const json_t *pcr = json_object_get(record, "pcr");
-	struct event_record r = {0};
-	int e;
+	const char *type = json_string_value(json_object_get(object, "content_type"));
+	const json_t *pcr = json_object_get(object, "pcr");
+	struct event_record record = {0};
+	int r;
 
-	if (!json_is_object(record) || !type)
+	if (!json_is_object(object) || !type)
 		return -EPROTO;
 	if (!pcr)
 		return 0;
 	if (!json_is_integer(pcr) || json_integer_value(pcr) < 0 ||
 	    json_integer_value(pcr) >= PCR_COUNT)
 		return -EPROTO;
-	r.digests.pcr = (unsigned)json_integer_value(pcr);
-	e = decode_banks(json_object_get(record, "digests"), &r.digests);
-	if (e < 0)
-		return e;
-	r.is_model = strcmp(type, CONTENT_TYPE) == 0;
-	if (r.is_model) {
-		e = decode_content(json_object_get(record, "content"), &r);
-		if (e < 0)
-			return e;
+	record.digests.pcr = (unsigned)json_integer_value(pcr);
+	r = decode_banks(json_object_get(object, "digests"), &record.digests);
+	if (r < 0)
+		return r;
+	if (strcmp(type, CONTENT_TYPE) == 0) {
+		r = decode_content(json_object_get(object, "content"), &record);
+		if (r < 0)
+			return r;
 	}
-	*ret = r;
+	*ret = record;
 	return 1;
 }
 
@@ -215,11 +261,11 @@ int event_record_decode(const uint8_t *bytes, size_t size, struct event_record *
 	_cleanup_json_ json_t *record = NULL;
 	const uint8_t *end;
 	size_t length;
-	int e;
+	int r;
 
 	if (size == 0)
 		return -ENODATA;
-	if (bytes[0] != RECORD_SEPARATOR)
+	if (bytes[0] != EVENT_RECORD_BEGIN)
 		return -EPROTO;
 	end = memchr(bytes, '\n', MIN(size, (size_t)EVENT_RECORD_MAX));
 	if (!end)
@@ -228,10 +274,81 @@ int event_record_decode(const uint8_t *bytes, size_t size, struct event_record *
 	record = json_loadb((const char *)bytes + 1, length - 2, JSON_REJECT_DUPLICATES, NULL);
 	if (!record)
 		return -EPROTO;
-	e = decode_object(record, ret);
-	if (e >= 0)
+	r = decode_object(record, ret);
+	if (r >= 0)
 		*ret_size = length;
-	return e;
+	return r;
+}
+
+static bool take_hex(const json_t *content, const char *name, uint8_t *out, size_t size)
+{
+	const char *hex = json_string_value(json_object_get(content, name));
+
+	return hex && is_hex(hex, size) && hex_decode(hex, out, size) == 0;
+}
+
+static int claim_digests(const json_t *content, struct model_digests *d)
+{
+	const char *name = json_string_value(json_object_get(content, "mode"));
+	enum measure_mode mode;
+	bool ok = false;
+
+	if (!name || measure_mode_parse(name, &mode) < 0)
+		return -EPROTO;
+	switch (mode) {
+	case MEASURE_VERITY:
+		ok = take_hex(content, "verity", d->verity, sizeof(d->verity));
+		break;
+	case MEASURE_DECLARED:
+		ok = take_hex(content, "sha256", d->sha256, sizeof(d->sha256)) &&
+		     take_hex(content, "sha384", d->sha384, sizeof(d->sha384));
+		break;
+	case MEASURE_SET:
+		ok = take_hex(content, "set", d->set, sizeof(d->set));
+		break;
+	case MEASURE_SHA384:
+		ok = take_hex(content, "sha384", d->sha384, sizeof(d->sha384));
+		break;
+	case MEASURE_SHA256:
+		ok = take_hex(content, "sha256", d->sha256, sizeof(d->sha256));
+		break;
+	default:
+		break;
+	}
+	return ok ? 0 : -EPROTO;
+}
+
+int event_record_claim(const uint8_t *bytes, size_t size, struct event_claim *ret)
+{
+	_cleanup_json_ json_t *record =
+		json_loadb((const char *)bytes + 1, size - 2, JSON_REJECT_DUPLICATES, NULL);
+	const json_t *content = json_object_get(record, "content");
+	const char *type = json_string_value(json_object_get(content, "eventType"));
+	const char *text = json_string_value(json_object_get(content, "string"));
+
+	*ret = (struct event_claim){.start = NULL};
+	if (!type)
+		return -EPROTO;
+	if (strcmp(type, TYPE_MODEL) == 0)
+		return claim_digests(content, &ret->digests);
+	if (!text)
+		return -EPROTO;
+	ret->start = strdup(text);
+	return ret->start ? 0 : -ENOMEM;
+}
+
+int event_record_systemd_text(const uint8_t *bytes, size_t size, char **ret)
+{
+	_cleanup_json_ json_t *record =
+		json_loadb((const char *)bytes + 1, size - 2, JSON_REJECT_DUPLICATES, NULL);
+	const char *type = json_string_value(json_object_get(record, "content_type"));
+	const char *text =
+		json_string_value(json_object_get(json_object_get(record, "content"), "string"));
+
+	if (!type || strcmp(type, SYSTEMD_TYPE) != 0 || !text)
+		return -EPROTO;
+	*ret = strdup(text);
+	return *ret ? 0 : -ENOMEM;
 }
 
 static const struct pcr_bank_value *find_bank(const struct pcr_values *v, enum digest_alg alg)
@@ -242,10 +359,10 @@ static const struct pcr_bank_value *find_bank(const struct pcr_values *v, enum d
 	return NULL;
 }
 
-void event_record_start(const struct event_record *r, struct pcr_values *value)
+void event_record_start(const struct event_record *record, struct pcr_values *value)
 {
 	for (size_t n = 0; n < value->bank_count; n++) {
-		const struct pcr_bank_value *bank = find_bank(&r->before, value->banks[n].alg);
+		const struct pcr_bank_value *bank = find_bank(&record->before, value->banks[n].alg);
 
 		if (bank)
 			value->banks[n] = *bank;
@@ -254,18 +371,30 @@ void event_record_start(const struct event_record *r, struct pcr_values *value)
 	}
 }
 
-int event_record_apply(const struct event_record *r, struct pcr_values *value)
+static int apply(const struct event_record *record, struct pcr_values *value, bool every_bank)
 {
 	for (size_t n = 0; n < value->bank_count; n++) {
 		struct pcr_bank_value *bank = &value->banks[n];
-		const struct pcr_bank_value *digest = find_bank(&r->digests, bank->alg);
-		int e;
+		const struct pcr_bank_value *digest = find_bank(&record->digests, bank->alg);
+		int r;
 
-		if (!digest)
+		if (!digest && every_bank)
 			return -EPROTO;
-		e = pcr_extend_value(bank->alg, bank->value, digest->value);
-		if (e < 0)
-			return e;
+		if (!digest)
+			continue;
+		r = pcr_extend_value(bank->alg, bank->value, digest->value);
+		if (r < 0)
+			return r;
 	}
 	return 0;
+}
+
+int event_record_apply(const struct event_record *record, struct pcr_values *value)
+{
+	return apply(record, value, true);
+}
+
+int event_record_apply_named(const struct event_record *record, struct pcr_values *value)
+{
+	return apply(record, value, false);
 }

@@ -1,18 +1,18 @@
 /*
- * The mailbox. Job: an 8 KiB NV index that exists only for one exchange. Trusts the lock to say
- * that nobody else uses the index that goes with it. Must never remove an index that is not ours,
- * and never leave one behind while the TPM can still be reached.
+ * The mailbox. Job: an 8 KiB NV index that exists only for one exchange. Trusts the lock: its
+ * holder is the only user of the index that belongs to it. Must never remove an index that is not
+ * ours, and never leave one behind while the TPM can still be reached.
  *
- * The index has an empty password: every process with access to the TPM could write to it. That is
- * harmless because the caller compares the document with its request, and it is the only form that
- * is known to work with the vendor command on hardware without an endorsement key.
+ * The index has a random password, which goes to the TPM encrypted: no other process with access to
+ * the TPM can read or write it. Writes and reads are encrypted on the bus and authenticated.
  */
 #include "attest/mailbox.h"
 
 #include "attest/runtime_dir.h"
 #include "crypto/base/cursor.h"
+#include "crypto/base/digest.h"
+#include "crypto/base/fileio.h"
 #include "crypto/base/log.h"
-#include "crypto/digest.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,10 +25,8 @@
 #define OWNER_RANGE_MASK 0x003FFFFF
 #define INDEX_ATTEMPTS 16
 #define INDEX_ATTRIBUTES (TPMA_NV_AUTHREAD | TPMA_NV_AUTHWRITE | TPMA_NV_NO_DA)
-#define CHUNK_MAX 1024 /* what every known NitroTPM client has used at most */
-#define VENDOR_AWS_NSM_REQUEST 0x20000001
-#define VENDOR_COMMAND_SIZE 31
-#define VENDOR_RESPONSE_MAX 4096
+#define CHUNK_MAX 1024	    /* what every known NitroTPM client has used at most */
+#define INDEX_AUTH_BYTES 32 /* at most the size of the name's digest */
 
 static uint32_t index_of_path(const char *path)
 {
@@ -43,19 +41,19 @@ static int lock_in(const char *dir, const char *subdir, struct mailbox_lock *ret
 {
 	_cleanup_close_ int fd = -1;
 	char path[4096];
-	int n = snprintf(path, sizeof(path), "%s%s/" LOCK_NAME, dir, subdir), e;
+	int n = snprintf(path, sizeof(path), "%s%s/" LOCK_NAME, dir, subdir), r;
 
 	if (n < 0 || (size_t)n >= sizeof(path))
 		return -ENAMETOOLONG;
-	e = runtime_parent_make(path, NULL);
-	if (e < 0)
-		return e;
+	r = runtime_parent_make(path, NULL);
+	if (r < 0)
+		return r;
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
-	e = runtime_lock(fd, LOCK_DEADLINE_MS);
-	if (e < 0)
-		return e;
+	r = file_lock(fd, false, LOCK_DEADLINE_MS);
+	if (r < 0)
+		return r;
 	*ret = (struct mailbox_lock){.fd = steal_fd(&fd), .index = index_of_path(path)};
 	return 0;
 }
@@ -88,18 +86,19 @@ static TPM2B_NV_PUBLIC index_template(uint32_t index)
 					      .dataSize = MAILBOX_SIZE}};
 }
 
-static TSS2_RC define(struct tpm *t, uint32_t index, ESYS_TR *ret)
+static TSS2_RC define(struct mailbox *m, uint32_t index)
 {
 	TPM2B_NV_PUBLIC public = index_template(index);
-	TPM2B_AUTH empty = {0};
+	struct tpm *t = m->tpm;
 
-	return tpm_call(Esys_NV_DefineSpace(t->esys, ESYS_TR_RH_OWNER, ESYS_TR_PASSWORD,
-					    ESYS_TR_NONE, ESYS_TR_NONE, &empty, &public, ret));
+	return tpm_call(Esys_NV_DefineSpace(t->esys, ESYS_TR_RH_OWNER,
+					    tpm_session(t, TPMA_SESSION_DECRYPT), ESYS_TR_NONE,
+					    ESYS_TR_NONE, &m->auth, &public, &m->handle));
 }
 
 static TSS2_RC undefine(struct tpm *t, ESYS_TR handle)
 {
-	return tpm_call(Esys_NV_UndefineSpace(t->esys, ESYS_TR_RH_OWNER, handle, ESYS_TR_PASSWORD,
+	return tpm_call(Esys_NV_UndefineSpace(t->esys, ESYS_TR_RH_OWNER, handle, tpm_session(t, 0),
 					      ESYS_TR_NONE, ESYS_TR_NONE));
 }
 
@@ -110,11 +109,12 @@ static bool remove_stale(struct tpm *t, uint32_t index)
 	TPM2B_NV_PUBLIC ours = index_template(index);
 	ESYS_TR handle = ESYS_TR_NONE;
 
-	if (tpm_call(Esys_TR_FromTPMPublic(t->esys, index, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
-					   &handle)) != TSS2_RC_SUCCESS)
+	if (tpm_call(Esys_TR_FromTPMPublic(t->esys, index, tpm_session(t, TPMA_SESSION_AUDIT),
+					   ESYS_TR_NONE, ESYS_TR_NONE, &handle)) != TSS2_RC_SUCCESS)
 		return false;
-	if (tpm_call(Esys_NV_ReadPublic(t->esys, handle, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
-					&found, NULL)) == TSS2_RC_SUCCESS &&
+	if (tpm_call(Esys_NV_ReadPublic(t->esys, handle, tpm_session(t, TPMA_SESSION_AUDIT),
+					ESYS_TR_NONE, ESYS_TR_NONE, &found, NULL)) ==
+		    TSS2_RC_SUCCESS &&
 	    found &&
 	    (found->nvPublic.attributes & ~(TPMA_NV)TPMA_NV_WRITTEN) == ours.nvPublic.attributes &&
 	    found->nvPublic.dataSize == ours.nvPublic.dataSize &&
@@ -139,21 +139,20 @@ static int draw_index(uint32_t *ret)
 	return 0;
 }
 
-static int define_somewhere(struct tpm *t, const struct mailbox_lock *lock, struct mailbox *m,
-			    struct error *err)
+static int define_somewhere(const struct mailbox_lock *lock, struct mailbox *m, struct error *err)
 {
 	uint32_t index = lock->index;
 	TSS2_RC rc = TPM2_RC_NV_DEFINED;
 
 	if (index) {
-		rc = define(t, index, &m->handle);
-		if (TPM_RC_BASE(rc) == TPM2_RC_NV_DEFINED && remove_stale(t, index))
-			rc = define(t, index, &m->handle);
+		rc = define(m, index);
+		if (TPM_RC_BASE(rc) == TPM2_RC_NV_DEFINED && remove_stale(m->tpm, index))
+			rc = define(m, index);
 	}
 	for (int n = 0; n < INDEX_ATTEMPTS && TPM_RC_BASE(rc) == TPM2_RC_NV_DEFINED; n++) {
 		if (draw_index(&index) < 0)
 			return error_set(err, -EIO, "no random numbers");
-		rc = define(t, index, &m->handle);
+		rc = define(m, index);
 	}
 	m->index = index;
 	if (rc == TSS2_RC_SUCCESS)
@@ -179,9 +178,9 @@ static uint16_t chunk_of(struct tpm *t)
 	const TPML_TAGGED_TPM_PROPERTY *list;
 	TSS2_RC rc;
 
-	rc = tpm_call(Esys_GetCapability(t->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
-					 TPM2_CAP_TPM_PROPERTIES, TPM2_PT_NV_BUFFER_MAX, 1, NULL,
-					 &data));
+	rc = tpm_call(Esys_GetCapability(t->esys, tpm_session(t, TPMA_SESSION_AUDIT), ESYS_TR_NONE,
+					 ESYS_TR_NONE, TPM2_CAP_TPM_PROPERTIES,
+					 TPM2_PT_NV_BUFFER_MAX, 1, NULL, &data));
 	if (rc != TSS2_RC_SUCCESS)
 		return CHUNK_MAX / 2;
 	list = &data->data.tpmProperties;
@@ -195,10 +194,16 @@ int mailbox_open(struct tpm *t, const struct mailbox_lock *lock, struct mailbox 
 		 struct error *err)
 {
 	struct mailbox m = {.tpm = t, .chunk_bytes = chunk_of(t)};
-	int e = define_somewhere(t, lock, &m, err);
+	int r = 0;
 
-	if (e < 0)
-		return e;
+	m.auth.size = INDEX_AUTH_BYTES;
+	if (RAND_bytes(m.auth.buffer, INDEX_AUTH_BYTES) != 1)
+		return error_set(err, -EIO, "no random numbers");
+	/* A TPM strips trailing zeros from a password. */
+	m.auth.buffer[INDEX_AUTH_BYTES - 1] |= 1;
+	r = define_somewhere(lock, &m, err);
+	if (r < 0)
+		return r;
 	*ret = m;
 	return 0;
 }
@@ -211,67 +216,15 @@ int mailbox_write(struct mailbox *m, const uint8_t *data, size_t size, struct er
 		TSS2_RC rc;
 
 		memcpy(buffer.buffer, data + offset, n);
-		rc = tpm_call(Esys_NV_Write(m->tpm->esys, m->handle, m->handle, ESYS_TR_PASSWORD,
-					    ESYS_TR_NONE, ESYS_TR_NONE, &buffer, (UINT16)offset));
+		rc = tpm_call(Esys_NV_Write(m->tpm->esys, m->handle, m->handle,
+					    tpm_session(m->tpm, TPMA_SESSION_DECRYPT), ESYS_TR_NONE,
+					    ESYS_TR_NONE, &buffer, (UINT16)offset));
 		if (rc != TSS2_RC_SUCCESS)
 			return tpm_fail(err, -EIO, rc,
 					"cannot hand the attestation request to the TPM");
 		offset += n;
 	}
 	return 0;
-}
-
-/* tpm2-tss has no call for a vendor command: these are its 31 bytes, with an empty password. */
-static void build_vendor_command(uint32_t index, uint8_t out[VENDOR_COMMAND_SIZE])
-{
-	put_be16(out, TPM2_ST_SESSIONS);
-	put_be32(out + 2, VENDOR_COMMAND_SIZE);
-	put_be32(out + 6, VENDOR_AWS_NSM_REQUEST);
-	put_be32(out + 10, index); /* authorised by */
-	put_be32(out + 14, index); /* acts on */
-	put_be32(out + 18, 9);	   /* bytes of the authorisation */
-	put_be32(out + 22, TPM2_RS_PW);
-	memset(out + 26, 0, 5); /* no nonce, no attributes, empty password */
-}
-
-static TSS2_RC send_vendor_command(struct mailbox *m)
-{
-	uint8_t command[VENDOR_COMMAND_SIZE], response[VENDOR_RESPONSE_MAX];
-	size_t size = sizeof(response);
-	struct cursor c;
-	unsigned tag;
-	TSS2_RC rc;
-
-	build_vendor_command(m->index, command);
-	rc = Tss2_Tcti_Transmit(m->tpm->tcti, sizeof(command), command);
-	if (rc != TSS2_RC_SUCCESS)
-		return rc;
-	rc = Tss2_Tcti_Receive(m->tpm->tcti, &size, response, TSS2_TCTI_TIMEOUT_BLOCK);
-	if (rc != TSS2_RC_SUCCESS)
-		return rc;
-	c = cursor_init(response, size);
-	tag = cursor_be16(&c);
-	if (cursor_be32(&c) != size)
-		return TSS2_TCTI_RC_MALFORMED_RESPONSE;
-	rc = cursor_be32(&c);
-	if (c.failed || (tag != TPM2_ST_NO_SESSIONS && tag != TPM2_ST_SESSIONS))
-		return TSS2_TCTI_RC_MALFORMED_RESPONSE;
-	return rc;
-}
-
-int mailbox_request(struct mailbox *m, struct error *err)
-{
-	TSS2_RC rc = tpm_call(send_vendor_command(m));
-
-	if (rc == TSS2_RC_SUCCESS)
-		return 0;
-	if (TPM_RC_BASE(rc) == TPM2_RC_COMMAND_CODE) {
-		tpm_fail(err, -EOPNOTSUPP, rc, "this TPM does not offer AWS attestation");
-		error_hint(err, "it is not a NitroTPM, or an old one: attestation needs an EC2 "
-				"instance whose AMI has NitroTPM enabled");
-		return -EOPNOTSUPP;
-	}
-	return tpm_fail(err, -EIO, rc, "the TPM did not answer the attestation request");
 }
 
 int mailbox_read(struct mailbox *m, size_t offset, uint8_t *out, size_t *ret_size,
@@ -281,12 +234,13 @@ int mailbox_read(struct mailbox *m, size_t offset, uint8_t *out, size_t *ret_siz
 	size_t n = MIN((size_t)MAILBOX_SIZE - offset, (size_t)m->chunk_bytes);
 	TSS2_RC rc;
 
-	rc = tpm_call(Esys_NV_Read(m->tpm->esys, m->handle, m->handle, ESYS_TR_PASSWORD,
-				   ESYS_TR_NONE, ESYS_TR_NONE, (UINT16)n, (UINT16)offset, &data));
+	rc = tpm_call(Esys_NV_Read(m->tpm->esys, m->handle, m->handle,
+				   tpm_session(m->tpm, TPMA_SESSION_ENCRYPT), ESYS_TR_NONE,
+				   ESYS_TR_NONE, (UINT16)n, (UINT16)offset, &data));
 	if (rc != TSS2_RC_SUCCESS)
 		return tpm_fail(err, -EIO, rc, "cannot read the TPM's attestation response");
 	if (data->size != n)
-		return error_set(err, -EIO, "the TPM gave %u bytes of %zu", data->size, n);
+		return error_set(err, -EIO, "the TPM returned %u bytes of %zu", data->size, n);
 	memcpy(out, data->buffer, n);
 	*ret_size = n;
 	return 0;

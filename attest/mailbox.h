@@ -2,15 +2,15 @@
  * mailbox.h: the NV index through which a NitroTPM takes an attestation request and gives its
  * answer, and the one vendor command between the two (AWS NitroTPM-Tools, nitro-tpm-attest).
  *
- * Which index: each lock file stands for one index in the owner's range, so that whoever holds the
- * lock knows that an index found there was left by a process that died, and removes it. Without a
- * lock (no writable runtime directory), or when something foreign has that index, a free one is
- * drawn at random.
+ * Which index: each lock file belongs to one index in the owner's range. An index that the holder
+ * of the lock finds there was left by a process that died, and is removed. Without a lock (no
+ * writable runtime directory), or if another program uses that index, a free one is chosen at
+ * random.
  */
 #ifndef SEALEDFS_MAILBOX_H
 #define SEALEDFS_MAILBOX_H
 
-#include "attest/tpm_priv.h"
+#include "attest/tpm_internal.h"
 
 #include <stddef.h>
 
@@ -25,6 +25,7 @@ struct mailbox {
 	struct tpm *tpm;
 	uint32_t index;
 	ESYS_TR handle;
+	TPM2B_AUTH auth;      /* the index's password, known to this process and the TPM */
 	uint16_t chunk_bytes; /* of one NV read or write */
 };
 
@@ -37,12 +38,13 @@ void mailbox_unlock(struct mailbox_lock *l);
 int mailbox_open(struct tpm *t, const struct mailbox_lock *lock, struct mailbox *ret,
 		 struct error *err);
 int mailbox_write(struct mailbox *m, const uint8_t *data, size_t size, struct error *err);
-/* Has the TPM replace the request by its response. -EOPNOTSUPP: no such command. */
-int mailbox_request(struct mailbox *m, struct error *err);
 /* Reads one chunk at offset into out (room for MAILBOX_SIZE - offset). */
 int mailbox_read(struct mailbox *m, size_t offset, uint8_t *out, size_t *ret_size,
 		 struct error *err);
 /* Removes the index; opens a new connection for it when the old one broke. */
 void mailbox_close(struct mailbox *m);
+
+/* vendor.c. Has the TPM replace the request by its response. -EOPNOTSUPP: no such command. */
+int mailbox_request(struct mailbox *m, struct error *err);
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * The arithmetic of measuring, without a TPM: which digest a mode extends into which bank, and what
- * a PCR is afterwards. Specification: PCRS.md. Trusts the digests it is given. Must never depend
- * on anything but its arguments: owners predict with it what machines will attest.
+ * a PCR is afterwards. Specification: PCRS.md. Trusts the digests it is given. Must never depend on
+ * anything but its arguments: owners predict with it what machines attest.
  */
 #include "attest/pcr.h"
 #include "crypto/base/encode.h"
@@ -11,7 +11,7 @@
 
 static const char *const mode_names[] = {
 	[MEASURE_VERITY] = "verity",	 [MEASURE_SHA384] = "sha384", [MEASURE_SHA256] = "sha256",
-	[MEASURE_DECLARED] = "declared", [MEASURE_NONE] = "none",
+	[MEASURE_DECLARED] = "declared", [MEASURE_SET] = "set",	      [MEASURE_NONE] = "none",
 };
 
 int measure_mode_parse(const char *text, enum measure_mode *ret)
@@ -30,49 +30,61 @@ const char *measure_mode_name(enum measure_mode mode)
 	return (size_t)mode < ARRAY_LEN(mode_names) ? mode_names[mode] : "unknown";
 }
 
+bool measure_mode_is_bare(enum measure_mode mode)
+{
+	return mode == MEASURE_SHA384 || mode == MEASURE_SHA256;
+}
+
 int measure_text(enum measure_mode mode, const struct model_digests *digests,
 		 char out[MEASURE_TEXT_MAX])
 {
-	char hex[2 * sizeof(digests->sha384) + 1];
-	const char *prefix;
+	char verity[2 * sizeof(digests->verity) + 1];
+	char sha256[2 * sizeof(digests->sha256) + 1];
+	char sha384[2 * sizeof(digests->sha384) + 1];
+	char set[2 * sizeof(digests->set) + 1];
 
+	hex_encode(digests->verity, sizeof(digests->verity), verity);
+	hex_encode(digests->sha256, sizeof(digests->sha256), sha256);
+	hex_encode(digests->sha384, sizeof(digests->sha384), sha384);
+	hex_encode(digests->set, sizeof(digests->set), set);
 	switch (mode) {
 	case MEASURE_VERITY:
-		prefix = "sealedfs:verity:sha256:";
-		hex_encode(digests->verity, sizeof(digests->verity), hex);
-		break;
+		(void)snprintf(out, MEASURE_TEXT_MAX, MEASURE_TEXT_PREFIX "verity:sha256:%s",
+			       verity);
+		return 0;
 	case MEASURE_SHA384:
-	case MEASURE_DECLARED:
-		prefix = "sealedfs:sha384:";
-		hex_encode(digests->sha384, sizeof(digests->sha384), hex);
-		break;
+		(void)snprintf(out, MEASURE_TEXT_MAX, MEASURE_TEXT_PREFIX "sha384:%s", sha384);
+		return 0;
 	case MEASURE_SHA256:
-		prefix = "sealedfs:sha256:";
-		hex_encode(digests->sha256, sizeof(digests->sha256), hex);
-		break;
+		(void)snprintf(out, MEASURE_TEXT_MAX, MEASURE_TEXT_PREFIX "sha256:%s", sha256);
+		return 0;
+	case MEASURE_DECLARED:
+		(void)snprintf(out, MEASURE_TEXT_MAX,
+			       MEASURE_TEXT_PREFIX "declared:sha256:%s,sha384:%s", sha256, sha384);
+		return 0;
+	case MEASURE_SET:
+		(void)snprintf(out, MEASURE_TEXT_MAX, MEASURE_TEXT_PREFIX "set:sha256:%s", set);
+		return 0;
 	default:
 		return -EINVAL;
 	}
-	(void)snprintf(out, MEASURE_TEXT_MAX, "%s%s", prefix, hex);
-	return 0;
 }
 
 int measure_bank_digest(enum measure_mode mode, const struct model_digests *digests,
 			enum digest_alg bank, uint8_t *out)
 {
-	bool whole = mode == MEASURE_SHA384 || mode == MEASURE_DECLARED;
 	char text[MEASURE_TEXT_MAX];
-	int e = measure_text(mode, digests, text);
+	int r = measure_text(mode, digests, text);
 
-	if (e < 0)
-		return e;
+	if (r < 0)
+		return r;
 	if (digest_size(bank) == 0)
 		return -EINVAL;
-	if (bank == DIGEST_SHA384 && whole) {
+	if (bank == DIGEST_SHA384 && mode == MEASURE_SHA384) {
 		memcpy(out, digests->sha384, sizeof(digests->sha384));
 		return 0;
 	}
-	if (bank == DIGEST_SHA256 && (whole || mode == MEASURE_SHA256)) {
+	if (bank == DIGEST_SHA256 && measure_mode_is_bare(mode)) {
 		memcpy(out, digests->sha256, sizeof(digests->sha256));
 		return 0;
 	}

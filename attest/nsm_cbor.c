@@ -80,12 +80,12 @@ int nsm_encode_attestation(const struct attest_request *req, uint8_t out[NSM_REQ
 {
 	struct writer w = {.out = out};
 
-	if (req->user_data_size > ATTEST_FIELD_MAX || req->nonce_size > ATTEST_FIELD_MAX ||
-	    req->public_key_size > ATTEST_FIELD_MAX)
+	if (req->user_data_size > DOCUMENT_FIELD_MAX || req->nonce_size > DOCUMENT_FIELD_MAX ||
+	    req->public_key_size > DOCUMENT_FIELD_MAX)
 		return error_set(err, -E2BIG,
 				 "user data, nonce and public key of an attestation document have "
 				 "at most %d bytes each",
-				 ATTEST_FIELD_MAX);
+				 DOCUMENT_FIELD_MAX);
 	write_map(&w, 1);
 	write_text(&w, "Attestation");
 	write_map(&w, 3);
@@ -104,9 +104,9 @@ int nsm_encode_attestation(const struct attest_request *req, uint8_t out[NSM_REQ
 
 int nsm_response_complete(const uint8_t *bytes, size_t size)
 {
-	struct item_reader r = item_reader_init(bytes, size);
+	struct item_reader in = item_reader_init(bytes, size);
 
-	return item_skip(&r);
+	return item_skip(&in, 0);
 }
 
 static int malformed(struct error *err)
@@ -114,7 +114,7 @@ static int malformed(struct error *err)
 	return error_set(err, -EPROTO, "the TPM's answer is not an attestation response");
 }
 
-static int decode_error(struct item_reader *r, struct error *err)
+static int decode_error(struct item_reader *in, struct error *err)
 {
 	static const struct {
 		const char *name;
@@ -130,7 +130,7 @@ static int decode_error(struct item_reader *r, struct error *err)
 	};
 	struct item i;
 
-	if (item_expect(r, ITEM_TEXT, &i) < 0 || i.size > 64)
+	if (item_expect(in, ITEM_TEXT, &i) < 0 || i.size > 64)
 		return malformed(err);
 	for (size_t n = 0; n < ARRAY_LEN(known); n++)
 		if (item_text_is(&i, known[n].name))
@@ -144,30 +144,30 @@ static int decode_error(struct item_reader *r, struct error *err)
 			 (int)i.size, (const char *)i.data);
 }
 
-/* Enters a map that must have exactly one text key, and gives that key. */
-static int enter_single(struct item_reader *r, struct item *map, struct item *key)
+/* Enters a map that must have exactly one text key, and returns that key. */
+static int enter_single(struct item_reader *in, struct item *map, struct item *key)
 {
-	if (item_expect(r, ITEM_MAP, map) < 0 || (!map->indefinite && map->value != 1))
+	if (item_expect(in, ITEM_MAP, map) < 0 || (!map->indefinite && map->value != 1))
 		return -EPROTO;
-	return item_expect(r, ITEM_TEXT, key);
+	return item_expect(in, ITEM_TEXT, key);
 }
 
 int nsm_decode_attestation(const uint8_t *bytes, size_t size, struct bytes_view *ret,
 			   struct error *err)
 {
-	struct item_reader r = item_reader_init(bytes, size);
+	struct item_reader in = item_reader_init(bytes, size);
 	struct item outer, inner, key, document;
 	uint64_t none = 0;
 
 	if (nsm_response_complete(bytes, size) < 0)
 		return malformed(err);
-	if (enter_single(&r, &outer, &key) < 0)
+	if (enter_single(&in, &outer, &key) < 0)
 		return malformed(err);
 	if (item_text_is(&key, "Error"))
-		return decode_error(&r, err);
-	if (!item_text_is(&key, "Attestation") || enter_single(&r, &inner, &key) < 0 ||
-	    !item_text_is(&key, "document") || item_expect(&r, ITEM_BYTES, &document) < 0 ||
-	    item_more(&r, &inner, &none) != 0 || item_more(&r, &outer, &none) != 0)
+		return decode_error(&in, err);
+	if (!item_text_is(&key, "Attestation") || enter_single(&in, &inner, &key) < 0 ||
+	    !item_text_is(&key, "document") || item_expect(&in, ITEM_BYTES, &document) < 0 ||
+	    item_more(&in, &inner, &none) != 0 || item_more(&in, &outer, &none) != 0)
 		return malformed(err);
 	*ret = (struct bytes_view){.data = document.data, .size = document.size};
 	return 0;

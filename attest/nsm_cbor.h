@@ -6,12 +6,11 @@
 #define SEALEDFS_NSM_CBOR_H
 
 #include "attest/document.h"
-#include "attest/provider.h"
 
 /* Room for an Attestation request with three full fields. */
-#define NSM_REQUEST_MAX (3 * ATTEST_FIELD_MAX + 64)
+#define NSM_REQUEST_MAX (3 * DOCUMENT_FIELD_MAX + 64)
 
-/* Writes the request to out. -E2BIG: a field is over ATTEST_FIELD_MAX. */
+/* Writes the request to out. -E2BIG: a field is over DOCUMENT_FIELD_MAX. */
 int nsm_encode_attestation(const struct attest_request *req, uint8_t out[NSM_REQUEST_MAX],
 			   size_t *ret_size, struct error *err);
 

@@ -1,11 +1,12 @@
 /*
- * PCR banks. Job: read and extend one PCR in every bank that the TPM keeps for it. Trusts the TPM,
- * but not that it did what was asked: an extension of a bank that is not allocated succeeds and
- * does nothing, so callers read back. Must never leave an active bank out.
+ * PCR banks. Job: read and extend one PCR in every bank that the TPM keeps for it, in the
+ * connection's session. Trusts the TPM, but not that a command had an effect: extending a bank that
+ * is not allocated succeeds and does nothing, so callers read the PCR back. Must never leave an
+ * active bank out.
  */
 #include "attest/pcr.h"
 
-#include "attest/tpm_priv.h"
+#include "attest/tpm_internal.h"
 
 #include <errno.h>
 #include <string.h>
@@ -77,18 +78,18 @@ static int active_banks(struct tpm *t, unsigned pcr, struct pcr_values *ret, str
 	const TPML_PCR_SELECTION *list;
 	TSS2_RC rc;
 
-	rc = tpm_call(Esys_GetCapability(t->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
-					 TPM2_CAP_PCRS, 0, 1, NULL, &data));
+	rc = tpm_call(Esys_GetCapability(t->esys, tpm_session(t, TPMA_SESSION_AUDIT), ESYS_TR_NONE,
+					 ESYS_TR_NONE, TPM2_CAP_PCRS, 0, 1, NULL, &data));
 	if (rc != TSS2_RC_SUCCESS)
 		return tpm_fail(err, -EIO, rc, "cannot ask the TPM for its PCR banks");
 	list = &data->data.assignedPCR;
 	for (UINT32 n = 0; n < list->count && n < TPM2_NUM_PCR_BANKS; n++) {
-		int e = 0;
+		int r = 0;
 
 		if (is_selected(&list->pcrSelections[n], pcr))
-			e = add_bank(&v, list->pcrSelections[n].hash, err);
-		if (e < 0)
-			return e;
+			r = add_bank(&v, list->pcrSelections[n].hash, err);
+		if (r < 0)
+			return r;
 	}
 	if (v.bank_count == 0)
 		return error_set(err, -EOPNOTSUPP, "the TPM has no active bank for PCR %u", pcr);
@@ -109,8 +110,8 @@ static int read_banks(struct tpm *t, struct pcr_values *v, unsigned *wanted, str
 	for (size_t n = 0; n < v->bank_count; n++)
 		if (*wanted & (1u << n))
 			select_pcr(&ask.pcrSelections[ask.count++], v->banks[n].alg, v->pcr);
-	rc = tpm_call(Esys_PCR_Read(t->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &ask, NULL,
-				    &got, &digests));
+	rc = tpm_call(Esys_PCR_Read(t->esys, tpm_session(t, TPMA_SESSION_AUDIT), ESYS_TR_NONE,
+				    ESYS_TR_NONE, &ask, NULL, &got, &digests));
 	if (rc != TSS2_RC_SUCCESS)
 		return tpm_fail(err, -EIO, rc, "cannot read a PCR");
 	for (UINT32 s = 0; s < got->count && s < TPM2_NUM_PCR_BANKS; s++) {
@@ -125,14 +126,15 @@ static int read_banks(struct tpm *t, struct pcr_values *v, unsigned *wanted, str
 			    taken >= digests->count)
 				continue;
 			if (digests->digests[taken].size != size)
-				return error_set(err, -EIO, "the TPM gave a PCR of a wrong size");
+				return error_set(err, -EIO,
+						 "the TPM returned a PCR of the wrong size");
 			memcpy(v->banks[n].value, digests->digests[taken].buffer, size);
 			*wanted &= ~(1u << n);
 		}
 		taken++;
 	}
 	if (*wanted == before)
-		return error_set(err, -EIO, "the TPM does not give the value of PCR %u", v->pcr);
+		return error_set(err, -EIO, "the TPM does not return the value of PCR %u", v->pcr);
 	return 0;
 }
 
@@ -140,18 +142,18 @@ int pcr_read(struct tpm *t, unsigned pcr, struct pcr_values *ret, struct error *
 {
 	struct pcr_values v = {0};
 	unsigned wanted;
-	int e;
+	int r;
 
 	if (pcr >= PCR_COUNT)
 		return error_set(err, -EINVAL, "there is no PCR %u", pcr);
-	e = active_banks(t, pcr, &v, err);
-	if (e < 0)
-		return e;
+	r = active_banks(t, pcr, &v, err);
+	if (r < 0)
+		return r;
 	wanted = (1u << v.bank_count) - 1;
 	while (wanted) {
-		e = read_banks(t, &v, &wanted, err);
-		if (e < 0)
-			return e;
+		r = read_banks(t, &v, &wanted, err);
+		if (r < 0)
+			return r;
 	}
 	*ret = v;
 	return 0;
@@ -169,7 +171,7 @@ int pcr_extend(struct tpm *t, const struct pcr_values *digests, struct error *er
 		memcpy(&values.digests[n].digest, digests->banks[n].value,
 		       digest_size(digests->banks[n].alg));
 	}
-	rc = tpm_call(Esys_PCR_Extend(t->esys, ESYS_TR_PCR0 + digests->pcr, ESYS_TR_PASSWORD,
+	rc = tpm_call(Esys_PCR_Extend(t->esys, ESYS_TR_PCR0 + digests->pcr, tpm_session(t, 0),
 				      ESYS_TR_NONE, ESYS_TR_NONE, &values));
 	if (rc != TSS2_RC_SUCCESS) {
 		char what[64];

@@ -7,7 +7,7 @@
 #define SEALEDFS_PCR_H
 
 #include "attest/tpm.h"
-#include "crypto/digest.h"
+#include "crypto/base/digest.h"
 
 #include <stdbool.h>
 
@@ -43,9 +43,15 @@ enum measure_mode {
 	MEASURE_SHA384,
 	MEASURE_SHA256,
 	MEASURE_DECLARED,
+	MEASURE_SET, /* all members of a set at once, by the set's content digest */
 	MEASURE_NONE,
 };
+/* Event texts begin with it, so a plaintext that begins with it cannot be measured by its bare
+ * digest. */
+#define MEASURE_TEXT_PREFIX "sealedfs:"
 
+/* sha384 and sha256: some bank is extended by the bare digest of the model. */
+bool measure_mode_is_bare(enum measure_mode mode);
 int measure_mode_parse(const char *text, enum measure_mode *ret); /* 0 or -EINVAL */
 const char *measure_mode_name(enum measure_mode mode);
 
@@ -53,6 +59,7 @@ struct model_digests {
 	uint8_t verity[32];
 	uint8_t sha256[32];
 	uint8_t sha384[48];
+	uint8_t set[32]; /* content digest; MEASURE_SET looks at no other */
 };
 
 /* The digest that mode extends into a bank. 0 or -EINVAL (MEASURE_NONE). out: digest_size(alg)
@@ -60,41 +67,47 @@ struct model_digests {
 int measure_bank_digest(enum measure_mode mode, const struct model_digests *digests,
 			enum digest_alg bank, uint8_t *out);
 /*
- * The text that stands for the event: what every bank hashes in MEASURE_VERITY, and what the banks
- * that have no digest of the model of their own hash in the other modes. 0 or -EINVAL.
+ * The text that stands for the event: what every bank hashes in verity and declared, and what the
+ * banks that have no digest of the model of their own hash in the bare modes. 0 or -EINVAL.
  */
-#define MEASURE_TEXT_MAX 128
+#define MEASURE_TEXT_MAX 208
 int measure_text(enum measure_mode mode, const struct model_digests *digests,
 		 char out[MEASURE_TEXT_MAX]);
 /* new = H_bank(old || digest), in place. */
 int pcr_extend_value(enum digest_alg bank, uint8_t *value, const uint8_t *digest);
 
 struct measure_event {
-	unsigned pcr;
 	enum measure_mode mode; /* not MEASURE_NONE */
 	struct model_digests digests;
-	const char *name; /* the model's path in the mount, for the log only */
+	const char *name; /* the model's path in the mount, or the set's name; for the log only */
+	bool extended;	  /* set by measure_models(): it was not in the PCR before */
+	/* MEASURE_SET: which set it was, for the log only. */
+	uint8_t set_id[32];
+	uint64_t set_version, set_members;
 };
 
 struct measure_options {
+	unsigned pcr;
+	const char *start;	      /* start_event.h; NULL: no start event */
 	const char *log_path;	      /* NULL: tpm2-measure.log in runtime_dir() */
 	const char *systemd_log_path; /* NULL: /run/log/systemd/tpm2-measure.log */
 	const char *tcti;
-	bool allow_foreign; /* go on when the log does not replay to the PCR's value */
+	bool allow_foreign; /* continue if the log does not replay to the PCR's value */
 };
 
-enum measure_outcome { MEASURE_EXTENDED, MEASURE_ALREADY };
-
 /*
- * Under the log's exclusive lock: replays the log against the PCR; if this event (same mode and
- * digests) is already in it since boot, does nothing; else extends every active bank once, reads
- * back and compares, appends the record (CEL-JSON, RFC 7464) by the writer protocol. Safe against
- * other processes doing the same, and against their death at any point. -EKEYREJECTED: the log
- * does not replay to the PCR's value and allow_foreign is false (the message shows both values);
- * -EIO: the TPM did not do what was asked; -EPROTO: the log is damaged; -EINVAL: no such PCR or
- * mode. Nothing is released to a reader unless this returned 0.
+ * Makes the PCR show the start event and these events; missing ones are extended in this order.
+ * Under the log's exclusive lock: replays the log against the PCR; events in the log's current
+ * chain are skipped; every other event extends every active bank once, is read back and compared,
+ * and its record is appended (CEL-JSON, RFC 7464) by the writer protocol. After a reset of the TPM
+ * nothing is in the PCR, so everything is extended again. Safe against other processes doing the
+ * same, and against their death at any point.
+ * -EKEYREJECTED: the log does not replay to the PCR's value and allow_foreign is false (the message
+ * shows both values); -EIO: the TPM did not execute the command; -EPROTO: the log is damaged;
+ * -EINVAL: no such PCR or mode. Nothing is released to a reader unless this returned 0.
+ *
  */
-int measure_model(const struct measure_options *options, const struct measure_event *event,
-		  enum measure_outcome *ret, struct error *err);
+int measure_models(const struct measure_options *options, struct measure_event *events,
+		   size_t count, struct error *err);
 
 #endif

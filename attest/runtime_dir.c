@@ -1,17 +1,14 @@
 /*
- * The runtime directory. Job: make it, distrust it, and wait for locks in it. Trusts root and the
- * user it runs as. Must never follow what another user could have planted there.
+ * The runtime directory. Job: create it and check it. Trusts root and the
+ * user that it runs as. Must never follow a link that another user could have placed there.
  */
 #include "attest/runtime_dir.h"
 
 #include <errno.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #define RUNTIME_DIR "/run/sealedfs"
-#define LOCK_PAUSE_MS 10L
 
 const char *runtime_dir(void)
 {
@@ -32,7 +29,7 @@ int runtime_parent_make(const char *path, struct error *err)
 	if (!dir)
 		return error_set(err, -ENOMEM, "out of memory");
 	if (mkdir(dir, 0755) == 0) {
-		/* Whatever the umask says: others find the lock by walking through it. */
+		/* Independent of the umask: other users find the lock through it. */
 		(void)chmod(dir, 0755);
 	} else if (errno != EEXIST) {
 		int code = -errno;
@@ -49,21 +46,4 @@ int runtime_parent_make(const char *path, struct error *err)
 	    ((st.st_mode & (S_IWGRP | S_IWOTH)) && !(st.st_mode & S_ISVTX)))
 		return error_set(err, -EPERM, "%s can be changed by other users; not used", dir);
 	return 0;
-}
-
-int runtime_lock(int fd, unsigned deadline_ms)
-{
-	struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000L};
-
-	for (unsigned long waited = 0;; waited += LOCK_PAUSE_MS) {
-		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-			return 0;
-		if (errno == EINTR)
-			continue;
-		if (errno != EWOULDBLOCK)
-			return -errno;
-		if (waited >= deadline_ms)
-			return -ETIMEDOUT;
-		(void)nanosleep(&pause, NULL);
-	}
 }

@@ -1,6 +1,6 @@
 /*
- * runtime_dir.h: where this machine's processes meet: the measurement log and the mailbox lock.
- * Contents live until the machine boots.
+ * runtime_dir.h: the directory that the processes of this machine share: the measurement log and
+ * the mailbox lock. Its content is lost at boot.
  */
 #ifndef SEALEDFS_RUNTIME_DIR_H
 #define SEALEDFS_RUNTIME_DIR_H
@@ -15,10 +15,5 @@ const char *runtime_dir(void);
  * but root and this user can put files into it under other names. 0, -EPERM, -errno.
  */
 int runtime_parent_make(const char *path, struct error *err);
-
-/*
- * flock(LOCK_EX) with a deadline. -ETIMEDOUT when another process kept it that long.
- */
-int runtime_lock(int fd, unsigned deadline_ms);
 
 #endif

@@ -1,16 +1,17 @@
 /*
- * A connection to a TPM. Job: find it, open it through whatever TCTI is configured, wait while
- * another process has it, and say clearly what is wrong otherwise. Trusts tpm2-tss. Must never
- * leave a connection open between jobs, and never let tpm2-tss write to standard error on its own.
+ * A connection to a TPM. Job: find the TPM, open it through the configured TCTI, wait while another
+ * process holds it, have tpm_session.c protect the connection, and explain failures. Trusts
+ * tpm2-tss. Must never leave a connection open between jobs, and never let tpm2-tss write to
+ * standard error on its own.
  */
-#include "attest/tpm_priv.h"
+#include "attest/tpm_internal.h"
 
+#include "crypto/base/clock.h"
 #include "crypto/base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <time.h>
 #include <tss2/tss2_rc.h>
 #include <tss2/tss2_tctildr.h>
 
@@ -26,20 +27,12 @@ __attribute__((constructor)) static void silence_tss(void)
 	(void)setenv("TSS2_LOG", "all+NONE", 0);
 }
 
-static void pause_ms(unsigned ms)
-{
-	struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
-
-	while (nanosleep(&t, &t) < 0 && errno == EINTR)
-		;
-}
-
 static bool patience_wait(struct tpm_patience *p, unsigned deadline_ms)
 {
 	if (p->waited_ms >= deadline_ms)
 		return false;
 	p->pause_ms = p->pause_ms ? MIN(p->pause_ms * 2, PAUSE_MAX_MS) : PAUSE_FIRST_MS;
-	pause_ms(p->pause_ms);
+	monotonic_pause(p->pause_ms);
 	p->waited_ms += p->pause_ms;
 	return true;
 }
@@ -65,10 +58,15 @@ int tpm_fail(struct error *err, int code, TSS2_RC rc, const char *what)
 {
 	if (code == -EIO && is_busy(rc))
 		code = -EBUSY;
+	if (rc == TSS2_ESYS_RC_RSP_AUTH_FAILED) {
+		error_set(err, -EBADMSG, "%s: the TPM's answer is not authentic", what);
+		error_hint(err, "something between this program and the TPM changes its answers");
+		return -EBADMSG;
+	}
 	return error_set(err, code, "%s: %s (0x%x)", what, Tss2_RC_Decode(rc), (unsigned)rc);
 }
 
-/* What the kernel says about a device node that tpm2-tss could not open; 0: it can be opened. */
+/* The kernel's error for a device node that tpm2-tss could not open; 0: it can be opened. */
 static int probe_device(const char *path)
 {
 	_cleanup_close_ int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
@@ -99,16 +97,22 @@ static int explain_device(const char *path, int code, struct error *err)
 	}
 }
 
+/* NULL: another kind of connection. */
+static const char *device_path(const char *conf)
+{
+	size_t prefix = strlen(DEVICE_PREFIX);
+
+	return strncmp(conf, DEVICE_PREFIX, prefix) == 0 ? conf + prefix : NULL;
+}
+
 static int open_tcti(const char *conf, TSS2_TCTI_CONTEXT **ret, struct error *err)
 {
-	const char *path = NULL;
+	const char *path = device_path(conf);
 	struct tpm_patience p = {0};
 
-	if (strncmp(conf, DEVICE_PREFIX, strlen(DEVICE_PREFIX)) == 0)
-		path = conf + strlen(DEVICE_PREFIX);
 	for (;;) {
 		TSS2_RC rc = Tss2_TctiLdr_Initialize(conf, ret);
-		int e;
+		int r;
 
 		if (rc == TSS2_RC_SUCCESS)
 			return 0;
@@ -116,9 +120,9 @@ static int open_tcti(const char *conf, TSS2_TCTI_CONTEXT **ret, struct error *er
 			tpm_fail(err, -ENODEV, rc, "cannot reach a TPM");
 			return error_prefix(err, -ENODEV, "TCTI \"%s\"", conf);
 		}
-		e = probe_device(path);
-		if ((e != 0 && e != -EBUSY) || !patience_wait(&p, OPEN_DEADLINE_MS))
-			return explain_device(path, e, err);
+		r = probe_device(path);
+		if ((r != 0 && r != -EBUSY) || !patience_wait(&p, OPEN_DEADLINE_MS))
+			return explain_device(path, r, err);
 	}
 }
 
@@ -144,22 +148,25 @@ static const char *choose_conf(const char *given)
 static int connect_tpm(struct tpm *t, struct error *err)
 {
 	TSS2_RC rc;
-	int e = open_tcti(t->conf, &t->tcti, err);
+	int r = open_tcti(t->conf, &t->tcti, err);
 
-	if (e < 0)
-		return e;
+	if (r < 0)
+		return r;
 	rc = Esys_Initialize(&t->esys, t->tcti, NULL);
 	if (rc != TSS2_RC_SUCCESS)
 		return tpm_fail(err, -EIO, rc, "cannot talk to the TPM");
-	return 0;
+	return tpm_session_start(t, err);
 }
 
 static void disconnect_tpm(struct tpm *t)
 {
-	if (t->esys)
+	if (t->esys) {
+		tpm_session_end(t);
 		Esys_Finalize(&t->esys);
+	}
 	if (t->tcti)
 		Tss2_TctiLdr_Finalize(&t->tcti);
+	tpm_flush_left(t);
 }
 
 int tpm_reopen(struct tpm *t, struct error *err)
@@ -168,26 +175,39 @@ int tpm_reopen(struct tpm *t, struct error *err)
 	return connect_tpm(t, err);
 }
 
+const char *tpm_missing(const char *tcti)
+{
+	const char *conf = choose_conf(tcti), *path;
+
+	if (!conf)
+		return "/dev/tpmrm0";
+	path = device_path(conf);
+	return path && access(path, F_OK) < 0 ? path : NULL;
+}
+
 int tpm_open(const char *tcti, struct tpm **ret, struct error *err)
 {
 	_cleanup_tpm_ struct tpm *t = NULL;
 	const char *conf = choose_conf(tcti);
-	int e;
+	int r;
 
 	if (!conf) {
 		error_set(err, -ENODEV, "this machine has no TPM (no /dev/tpmrm0, no /dev/tpm0)");
-		error_hint(err, "on EC2, register the AMI with TPM support v2.0 and UEFI boot");
+		error_hint(err,
+			   "on EC2, register the AMI with TPM support v2.0 and UEFI boot; to mount "
+			   "without a TPM: key-file=FILE,attest=none,measure=none");
 		return -ENODEV;
 	}
 	t = calloc(1, sizeof(*t));
 	if (!t)
 		return error_set(err, -ENOMEM, "out of memory");
+	t->key = t->session = ESYS_TR_NONE;
 	t->conf = strdup(conf);
 	if (!t->conf)
 		return error_set(err, -ENOMEM, "out of memory");
-	e = connect_tpm(t, err);
-	if (e < 0)
-		return e;
+	r = connect_tpm(t, err);
+	if (r < 0)
+		return r;
 	log_debug("TPM opened through %s", conf);
 	*ret = steal_ptr(t);
 	return 0;

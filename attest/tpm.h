@@ -1,6 +1,6 @@
 /*
- * tpm.h: one connection to a TPM 2.0 through tpm2-tss (ESYS), any TCTI. The only user of tpm2-tss
- * besides its neighbours nitrotpm.c and pcr.c.
+ * tpm.h: one connection to a TPM 2.0 through tpm2-tss (ESYS), any TCTI. Files of this folder that
+ * send commands include tpm_internal.h.
  *
  * Connections are opened for one job and closed at once: /dev/tpm0 has a single opener. An open
  * that finds the device busy is repeated until a deadline. Threads: one thread at a time per
@@ -12,16 +12,20 @@
 
 #include "crypto/base/error.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct tpm;
 
 /*
- * tcti: a tpm2-tss TCTI string ("device:/dev/tpmrm0", "swtpm:host=127.0.0.1,port=2321"); NULL: the
- * environment's TPM2TOOLS_TCTI / SEALEDFS_TCTI, else /dev/tpmrm0, else /dev/tpm0.
+ * tcti: a tpm2-tss TCTI string ("device:/dev/tpmrm0", "swtpm:host=127.0.0.1,port=2321"); NULL:
+ * SEALEDFS_TCTI or TPM2TOOLS_TCTI of the environment, else /dev/tpmrm0, else /dev/tpm0.
  */
 int tpm_open(const char *tcti, struct tpm **ret, struct error *err);
 void tpm_close(struct tpm *t);
+/* The device that tpm_open() would not find; NULL: it exists, or tcti names no device. Opens
+ * nothing; points into tcti, the environment or static memory. */
+const char *tpm_missing(const char *tcti);
 
 DEFINE_CLEANUP(struct tpm *, tpm_close)
 #define _cleanup_tpm_ _cleanup_(tpm_closep)

@@ -1,9 +1,10 @@
 /*
- * tpm_priv.h: what nitrotpm.c, mailbox.c and pcr.c need of a connection and nobody else may know:
- * the ESYS and TCTI contexts, and the one way to turn a TPM response code into an error.
+ * tpm_internal.h: a connection as the files that send TPM commands see it: the ESYS and TCTI
+ * contexts, the session that protects the connection, and errors from TPM response codes. Only
+ * files in attest/ include it.
  */
-#ifndef SEALEDFS_TPM_PRIV_H
-#define SEALEDFS_TPM_PRIV_H
+#ifndef SEALEDFS_TPM_INTERNAL_H
+#define SEALEDFS_TPM_INTERNAL_H
 
 #include "attest/tpm.h"
 
@@ -13,7 +14,11 @@
 struct tpm {
 	TSS2_TCTI_CONTEXT *tcti;
 	ESYS_CONTEXT *esys;
-	char *conf; /* the TCTI string it was opened with */
+	char *conf;	     /* the TCTI string it was opened with */
+	ESYS_TR key;	     /* the storage key, while the session starts */
+	ESYS_TR session;     /* see tpm_session() */
+	TPM2_HANDLE left[4]; /* what could not be removed from the TPM: the connection broke */
+	size_t left_count;
 };
 
 /* The response code without the layer that reports it (TPM, resource manager). */
@@ -26,16 +31,35 @@ struct tpm {
 /* Closes and opens again through the same TCTI, in place. After an error t can only be closed. */
 int tpm_reopen(struct tpm *t, struct error *err);
 
-/* Sets "WHAT: TPM response in words (0x…)" and returns code; -EBUSY for -EIO when the TPM said
- * "again". */
+/* Called by tpm_open() and tpm_close(). -EKEYREJECTED: another TPM than before; -EIO. */
+int tpm_session_start(struct tpm *t, struct error *err);
+void tpm_session_end(struct tpm *t);
+/*
+ * The connection's session, for one command: as authorisation, or with TPMA_SESSION_AUDIT for a
+ * command without one. Answers are checked in either case. TPMA_SESSION_DECRYPT encrypts the
+ * command's first parameter on the bus, TPMA_SESSION_ENCRYPT the answer's; both must be sized
+ * buffers.
+ */
+ESYS_TR tpm_session(struct tpm *t, TPMA_SESSION attributes);
+/* Removes a transient object or a session from the TPM; *object becomes ESYS_TR_NONE. */
+void tpm_flush(struct tpm *t, ESYS_TR *object);
+/* After the connection was closed: removes its leftovers, through another one. */
+void tpm_flush_left(struct tpm *t);
+/* One command without ESYS. *response_size: room, then bytes. */
+TSS2_RC tpm_transmit(struct tpm *t, const uint8_t *command, size_t size, uint8_t *response,
+		     size_t *response_size);
+#define TPM_P256_BYTES 32
+
+/* Sets "WHAT: TPM response in words (0x…)" and returns code; for -EIO: -EBUSY when the
+ * TPM said "again", -EBADMSG when the answer is not the TPM's. */
 int tpm_fail(struct error *err, int code, TSS2_RC rc, const char *what);
 
-/* How long one caller has been waiting for a TPM that says "again". Zero-initialised. */
+/* How long one caller has waited for a TPM that returns a retry code. Zero-initialised. */
 struct tpm_patience {
 	unsigned waited_ms;
 	unsigned pause_ms;
 };
-/* True when rc asks for a repetition and there is patience left; sleeps a little before. */
+/* True if rc asks for a retry and time is left; sleeps before it returns. */
 bool tpm_again(TSS2_RC rc, struct tpm_patience *p);
 
 #define tpm_call(call)                         \
