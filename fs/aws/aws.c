@@ -2,10 +2,12 @@
  * The shared AWS object: configuration, HTTP client, credentials. Job: build it without asking any
  * server, and find the default region late. Trusts the configuration.
  */
-#include "fs/net/aws.h"
+#include "fs/aws/aws.h"
 
-#include "fs/net/call.h"
-#include "fs/net/imds.h"
+#include "fs/aws/aws_internal.h"
+#include "fs/aws/imds.h"
+#include "fs/aws/key_chain.h"
+#include "fs/net/text.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -25,6 +27,12 @@ void aws_free(struct aws *a)
 	free(a);
 }
 
+static int chain_keys(void *arg, const struct credentials *rejected, struct credentials **ret,
+		      struct error *err)
+{
+	return credential_chain_get(arg, rejected, ret, err);
+}
+
 int aws_new(const struct aws_options *options, struct aws **ret, struct error *err)
 {
 	_cleanup_(aws_freep) struct aws *a = calloc(1, sizeof(*a));
@@ -37,7 +45,9 @@ int aws_new(const struct aws_options *options, struct aws **ret, struct error *e
 	if (r < 0)
 		return r;
 	r = http_client_new(&a->http);
-	if (r >= 0 && a->config.ca_file && !getenv("AWS_CA_BUNDLE"))
+	if (r >= 0)
+		http_client_allow_plain(a->http, &a->config.allow_http);
+	if (r >= 0 && a->config.ca_file)
 		r = http_client_set_ca_file(a->http, a->config.ca_file);
 	if (r >= 0)
 		r = imds_new(&a->config, a->http, &a->imds);
@@ -45,21 +55,30 @@ int aws_new(const struct aws_options *options, struct aws **ret, struct error *e
 		r = credential_chain_new(&a->config, a->http, a->imds, &a->chain);
 	if (r < 0)
 		return error_set(err, r, "cannot set up the AWS client: %s", strerror(-r));
+	a->caller.config = &a->config;
+	a->caller.http = a->http;
+	a->caller.keys = chain_keys;
+	a->caller.keys_arg = a->chain;
 	if (a->config.region)
-		call_copy_text(a->region, sizeof(a->region), a->config.region);
+		text_copy(a->region, sizeof(a->region), a->config.region);
 	*ret = steal_ptr(a);
 	return 0;
 }
 
 void aws_observe_retries(struct aws *a, aws_retry_observer *observe, void *arg)
 {
-	a->observe = observe;
-	a->observe_arg = arg;
+	a->caller.observe = observe;
+	a->caller.observe_arg = arg;
+}
+
+void aws_observe_silence(struct aws *a, http_silence_observer *observe, void *arg)
+{
+	http_client_observe_silence(a->http, observe, arg);
 }
 
 void aws_count(const struct aws *a, enum aws_service service, struct aws_counts *ret)
 {
-	const struct aws_counters *c = &a->counters[service];
+	const struct caller_counters *c = &a->caller.counters[service];
 
 	*ret = (struct aws_counts){
 		.requests = atomic_load_explicit(&c->requests, memory_order_relaxed),
@@ -107,8 +126,19 @@ int aws_default_region(struct aws *aws, char ret[ENDPOINT_REGION_MAX], struct er
 		return error_set(err, r, "no AWS region is configured; %s", error_text(&why, r));
 	}
 	pthread_mutex_lock(&aws->lock);
-	call_copy_text(aws->region, sizeof(aws->region), region);
+	text_copy(aws->region, sizeof(aws->region), region);
 	memcpy(ret, aws->region, ENDPOINT_REGION_MAX);
 	pthread_mutex_unlock(&aws->lock);
+	return 0;
+}
+
+int aws_partition(struct aws *a, const char **ret)
+{
+	char region[ENDPOINT_REGION_MAX] = "";
+	int r = aws_default_region(a, region, NULL);
+
+	if (r == -ECANCELED)
+		return r;
+	*ret = endpoint_partition(region);
 	return 0;
 }

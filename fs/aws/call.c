@@ -3,12 +3,14 @@
  * an answer means. Must never send a request unsigned, retry beyond attempts or deadline, or let a
  * server's text reach a message with control characters in it.
  */
-#include "fs/net/call.h"
+#include "fs/aws/call.h"
 
+#include "crypto/base/clock.h"
 #include "crypto/base/log.h"
-#include "fs/net/clock.h"
-#include "fs/net/sigv4.h"
+#include "fs/aws/sigv4.h"
+#include "fs/net/dates.h"
 #include "fs/net/text.h"
+#include "fs/net/url.h"
 
 #include <errno.h>
 #include <string.h>
@@ -24,7 +26,7 @@
 
 /* State of one operation. */
 struct run {
-	struct aws *aws;
+	struct caller *caller;
 	struct call *call;
 	struct retry retry;
 	struct credentials *keys;
@@ -44,21 +46,9 @@ struct outcome {
 	struct error error;	     /* of network and check() */
 };
 
-void call_copy_text(char *dst, size_t size, const char *src)
-{
-	size_t i;
-
-	for (i = 0; src && src[i] && i + 1 < size; i++) {
-		dst[i] = src[i];
-		if ((unsigned char)src[i] < 0x20 || src[i] == 0x7f)
-			dst[i] = '?';
-	}
-	dst[i] = '\0';
-}
-
 struct own_headers {
 	char *host;
-	char stamp[CLOCK_BASIC_SIZE];
+	char stamp[DATE_BASIC_SIZE];
 	char hash[SIGV4_HEX_SIZE];
 	char *authorization;
 	struct http_header list[CALL_HEADERS_MAX + OWN_HEADERS];
@@ -76,8 +66,8 @@ static void add_header(struct own_headers *h, const char *name, const char *valu
 	h->list[h->count++] = (struct http_header){name, value};
 }
 
-/* Every body is hashed, over TLS too: it costs 0.7 ms a MiB, and the server then refuses what was
- * changed between our memory and its own. */
+/* Every body is hashed, over TLS too: it costs 0.7 ms for each MiB, and the server then refuses a
+ * body that was changed on the way. */
 static int sign(struct run *run, const char *base, const char *path, struct own_headers *h)
 {
 	const struct call *call = run->call;
@@ -86,10 +76,9 @@ static int sign(struct run *run, const char *base, const char *path, struct own_
 		.query = call->query,
 		.path_rule = call->service == AWS_SERVICE_S3 ? SIGV4_PATH_S3 : SIGV4_PATH_GENERAL,
 		.region = call->region,
-		.service = aws_service_name(call->service),
+		.service =
+			call->signing_name ? call->signing_name : aws_service_name(call->service),
 		.path = path,
-		.access_key_id = run->keys->access_key_id,
-		.secret_key = run->keys->secret_key,
 		.payload_hash = h->hash,
 		.headers = h->list,
 	};
@@ -97,18 +86,22 @@ static int sign(struct run *run, const char *base, const char *path, struct own_
 
 	if (r < 0)
 		return r;
-	h->host = endpoint_host(base);
+	h->host = url_host(base);
 	if (!h->host)
 		return -ENOMEM;
-	run->signed_offset_s = atomic_load(&run->aws->clock_offset_s);
+	run->signed_offset_s = atomic_load(&run->caller->clock_offset_s);
 	req.time_s = clock_now_s() + run->signed_offset_s;
-	clock_format_basic(req.time_s, h->stamp);
+	date_format_basic(req.time_s, h->stamp);
 	for (size_t i = 0; i < call->header_count; i++)
 		h->list[h->count++] = call->headers[i];
 	add_header(h, "Host", h->host);
+	if (call->anonymous)
+		return 0;
 	add_header(h, "x-amz-date", h->stamp);
 	if (call->service == AWS_SERVICE_S3)
 		add_header(h, "x-amz-content-sha256", h->hash);
+	req.access_key_id = run->keys->access_key_id;
+	req.secret_key = run->keys->secret_key;
 	if (run->keys->session_token)
 		add_header(h, "x-amz-security-token", run->keys->session_token);
 	req.header_count = h->count;
@@ -133,7 +126,7 @@ static int send_once(struct run *run, struct http_response *ret, struct error *e
 				   .body_max = call->body_max,
 				   .secret_body = call->secret,
 				   .fresh_connection = call->counts,
-				   .stall_timeout_ms = run->aws->config.stall_timeout_ms,
+				   .stall_timeout_ms = run->caller->config->stall_timeout_ms,
 				   .total_timeout_ms = retry_left_ms(&run->retry)};
 	size_t path_start;
 	int r;
@@ -162,7 +155,7 @@ static int send_once(struct run *run, struct http_response *ret, struct error *e
 	req.url = url.data;
 	req.headers = h.list;
 	req.header_count = h.count;
-	return http_perform(run->aws->http, &req, ret, err);
+	return http_perform(run->caller->http, &req, ret, err);
 }
 
 static void judge_network(int code, struct outcome *o)
@@ -173,7 +166,7 @@ static void judge_network(int code, struct outcome *o)
 	o->attempts_cap = retry_network_cap(code);
 }
 
-static void fill_failure(const struct call *call, const struct http_response *resp,
+static void fill_failure(const struct call *call, bool own_server, const struct http_response *resp,
 			 struct call_failure *f)
 {
 	const char *id = http_response_header(resp, "x-amz-request-id");
@@ -183,8 +176,11 @@ static void fill_failure(const struct call *call, const struct http_response *re
 	if (!id)
 		id = http_response_header(resp, "x-amzn-requestid");
 	if (id)
-		call_copy_text(f->request_id, sizeof(f->request_id), id);
-	if (f->region[0] && !endpoint_region_valid(f->region))
+		text_copy(f->request_id, sizeof(f->request_id), id);
+	/* A server may send us to another region, not to another partition's servers. */
+	if (f->region[0] &&
+	    (!(own_server ? endpoint_region_plain : endpoint_region_valid)(f->region) ||
+	     strcmp(endpoint_partition(f->region), endpoint_partition(call->region)) != 0))
 		f->region[0] = '\0';
 }
 
@@ -194,7 +190,7 @@ static int64_t server_offset_s(const struct run *run, const struct http_response
 	const char *date = http_response_header(resp, "date");
 	int64_t server_s;
 
-	if (!date || clock_parse_http(date, &server_s) < 0)
+	if (!date || date_parse_http(date, &server_s) < 0)
 		return run->signed_offset_s;
 	return server_s - clock_now_s();
 }
@@ -214,7 +210,8 @@ static void judge_answer(struct run *run, const struct http_response *resp, stru
 		o->attempts_cap = RETRY_NONSENSE_ATTEMPTS;
 		return;
 	}
-	fill_failure(call, resp, &o->failure);
+	fill_failure(call, run->caller->config->endpoints[call->service] != NULL, resp,
+		     &o->failure);
 	o->retry_after_s = retry_parse_after(http_response_header(resp, "retry-after"));
 	o->class = retry_class_answer(resp->status, o->failure.code);
 	elsewhere = o->failure.region[0] && strcmp(o->failure.region, call->region) != 0;
@@ -225,7 +222,7 @@ static void judge_answer(struct run *run, const struct http_response *resp, stru
 			o->class = RETRY_REGION;
 		else if (skewed)
 			o->class = RETRY_SKEW;
-		else if (run->keys->session_token)
+		else if (run->keys && run->keys->session_token)
 			o->class = RETRY_CREDENTIALS;
 	}
 	if (o->class == RETRY_REGION && !elsewhere)
@@ -239,14 +236,12 @@ static bool change_keys(struct run *run)
 {
 	struct credentials *fresh = NULL;
 
-	if (run->tried_credentials)
+	if (run->tried_credentials || !run->keys)
 		return false;
 	run->tried_credentials = true;
-	if (credential_chain_get(run->aws->chain, run->keys, &fresh, NULL) < 0)
+	if (run->caller->keys(run->caller->keys_arg, run->keys, &fresh, NULL) < 0)
 		return false;
-	if (strcmp(fresh->access_key_id, run->keys->access_key_id) == 0 &&
-	    strcmp(fresh->session_token ? fresh->session_token : "",
-		   run->keys->session_token ? run->keys->session_token : "") == 0) {
+	if (credentials_same(fresh, run->keys)) {
 		credentials_unref(fresh);
 		return false;
 	}
@@ -271,13 +266,13 @@ static bool prepare_retry(struct run *run, const struct outcome *o,
 		if (run->tried_skew)
 			return false;
 		run->tried_skew = true;
-		atomic_store(&run->aws->clock_offset_s, server_offset_s(run, resp));
+		atomic_store(&run->caller->clock_offset_s, server_offset_s(run, resp));
 		return true;
 	case RETRY_REGION:
 		if (run->tried_region)
 			return false;
 		run->tried_region = true;
-		call_copy_text(call->region, sizeof(call->region), o->failure.region);
+		text_copy(call->region, sizeof(call->region), o->failure.region);
 		return true;
 	case RETRY_TRANSIENT:
 	case RETRY_THROTTLED:
@@ -286,18 +281,19 @@ static bool prepare_retry(struct run *run, const struct outcome *o,
 	wait_ms = retry_next(&run->retry, o->class, o->attempts_cap, o->retry_after_s);
 	if (wait_ms < 0)
 		return false;
-	if (run->aws->observe) {
+	if (run->caller->observe) {
 		char why[sizeof(o->error.message)];
 
 		(void)snprintf(
 			why, sizeof(why), "%s%s%s", o->failure.code, o->failure.code[0] ? ": " : "",
 			o->failure.code[0] ? o->failure.message : error_text(&o->error, o->code));
-		run->aws->observe(run->aws->observe_arg, call->what, why,
-				  o->class == RETRY_THROTTLED && call->service == AWS_SERVICE_S3);
+		run->caller->observe(run->caller->observe_arg, call->what, why,
+				     o->class == RETRY_THROTTLED &&
+					     call->service == AWS_SERVICE_S3);
 	}
 	log_debug("%s: attempt %u in %lld ms after: %s %s", call->what, run->retry.attempt,
 		  (long long)wait_ms, o->failure.code, error_text(&o->error, o->code));
-	*ret_canceled = http_client_wait(run->aws->http, (unsigned)wait_ms);
+	*ret_canceled = http_client_wait(run->caller->http, (unsigned)wait_ms);
 	return true;
 }
 
@@ -305,7 +301,7 @@ static int report(const struct run *run, struct outcome *o, struct error *err)
 {
 	const struct call_failure *f = &o->failure;
 	const struct retry *retry = &run->retry;
-	double seconds = (double)(clock_monotonic_ms() - retry->start_ms) / 1000;
+	double seconds = (double)(monotonic_ms() - retry->start_ms) / 1000;
 	char tail[128] = "", id[128] = "";
 	int code = o->code;
 
@@ -329,7 +325,7 @@ static int report(const struct run *run, struct outcome *o, struct error *err)
 			 tail);
 }
 
-/* True when check() says that the start of an oversized answer is wrong already. */
+/* True if check() finds that the start of an oversized answer is already wrong. */
 static bool call_is_nonsense(const struct call *call, const struct http_response *resp,
 			     struct outcome *o)
 {
@@ -350,7 +346,7 @@ static void count(atomic_ullong *counter)
 
 static int run_attempts(struct run *run, struct http_response *ret, struct error *err)
 {
-	struct aws_counters *counters = &run->aws->counters[run->call->service];
+	struct caller_counters *counters = &run->caller->counters[run->call->service];
 
 	for (;;) {
 		struct outcome o = {.retry_after_s = -1};
@@ -362,7 +358,7 @@ static int run_attempts(struct run *run, struct http_response *ret, struct error
 			judge_network(r, &o);
 		else
 			judge_answer(run, ret, &o);
-		/* An answer may be too large because it is not the one that was asked for. */
+		/* An answer may be too large because it answers something else. */
 		if (r == -E2BIG && ret->status && call_is_nonsense(run->call, ret, &o))
 			o.class = RETRY_TRANSIENT;
 		if (o.class == RETRY_FATAL && o.code == 0 && !o.failure.status)
@@ -380,17 +376,21 @@ static int run_attempts(struct run *run, struct http_response *ret, struct error
 	}
 }
 
-int call_run(struct aws *aws, struct call *call, struct http_response *ret, unsigned *ret_attempts,
-	     struct error *err)
+int call_run(struct caller *caller, struct call *call, struct http_response *ret,
+	     unsigned *ret_attempts, struct error *err)
 {
-	struct run run = {.aws = aws, .call = call};
+	const struct aws_config *config = caller->config;
+	unsigned max_attempts = config->max_attempts;
+	unsigned deadline_ms = call->deadline_ms ? call->deadline_ms : config->deadline_ms;
+	struct run run = {.caller = caller, .call = call};
 	int r;
 
 	*ret = (struct http_response){0};
-	retry_start(&run.retry, aws->config.max_attempts,
-		    aws->config.deadline_ms + (unsigned)MIN(call->body_size / SLOWEST_BYTES_PER_MS,
-							    UPLOAD_EXTRA_MS_MAX));
-	r = credential_chain_get(aws->chain, NULL, &run.keys, err);
+	if (call->max_attempts)
+		max_attempts = MIN(max_attempts, call->max_attempts);
+	deadline_ms += (unsigned)MIN(call->body_size / SLOWEST_BYTES_PER_MS, UPLOAD_EXTRA_MS_MAX);
+	retry_start(&run.retry, max_attempts, deadline_ms);
+	r = call->anonymous ? 0 : caller->keys(caller->keys_arg, NULL, &run.keys, err);
 	if (r < 0)
 		return error_prefix(err, r, "%s", call->what);
 	r = run_attempts(&run, ret, err);

@@ -2,8 +2,8 @@
  * container.h: keys from the agent that ECS, EKS Pod Identity and Greengrass put beside a container
  * (SDK reference guide, "Container credential provider").
  */
-#ifndef SEALEDFS_NET_CONTAINER_H
-#define SEALEDFS_NET_CONTAINER_H
+#ifndef SEALEDFS_AWS_CONTAINER_H
+#define SEALEDFS_AWS_CONTAINER_H
 
 #include "fs/net/http.h"
 
@@ -11,8 +11,6 @@ struct credentials;
 
 /* True when the environment names an agent. */
 bool container_configured(void);
-/* Whether a full URI may be asked: https, loopback or one of the agents' addresses. */
-bool container_uri_allowed(const char *uri);
 /* -EINVAL configuration, -EKEYREJECTED refused, -EREMOTEIO nonsense, network errors as http.h. */
 int container_credentials(struct http_client *http, struct credentials **ret, struct error *err);
 

@@ -3,11 +3,11 @@
  * network as every EC2 program does. Must never fall back to version 1, and never send the session
  * token anywhere but to IMDS.
  */
-#include "fs/net/imds.h"
+#include "fs/aws/imds.h"
 
-#include "crypto/base/secret.h"
-#include "fs/net/clock.h"
-#include "fs/net/credentials.h"
+#include "crypto/base/clock.h"
+#include "fs/aws/keys.h"
+#include "fs/aws/peers.h"
 #include "fs/net/text.h"
 
 #include <errno.h>
@@ -27,7 +27,7 @@ struct imds {
 	struct http_client *http;
 	pthread_mutex_t lock;
 	char *token; /* guarded by lock, like its end */
-	int64_t token_end_ms;
+	uint64_t token_end_ms;
 };
 
 int imds_new(const struct aws_config *config, struct http_client *http, struct imds **ret)
@@ -43,23 +43,11 @@ int imds_new(const struct aws_config *config, struct http_client *http, struct i
 	return 0;
 }
 
-static void wipe_text(char *s)
-{
-	if (s)
-		wipe(s, strlen(s));
-	free(s);
-}
-
-static void wipe_textp(char **s)
-{
-	wipe_text(*s);
-}
-
 void imds_free(struct imds *m)
 {
 	if (!m)
 		return;
-	wipe_text(m->token);
+	text_wipe_free(m->token);
 	pthread_mutex_destroy(&m->lock);
 	free(m);
 }
@@ -75,28 +63,18 @@ static int ask(struct imds *m, const char *method, const char *path,
 				   .body_max = ANSWER_SIZE_MAX,
 				   .connect_timeout_ms = m->config->imds_timeout_ms,
 				   .total_timeout_ms = 2 * m->config->imds_timeout_ms,
-				   .no_proxy = true,
+				   .peer = &aws_metadata_peer,
 				   .secret_body = true};
+	int r;
 
 	if (asprintf(&url, "%s%s", m->config->imds_endpoint, path) < 0) {
 		url = NULL;
 		return error_set(err, -ENOMEM, "out of memory for a metadata request");
 	}
 	req.url = url;
-	for (unsigned attempt = 1;; attempt++) {
-		struct error last = {0};
-		int r = http_perform(m->http, &req, ret, &last);
-
-		if ((r >= 0 && ret->status < 500) || r == -ECANCELED ||
-		    attempt >= m->config->imds_attempts) {
-			if (r < 0 && err && !err->code)
-				*err = last;
-			return r < 0 ? error_prefix(err, r, "instance metadata") : 0;
-		}
-		http_response_clear(ret);
-		if (http_client_wait(m->http, RETRY_WAIT_MS) < 0)
-			return error_set(err, -ECANCELED, "instance metadata: stopped");
-	}
+	r = http_perform_repeatedly(m->http, &req, m->config->imds_attempts, RETRY_WAIT_MS, ret,
+				    err);
+	return r < 0 ? error_prefix(err, r, "instance metadata") : 0;
 }
 
 /* The body as text; NULL when it is empty or has a NUL in it. */
@@ -105,15 +83,6 @@ static char *answer_text(const struct http_response *resp)
 	char *text = (char *)resp->body;
 
 	return text && text[0] && strlen(text) == resp->body_size ? text : NULL;
-}
-
-/* Header values and path parts must be printable and without spaces. */
-static bool is_plain_text(const char *s)
-{
-	for (; *s; s++)
-		if (*s <= ' ' || *s > '~')
-			return false;
-	return true;
 }
 
 static int fetch_token(struct imds *m, char **ret, struct error *err)
@@ -135,7 +104,7 @@ static int fetch_token(struct imds *m, char **ret, struct error *err)
 		return error_set(err, -EREMOTEIO, "instance metadata: no session token (%d)",
 				 resp.status);
 	token = answer_text(&resp);
-	if (!token || resp.body_size > TOKEN_SIZE_MAX || !is_plain_text(token))
+	if (!token || resp.body_size > TOKEN_SIZE_MAX || !text_is_graphic(token))
 		return error_set(err, -EREMOTEIO, "instance metadata: malformed session token");
 	*ret = strdup(token);
 	return *ret ? 0 : error_set(err, -ENOMEM, "out of memory for a metadata token");
@@ -144,11 +113,11 @@ static int fetch_token(struct imds *m, char **ret, struct error *err)
 /* A copy of the current token, a new one if need be. refused: one that got a 401. */
 static int get_token(struct imds *m, const char *refused, char **ret, struct error *err)
 {
-	_cleanup_(wipe_textp) char *fresh = NULL;
+	_cleanup_(text_wipe_freep) char *fresh = NULL;
 	int r;
 
 	pthread_mutex_lock(&m->lock);
-	if (m->token && clock_monotonic_ms() < m->token_end_ms &&
+	if (m->token && monotonic_ms() < m->token_end_ms &&
 	    !(refused && strcmp(refused, m->token) == 0))
 		fresh = strdup(m->token);
 	pthread_mutex_unlock(&m->lock);
@@ -160,9 +129,9 @@ static int get_token(struct imds *m, const char *refused, char **ret, struct err
 	if (!fresh)
 		return r;
 	pthread_mutex_lock(&m->lock);
-	wipe_text(m->token);
+	text_wipe_free(m->token);
 	m->token = strdup(fresh);
-	m->token_end_ms = clock_monotonic_ms() + TOKEN_LIFE_MS;
+	m->token_end_ms = monotonic_ms() + TOKEN_LIFE_MS;
 	pthread_mutex_unlock(&m->lock);
 	*ret = steal_ptr(fresh);
 	return 0;
@@ -175,7 +144,7 @@ static int get_token(struct imds *m, const char *refused, char **ret, struct err
 static int get(struct imds *m, const char *path, struct http_response *ret, char **ret_text,
 	       struct error *err)
 {
-	_cleanup_(wipe_textp) char *token = NULL;
+	_cleanup_(text_wipe_freep) char *token = NULL;
 	int r;
 
 	if (m->config->imds_disabled)
@@ -187,7 +156,7 @@ static int get(struct imds *m, const char *path, struct http_response *ret, char
 		return r;
 	r = ask(m, "GET", path, &(struct http_header){"x-aws-ec2-metadata-token", token}, ret, err);
 	if (r >= 0 && ret->status == 401) {
-		_cleanup_(wipe_textp) char *fresh = NULL;
+		_cleanup_(text_wipe_freep) char *fresh = NULL;
 
 		http_response_clear(ret);
 		r = get_token(m, token, &fresh, err);
@@ -226,7 +195,7 @@ int imds_credentials(struct imds *m, struct credentials **ret, struct error *err
 		return r;
 	/* One role an instance; a list would have line ends. */
 	name[strcspn(name, "\r\n")] = '\0';
-	if (!name[0] || !is_plain_text(name))
+	if (!name[0] || !text_is_graphic(name))
 		return error_set(err, -EREMOTEIO, "instance metadata: malformed role name");
 	text_append(&path, role_path);
 	text_append_uri(&path, name, strlen(name), false);

@@ -2,10 +2,10 @@
  * imds.h: the instance metadata service, version 2 only (EC2 user guide, "Use IMDSv2"). Never
  * through a proxy, never without a session token. Thread-safe.
  */
-#ifndef SEALEDFS_NET_IMDS_H
-#define SEALEDFS_NET_IMDS_H
+#ifndef SEALEDFS_AWS_IMDS_H
+#define SEALEDFS_AWS_IMDS_H
 
-#include "fs/net/config.h"
+#include "fs/aws/config.h"
 #include "fs/net/http.h"
 
 struct imds;

@@ -1,17 +1,16 @@
 /*
  * Credentials: the chain of sources and the cache in front of it. Job: always have keys to sign
- * with, ask a source from one thread at a time, and survive a source that is down. Trusts its
- * sources. Must never make more than one request wait for a renewal while the keys at hand still
+ * with, use a source from one thread at a time, and tolerate a source that is down. Trusts its
+ * sources. Must never make more than one request wait for a renewal while the current keys still
  * work, and never put a key into a message.
  */
-#include "fs/net/credentials.h"
+#include "fs/aws/key_chain.h"
 
+#include "crypto/base/clock.h"
 #include "crypto/base/log.h"
-#include "fs/net/clock.h"
-#include "fs/net/container.h"
-#include "fs/net/imds.h"
-#include "fs/net/json.h"
-#include "fs/net/profile_keys.h"
+#include "fs/aws/container.h"
+#include "fs/aws/imds.h"
+#include "fs/aws/profile_keys.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -19,15 +18,12 @@
 #include <sys/random.h>
 
 #define RENEW_BEFORE_S ((int64_t)15 * 60)
-#define KEY_ID_MAX 128
-#define SECRET_KEY_TEXT_MAX 256
-#define SESSION_TOKEN_MAX 16384
 /* After a renewal that did not help: botocore waits 10 minutes and some more. Ours is shorter where
  * nothing was learned, so that a source that comes back is used soon. */
 #define RETRY_AFTER_FAILURE_S 60
 #define RETRY_AFTER_STALE_S 600
 #define RETRY_SPREAD_S 120
-/* Refused keys for which the source had no others: it is left alone for so long. */
+/* If keys are refused and the source has no others, it is not used for this long. */
 #define FUTILE_MS 5000
 
 struct credential_chain {
@@ -39,102 +35,11 @@ struct credential_chain {
 	/* Guarded by lock. */
 	struct credentials *current;
 	bool renewing;
-	int64_t renew_at_s;	 /* not before */
-	int64_t futile_until_ms; /* monotonic; until then refused keys are not renewed */
-	unsigned generation;	 /* counts renewals, good or bad */
-	struct error last_error; /* of the last renewal */
+	int64_t renew_at_s;	  /* not before */
+	uint64_t futile_until_ms; /* monotonic; until then refused keys are not renewed */
+	unsigned generation;	  /* counts renewals, good or bad */
+	struct error last_error;  /* of the last renewal */
 };
-
-static bool is_token(const char *s, size_t max)
-{
-	size_t size = strlen(s);
-
-	if (size == 0 || size > max)
-		return false;
-	for (; *s; s++)
-		if (*s <= ' ' || *s > '~')
-			return false;
-	return true;
-}
-
-int credentials_new(const char *access_key_id, const char *secret_key, const char *session_token,
-		    int64_t expires_s, const char *source, struct credentials **ret)
-{
-	_cleanup_(credentials_unrefp) struct credentials *c = NULL;
-	int r;
-
-	if (!is_token(access_key_id, KEY_ID_MAX) || strchr(access_key_id, '/') ||
-	    !is_token(secret_key, SECRET_KEY_TEXT_MAX) ||
-	    (session_token && !is_token(session_token, SESSION_TOKEN_MAX)))
-		return -EINVAL;
-	c = calloc(1, sizeof(*c));
-	if (!c)
-		return -ENOMEM;
-	c->references = 1;
-	c->expires_s = expires_s;
-	c->source = source;
-	c->access_key_id = strdup(access_key_id);
-	if (session_token)
-		c->session_token = strdup(session_token);
-	if (!c->access_key_id || (session_token && !c->session_token))
-		return -ENOMEM;
-	r = secret_new_from(secret_key, strlen(secret_key), &c->secret_key);
-	if (r < 0)
-		return r;
-	*ret = steal_ptr(c);
-	return 0;
-}
-
-struct credentials *credentials_ref(struct credentials *c)
-{
-	__atomic_add_fetch(&c->references, 1, __ATOMIC_RELAXED);
-	return c;
-}
-
-void credentials_unref(struct credentials *c)
-{
-	if (!c || __atomic_sub_fetch(&c->references, 1, __ATOMIC_ACQ_REL) > 0)
-		return;
-	if (c->session_token)
-		wipe(c->session_token, strlen(c->session_token));
-	free(c->session_token);
-	free(c->access_key_id);
-	secret_free(c->secret_key);
-	free(c);
-}
-
-int credentials_parse_json(const void *data, size_t size, const char *source,
-			   struct credentials **ret, struct error *err)
-{
-	_cleanup_json_ json_t *object = json_object_parse(data, size);
-	const char *code, *id, *key, *token, *expiration;
-	int64_t expires_s = 0;
-	int r;
-
-	if (!object)
-		return error_set(err, -EREMOTEIO, "the answer is not a JSON object");
-	code = json_text(object, "Code");
-	if (code && strcmp(code, "Success") != 0) {
-		const char *message = json_text(object, "Message");
-
-		return error_set(err, -EKEYREJECTED, "%.100s%s%.300s", code, message ? ": " : "",
-				 message ? message : "");
-	}
-	id = json_text(object, "AccessKeyId");
-	key = json_text(object, "SecretAccessKey");
-	token = json_text(object, "Token");
-	expiration = json_text(object, "Expiration");
-	if (!id || !key || !token || !expiration)
-		return error_set(err, -EREMOTEIO,
-				 "the answer lacks AccessKeyId, SecretAccessKey, Token or "
-				 "Expiration");
-	if (clock_parse_rfc3339(expiration, &expires_s) < 0)
-		return error_set(err, -EREMOTEIO, "malformed Expiration");
-	r = credentials_new(id, key, token, expires_s, source, ret);
-	if (r == -EINVAL)
-		return error_set(err, -EREMOTEIO, "malformed keys");
-	return r < 0 ? error_set(err, r, "out of memory for keys") : 0;
-}
 
 /* Asks each source in order; -ENOENT of one means that the next has its turn. */
 static int ask_sources(const struct credential_chain *chain, struct credentials **ret,
@@ -148,8 +53,6 @@ static int ask_sources(const struct credential_chain *chain, struct credentials 
 		r = environment_keys(ret, err);
 	if (r == -ENOENT)
 		r = profile_keys(&sts, config->profile, ret, err);
-	if (r == -ENOENT && !config->profile_explicit)
-		r = web_identity_keys(&sts, ret, err);
 	if (r != -ENOENT)
 		return r;
 	if (container_configured())
@@ -164,6 +67,9 @@ static int ask_sources(const struct credential_chain *chain, struct credentials 
 		   "an IAM role to the instance");
 	if (r == -ENOENT)
 		r = -EINVAL;
+	if (err && !err->message[0])
+		return error_set(err, r, "no AWS credentials in the environment or profile %s",
+				 config->profile);
 	return error_prefix(err, r, "no AWS credentials in the environment or profile %s",
 			    config->profile);
 }
@@ -226,7 +132,7 @@ static void store(struct credential_chain *chain, struct credentials *fresh)
 	log_debug("AWS keys from %s", fresh->source);
 }
 
-/* Called with the lock held, which it gives up while it asks the sources. */
+/* Called with the lock held, which it releases while it uses the sources. */
 static void renew(struct credential_chain *chain)
 {
 	struct credentials *fresh = NULL;
@@ -246,14 +152,7 @@ static void renew(struct credential_chain *chain)
 	pthread_cond_broadcast(&chain->renewed);
 }
 
-static bool same_keys(const struct credentials *a, const struct credentials *b)
-{
-	return strcmp(a->access_key_id, b->access_key_id) == 0 &&
-	       strcmp(a->session_token ? a->session_token : "",
-		      b->session_token ? b->session_token : "") == 0;
-}
-
-/* Called with the lock held. Whoever comes first asks the sources, the others wait for it. */
+/* Called with the lock held. The first caller uses the sources, the others wait for it. */
 static void renew_now(struct credential_chain *chain, const struct credentials *rejected)
 {
 	unsigned generation = chain->generation;
@@ -262,8 +161,8 @@ static void renew_now(struct credential_chain *chain, const struct credentials *
 		renew(chain);
 	while (chain->generation == generation)
 		pthread_cond_wait(&chain->renewed, &chain->lock);
-	if (rejected && chain->current && same_keys(rejected, chain->current))
-		chain->futile_until_ms = clock_monotonic_ms() + FUTILE_MS;
+	if (rejected && chain->current && credentials_same(rejected, chain->current))
+		chain->futile_until_ms = monotonic_ms() + FUTILE_MS;
 }
 
 int credential_chain_get(struct credential_chain *chain, const struct credentials *rejected,
@@ -275,8 +174,8 @@ int credential_chain_get(struct credential_chain *chain, const struct credential
 	pthread_mutex_lock(&chain->lock);
 	if (!chain->current)
 		renew_now(chain, NULL);
-	else if (rejected && same_keys(rejected, chain->current) &&
-		 clock_monotonic_ms() >= chain->futile_until_ms)
+	else if (rejected && credentials_same(rejected, chain->current) &&
+		 monotonic_ms() >= chain->futile_until_ms)
 		renew_now(chain, rejected);
 	else if (!rejected && !chain->renewing && clock_now_s() >= chain->renew_at_s)
 		renew(chain);

@@ -9,14 +9,12 @@
  * answered nonsense; network errors as http.h. The message carries KMS's own words and request id.
  * Denials of kms_decrypt_attested() leave the hint to the caller, who knows the PCRs. Thread-safe.
  */
-#ifndef SEALEDFS_KMS_H
-#define SEALEDFS_KMS_H
+#ifndef SEALEDFS_AWS_KMS_H
+#define SEALEDFS_AWS_KMS_H
 
 #include "crypto/base/secret.h"
-#include "fs/net/aws.h"
-
-#define KMS_BLOB_MAX 6144
-#define KMS_ARN_MAX 2048
+#include "fs/aws/aws.h"
+#include "fs/aws/kms_limits.h"
 
 /* key_id: key id, key ARN, alias/NAME or alias ARN. The endpoint's region follows from an ARN. */
 int kms_generate_data_key(struct aws *aws, const char *key_id, const uint8_t file_id[32],

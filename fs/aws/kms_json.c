@@ -1,13 +1,14 @@
 /*
- * KMS's JSON. Job: requests without an escaping problem, answers without a surprise. Whatever held
- * a plaintext key is wiped here; jansson's own copies by json.c. Must never put a plaintext into a
+ * KMS's JSON. Job: build escaped requests, parse answers strictly. Every buffer that held a
+ * plaintext key is wiped here; json.c wipes jansson's own copies. Must never put a plaintext into a
  * message or an unwiped buffer.
  */
-#include "fs/net/kms_json.h"
+#include "fs/aws/kms_json.h"
 
 #include "crypto/base/encode.h"
-#include "fs/net/call.h"
-#include "fs/net/json.h"
+#include "crypto/base/json.h"
+#include "fs/aws/call.h"
+#include "fs/net/text.h"
 
 #include <errno.h>
 #include <string.h>
@@ -31,7 +32,7 @@ static int add_base64(struct text *out, const char *name, const void *data, size
 	return 0;
 }
 
-static bool key_id_valid(const char *id)
+bool kms_key_id_valid(const char *id)
 {
 	static const char allowed[] =
 		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789:/_.+=,@-";
@@ -45,7 +46,7 @@ int kms_json_request(const struct kms_request *req, struct text *out)
 	char id[65];
 	int r = 0;
 
-	if (!key_id_valid(req->key_id))
+	if (!kms_key_id_valid(req->key_id))
 		return -EINVAL;
 	out->secret = true;
 	text_append(out, "{");
@@ -100,7 +101,7 @@ int kms_json_answer(const void *data, size_t size, struct kms_answer *ret)
 	const char *recipient = json_text(object, "CiphertextForRecipient");
 	int r = 0;
 
-	if (!object || !key_id || !key_id_valid(key_id))
+	if (!object || !key_id || !kms_key_id_valid(key_id))
 		return -EPROTO;
 	ret->key_id = strdup(key_id);
 	if (!ret->key_id)
@@ -119,7 +120,7 @@ static void copy_type(const char *type, struct call_failure *ret)
 {
 	const char *hash = strchr(type, '#');
 
-	call_copy_text(ret->code, sizeof(ret->code), hash ? hash + 1 : type);
+	text_copy(ret->code, sizeof(ret->code), hash ? hash + 1 : type);
 	ret->code[strcspn(ret->code, ":")] = '\0';
 }
 
@@ -136,5 +137,5 @@ void kms_json_failure(const void *data, size_t size, const char *type, struct ca
 	if (type)
 		copy_type(type, ret);
 	if (message)
-		call_copy_text(ret->message, sizeof(ret->message), message);
+		text_copy(ret->message, sizeof(ret->message), message);
 }

@@ -1,11 +1,12 @@
 /*
  * kms_json.h: KMS's JSON bodies, both ways (AWS KMS API reference). Pure; answers are untrusted.
- * Internal to fs/net. Thread-safe.
+ * Internal to fs/aws. Thread-safe.
  */
-#ifndef SEALEDFS_NET_KMS_JSON_H
-#define SEALEDFS_NET_KMS_JSON_H
+#ifndef SEALEDFS_AWS_KMS_JSON_H
+#define SEALEDFS_AWS_KMS_JSON_H
 
-#include "fs/net/kms.h"
+#include "crypto/base/secret.h"
+#include "fs/aws/kms_limits.h"
 #include "fs/net/text.h"
 
 struct call_failure;
@@ -22,6 +23,8 @@ struct kms_request {
 	const char *key_spec;
 };
 
+/* Only characters that key ids, ARNs and aliases have; it needs no escape in JSON. */
+bool kms_key_id_valid(const char *id);
 /* -EINVAL: a key id with characters that no key id has. *out is wiped text. */
 int kms_json_request(const struct kms_request *req, struct text *out);
 
@@ -40,7 +43,7 @@ struct kms_answer {
 /* -EPROTO, -E2BIG (a blob over its limit), -ENOMEM. Clear it in any case. */
 int kms_json_answer(const void *data, size_t size, struct kms_answer *ret);
 void kms_answer_clear(struct kms_answer *a);
-/* type: the x-amzn-errortype header, or NULL. Leaves *ret alone where the body says nothing. */
+/* type: the x-amzn-errortype header, or NULL. *ret is unchanged if the body has no error. */
 void kms_json_failure(const void *data, size_t size, const char *type, struct call_failure *ret);
 
 #endif

@@ -1,35 +1,16 @@
 /*
- * KMS. Job: data keys made, wrapped and unwrapped, always under one file's encryption context and
- * by a named key. Trusts KMS over TLS for what it decrypts, but checks sizes and that the key that
- * answered is the one that was asked. Must never let a plaintext key out of struct secret, nor
- * accept an answer in the clear to an attested request.
+ * One KMS call, for all operations. Job: endpoint, region, headers, and the meaning of KMS's
+ * errors. Trusts KMS over TLS. Must never put a body into a message.
  */
-#include "fs/net/kms.h"
+#include "fs/aws/kms_op.h"
 
-#include "fs/net/call.h"
-#include "fs/net/kms_json.h"
+#include "fs/aws/aws_internal.h"
+#include "fs/aws/kms_json.h"
 
 #include <errno.h>
 #include <string.h>
-#include <strings.h>
 
 #define ANSWER_SIZE_MAX 65536
-#define DOCUMENT_SIZE_MAX 262144
-
-struct kms_op {
-	struct aws *aws;
-	bool attested;
-	struct call call;
-	struct http_response resp;
-	struct text body;
-	char *what;
-	char *target;
-	struct kms_answer answer;
-	const char *key_id;
-	bool wants_blob;
-	bool wants_plain;
-	bool wants_recipient;
-};
 
 static int base_url(void *arg, const char *region, char **ret)
 {
@@ -76,8 +57,12 @@ static const struct {
 
 static int map_failure(void *arg, const struct call_failure *f, struct error *err)
 {
-	const struct kms_op *op = arg;
+	struct kms_op *op = arg;
 
+	op->denied = strcmp(f->code, "AccessDeniedException") == 0;
+	op->permitted = op->dry_run && strcmp(f->code, "DryRunOperationException") == 0;
+	if (op->permitted)
+		return -ECANCELED;
 	for (size_t i = 0; i < ARRAY_LEN(failures); i++) {
 		if (strcmp(f->code, failures[i].code) != 0)
 			continue;
@@ -99,49 +84,6 @@ static int map_failure(void *arg, const struct call_failure *f, struct error *er
 	}
 	return f->status == 403 ? -EKEYREJECTED : -EREMOTEIO;
 }
-
-static bool is_key_arn(const char *id)
-{
-	return strncmp(id, "arn:", 4) == 0 && strstr(id, ":key/");
-}
-
-static int check_answer(void *arg, const struct http_response *resp, struct error *err)
-{
-	struct kms_op *op = arg;
-	struct kms_answer *a = &op->answer;
-	int r;
-
-	kms_answer_clear(a);
-	r = resp->status == 200 && resp->body ? kms_json_answer(resp->body, resp->body_size, a)
-					      : -EPROTO;
-	if (r == -ENOMEM)
-		return error_set(err, r, "out of memory");
-	if (r < 0) {
-		error_set(err, -EREMOTEIO, "the answer (%d) makes no sense: %s", resp->status,
-			  strerror(-r));
-		return RETRY_TRANSIENT;
-	}
-	if (is_key_arn(op->key_id) && strcmp(op->key_id, a->key_id) != 0)
-		return error_set(err, -EBADMSG, "another key answered: %.200s", a->key_id);
-	if (op->wants_recipient && !a->recipient)
-		return error_set(err, -EREMOTEIO,
-				 "the answer has no CiphertextForRecipient; this server does not "
-				 "do attestation");
-	if ((op->wants_blob && !a->blob_size) || (op->wants_plain && !a->plain))
-		return error_set(err, -EREMOTEIO, "the answer lacks the key that was asked for");
-	return 0;
-}
-
-static void kms_op_clear(struct kms_op *op)
-{
-	http_response_clear(&op->resp);
-	text_clear(&op->body);
-	kms_answer_clear(&op->answer);
-	free(op->what);
-	free(op->target);
-}
-
-#define _cleanup_kms_op_ _cleanup_(kms_op_clear)
 
 /* The region in a key or alias ARN; 0, or -ENOENT when there is none. */
 static int arn_region(const char *id, char ret[ENDPOINT_REGION_MAX])
@@ -177,26 +119,24 @@ static int find_region(struct kms_op *op, struct error *err)
 	return r < 0 ? error_prefix(err, r, "%s", op->what) : 0;
 }
 
-static int kms_run(struct kms_op *op, const char *operation, const struct kms_request *req,
-		   struct error *err)
+int kms_op_send(struct kms_op *op, const char *operation, const char *key_id, struct error *err)
 {
 	int r;
 
-	op->key_id = req->key_id;
-	op->attested = req->document_size > 0;
-	if (asprintf(&op->what, "KMS %s with %.200s", operation, req->key_id) < 0)
+	op->key_id = key_id;
+	if (asprintf(&op->what, "KMS %s with %.200s", operation, key_id) < 0)
 		op->what = NULL;
 	if (asprintf(&op->target, "TrentService.%s", operation) < 0)
 		op->target = NULL;
 	if (!op->what || !op->target)
 		return error_set(err, -ENOMEM, "KMS %s: out of memory", operation);
 	r = find_region(op, err);
+	if (r == 0 && !kms_key_id_valid(key_id))
+		r = error_set(err, -EINVAL, "%s: not a key id, key ARN or alias", op->what);
+	if (r == 0 && op->body.failed)
+		r = error_set(err, -ENOMEM, "%s: out of memory", op->what);
 	if (r < 0)
 		return r;
-	r = kms_json_request(req, &op->body);
-	if (r < 0)
-		return error_set(err, r, "%s: %s", op->what,
-				 r == -EINVAL ? "not a key id, key ARN or alias" : strerror(-r));
 	op->call.service = AWS_SERVICE_KMS;
 	op->call.what = op->what;
 	op->call.method = "POST";
@@ -210,100 +150,16 @@ static int kms_run(struct kms_op *op, const char *operation, const struct kms_re
 	op->call.body_max = ANSWER_SIZE_MAX;
 	op->call.secret = !op->attested;
 	op->call.parse_failure = parse_failure;
-	op->call.check = check_answer;
+	op->call.check = op->check;
 	op->call.map_failure = map_failure;
 	op->call.arg = op;
-	return call_run(op->aws, &op->call, &op->resp, NULL, err);
+	return call_run(&op->aws->caller, &op->call, &op->resp, NULL, err);
 }
 
-/* Hands the wrapped key and the key's ARN to the caller. */
-static void hand_over_blob(struct kms_op *op, uint8_t *ret_blob, size_t *ret_blob_size,
-			   char **ret_arn)
+void kms_op_clear(struct kms_op *op)
 {
-	memcpy(ret_blob, op->answer.blob, op->answer.blob_size);
-	*ret_blob_size = op->answer.blob_size;
-	if (ret_arn)
-		*ret_arn = steal_ptr(op->answer.key_id);
-}
-
-int kms_generate_data_key(struct aws *aws, const char *key_id, const uint8_t file_id[32],
-			  struct secret **ret_key, uint8_t *ret_blob, size_t *ret_blob_size,
-			  char **ret_arn, struct error *err)
-{
-	_cleanup_kms_op_ struct kms_op op = {.aws = aws, .wants_blob = true, .wants_plain = true};
-	const struct kms_request req = {
-		.key_id = key_id, .file_id = file_id, .key_spec = "AES_256"};
-	int r = kms_run(&op, "GenerateDataKey", &req, err);
-
-	if (r < 0)
-		return r;
-	hand_over_blob(&op, ret_blob, ret_blob_size, ret_arn);
-	*ret_key = steal_ptr(op.answer.plain);
-	return 0;
-}
-
-int kms_encrypt(struct aws *aws, const char *key_id, const uint8_t file_id[32],
-		const struct secret *plain, uint8_t *ret_blob, size_t *ret_blob_size,
-		char **ret_arn, struct error *err)
-{
-	_cleanup_kms_op_ struct kms_op op = {.aws = aws, .wants_blob = true};
-	const struct kms_request req = {.key_id = key_id, .file_id = file_id, .plain = plain};
-	int r = kms_run(&op, "Encrypt", &req, err);
-
-	if (r < 0)
-		return r;
-	hand_over_blob(&op, ret_blob, ret_blob_size, ret_arn);
-	return 0;
-}
-
-static int check_blob_size(const char *key_arn, size_t blob_size, struct error *err)
-{
-	if (blob_size > 0 && blob_size <= KMS_BLOB_MAX)
-		return 0;
-	return error_set(err, -EINVAL, "KMS Decrypt with %.200s: a wrapped key has 1 to %d bytes",
-			 key_arn, KMS_BLOB_MAX);
-}
-
-int kms_decrypt(struct aws *aws, const char *key_arn, const uint8_t file_id[32],
-		const uint8_t *blob, size_t blob_size, struct secret **ret_key, struct error *err)
-{
-	_cleanup_kms_op_ struct kms_op op = {.aws = aws, .wants_plain = true};
-	const struct kms_request req = {
-		.key_id = key_arn, .file_id = file_id, .blob = blob, .blob_size = blob_size};
-	int r = check_blob_size(key_arn, blob_size, err);
-
-	if (r >= 0)
-		r = kms_run(&op, "Decrypt", &req, err);
-	if (r < 0)
-		return r;
-	*ret_key = steal_ptr(op.answer.plain);
-	return 0;
-}
-
-int kms_decrypt_attested(struct aws *aws, const char *key_arn, const uint8_t file_id[32],
-			 const uint8_t *blob, size_t blob_size, const uint8_t *document,
-			 size_t document_size, uint8_t **ret, size_t *ret_size, struct error *err)
-{
-	_cleanup_kms_op_ struct kms_op op = {.aws = aws, .wants_recipient = true};
-	const struct kms_request req = {.key_id = key_arn,
-					.file_id = file_id,
-					.blob = blob,
-					.blob_size = blob_size,
-					.document = document,
-					.document_size = document_size};
-	int r = check_blob_size(key_arn, blob_size, err);
-
-	if (r < 0)
-		return r;
-	if (document_size == 0 || document_size > DOCUMENT_SIZE_MAX)
-		return error_set(err, -EINVAL,
-				 "KMS Decrypt with %.200s: an attestation document has 1 to %d "
-				 "bytes",
-				 key_arn, DOCUMENT_SIZE_MAX);
-	r = kms_run(&op, "Decrypt", &req, err);
-	if (r < 0)
-		return r;
-	*ret = steal_ptr(op.answer.recipient);
-	*ret_size = op.answer.recipient_size;
-	return 0;
+	http_response_clear(&op->resp);
+	text_clear(&op->body);
+	free(op->what);
+	free(op->target);
 }

@@ -1,12 +1,12 @@
 /*
  * Retrying. Job: full-jitter back-off within a number of attempts and a deadline, and the tables
- * that say which failure deserves it. Trusts a server's Retry-After only up to the cap. Must never
- * retry what another attempt cannot change.
+ * of retryable failures. Trusts a server's Retry-After only up to the cap. Must never retry a
+ * failure that another attempt cannot change.
  */
-#include "fs/net/retry.h"
+#include "fs/aws/retry.h"
 
 #include "crypto/base/cleanup.h"
-#include "fs/net/clock.h"
+#include "crypto/base/clock.h"
 
 #include <errno.h>
 #include <string.h>
@@ -15,8 +15,8 @@
 #define BACKOFF_BASE_MS 100
 #define BACKOFF_THROTTLED_BASE_MS 1000
 #define BACKOFF_CAP_MS 20000
-/* Refused connections, unknown names: a restart is waited for, an outage is not. Failing TLS and
- * what is not HTTP hardly ever heal. */
+/* Refused connections, unknown names: enough to wait for a restart, but not for an outage. TLS
+ * failures and answers that are not HTTP are rarely temporary. */
 #define UNREACHABLE_ATTEMPTS 8
 #define HOPELESS_ATTEMPTS 3
 
@@ -83,6 +83,9 @@ static const struct {
 	{"InvalidClientTokenId", RETRY_CREDENTIALS},
 	/* Says "Signature expired" when the clock is wrong, and other things when it is not. */
 	{"InvalidSignatureException", RETRY_SKEW},
+	{"SignatureDoesNotMatch", RETRY_SKEW},
+	/* STS */
+	{"IDPCommunicationError", RETRY_TRANSIENT},
 };
 
 enum retry_class retry_class_answer(int status, const char *code)
@@ -113,13 +116,13 @@ enum retry_class retry_class_answer(int status, const char *code)
 void retry_start(struct retry *r, unsigned max_attempts, unsigned deadline_ms)
 {
 	*r = (struct retry){.attempt = 1, .max_attempts = max_attempts};
-	r->start_ms = clock_monotonic_ms();
+	r->start_ms = monotonic_ms();
 	r->deadline_ms = r->start_ms + deadline_ms;
 }
 
 unsigned retry_left_ms(const struct retry *r)
 {
-	int64_t left_ms = r->deadline_ms - clock_monotonic_ms();
+	int64_t left_ms = (int64_t)(r->deadline_ms - monotonic_ms());
 
 	return left_ms <= 0 ? 0 : (unsigned)left_ms;
 }

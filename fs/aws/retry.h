@@ -3,13 +3,13 @@
  * "Retry behavior"; S3 and KMS error tables). Pure but for the clock and the random number of the
  * back-off. Threads: a struct retry belongs to one operation.
  */
-#ifndef SEALEDFS_NET_RETRY_H
-#define SEALEDFS_NET_RETRY_H
+#ifndef SEALEDFS_AWS_RETRY_H
+#define SEALEDFS_AWS_RETRY_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What an error code of a service asks for. */
+/* The required reaction to a service's error code. */
 #define RETRY_NONSENSE_ATTEMPTS 4 /* cap for answers that make no sense */
 
 enum retry_class {
@@ -29,8 +29,8 @@ enum retry_class retry_class_answer(int status, const char *code);
 struct retry {
 	unsigned attempt; /* that runs now, from 1 */
 	unsigned max_attempts;
-	int64_t start_ms; /* monotonic */
-	int64_t deadline_ms;
+	uint64_t start_ms; /* monotonic */
+	uint64_t deadline_ms;
 	bool deadline_hit;
 };
 
@@ -43,7 +43,7 @@ unsigned retry_left_ms(const struct retry *r);
  */
 int64_t retry_next(struct retry *r, enum retry_class class, unsigned attempts_cap,
 		   int retry_after_s);
-/* The cap for an errno of http_perform(): fewer where nobody answers. */
+/* The cap for an errno of http_perform(): fewer if the server does not answer. */
 unsigned retry_network_cap(int code);
 /* The value of a Retry-After header in seconds, or -1. */
 int retry_parse_after(const char *value);

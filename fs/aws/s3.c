@@ -1,14 +1,12 @@
 /*
  * S3: single objects. Job: ask for exact byte ranges of exact versions, and put small objects.
- * Trusts nothing in an answer: status, Content-Range, length and ETag must all be what was asked
- * for, or it is asked again and then reported as the server's failure. Must never hand out bytes
- * of another version of an object than the caller named.
+ * Trusts nothing in an answer: status, Content-Range, length and ETag must all match the request,
+ * or it is repeated and then reported as the server's failure. Must never return bytes of a version
+ * of an object other than the caller named.
  */
-#include "fs/net/s3.h"
+#include "fs/aws/s3.h"
 
-#include "fs/net/clock.h"
-#include "fs/net/s3_internal.h"
-#include "fs/net/s3_xml.h"
+#include "fs/aws/s3_op.h"
 #include "fs/net/text.h"
 
 #include <errno.h>
@@ -24,204 +22,49 @@ void s3_free(struct s3 *s)
 	free(s);
 }
 
+static int check_arn(const struct aws *aws, const char *arn, char ret_region[ENDPOINT_REGION_MAX],
+		     struct error *err)
+{
+	_cleanup_free_ char *url = NULL;
+	int r = endpoint_arn_region(arn, ret_region);
+
+	if (r < 0) {
+		error_hint(err, "give arn:PARTITION:s3:REGION:ACCOUNT:accesspoint/NAME, or the "
+				"access point's alias (NAME-...-s3alias) as the bucket");
+		return error_set(err, r, "not the ARN of an S3 access point: %.200s", arn);
+	}
+	r = s3_bucket_url(&aws->config, arn, ret_region, &url);
+	if (r == -EINVAL)
+		return error_set(err, r,
+				 "%.200s: an access point is a host name, which neither an "
+				 "S3 endpoint given by its address nor acceleration has",
+				 arn);
+	return r;
+}
+
 int s3_new(struct aws *aws, const char *bucket, struct s3 **ret, struct error *err)
 {
 	_cleanup_(s3_freep) struct s3 *s = NULL;
+	char region[ENDPOINT_REGION_MAX] = "";
+	int r;
 
-	if (!endpoint_bucket_valid(bucket))
+	if (endpoint_is_arn(bucket)) {
+		r = check_arn(aws, bucket, region, err);
+		if (r < 0)
+			return r;
+	} else if (!endpoint_bucket_valid(bucket)) {
 		return error_set(err, -EINVAL, "not a bucket name: %.80s", bucket);
+	}
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return error_set(err, -ENOMEM, "s3://%s: out of memory", bucket);
 	pthread_mutex_init(&s->lock, NULL);
 	s->aws = aws;
+	memcpy(s->region, region, sizeof(region));
 	s->bucket = strdup(bucket);
 	if (!s->bucket)
 		return error_set(err, -ENOMEM, "s3://%s: out of memory", bucket);
 	*ret = steal_ptr(s);
-	return 0;
-}
-
-static int base_url(void *arg, const char *region, char **ret)
-{
-	const struct s3_op *op = arg;
-	const struct aws_config *config = &op->s3->aws->config;
-	const struct endpoint_params params = {.service = "s3",
-					       .region = region,
-					       .override = config->endpoints[AWS_SERVICE_S3],
-					       .fips = config->fips,
-					       .dualstack = config->dualstack};
-
-	return endpoint_bucket_url(&params, op->s3->bucket, config->style, ret);
-}
-
-static void parse_failure(const struct http_response *resp, struct call_failure *ret)
-{
-	const char *region = http_response_header(resp, "x-amz-bucket-region");
-
-	if (resp->body_size > 0)
-		(void)s3_xml_error(resp->body, resp->body_size, ret);
-	if (region)
-		call_copy_text(ret->region, sizeof(ret->region), region);
-}
-
-static bool is_credential_code(const char *code)
-{
-	static const char *const codes[] = {
-		"ExpiredToken",		 "InvalidToken",
-		"TokenRefreshRequired",	 "InvalidAccessKeyId",
-		"SignatureDoesNotMatch", "RequestTimeTooSkewed",
-		"RequestExpired",	 "AuthorizationHeaderMalformed"};
-
-	for (size_t i = 0; i < ARRAY_LEN(codes); i++)
-		if (strcmp(code, codes[i]) == 0)
-			return true;
-	return false;
-}
-
-static int map_failure(void *arg, const struct call_failure *f, struct error *err)
-{
-	const struct s3_op *op = arg;
-
-	if (is_credential_code(f->code)) {
-		error_hint(err, strcmp(f->code, "RequestTimeTooSkewed") == 0
-					? "set this machine's clock"
-					: "check the AWS keys and the region");
-		return -EKEYREJECTED;
-	}
-	switch (f->status) {
-	case 401:
-	case 403:
-		error_hint(err,
-			   "check the role's policy for this object, and s3:ListBucket, without "
-			   "which a missing object looks denied");
-		return -EACCES;
-	case 404:
-		return -ENOENT;
-	case 409:
-		return op->creates ? -EEXIST : -EREMOTEIO;
-	case 412:
-		return op->creates ? -EEXIST : -ESTALE;
-	case 416:
-		return -ENODATA;
-	case 301:
-	case 307:
-		error_hint(err, "set AWS_REGION to the bucket's region");
-		return -EREMOTEIO;
-	default:
-		return -EREMOTEIO;
-	}
-}
-
-static bool key_valid(const char *key)
-{
-	size_t size = strlen(key);
-
-	return size > 0 && size <= S3_KEY_MAX;
-}
-
-int s3_op_init(struct s3_op *op, struct s3 *s3, const char *method, const char *key,
-	       struct error *err)
-{
-	_cleanup_text_ struct text path = {0};
-	int r;
-
-	*op = (struct s3_op){.s3 = s3};
-	if (key && !key_valid(key))
-		return error_set(err, -EINVAL, "s3://%s: a key has 1 to %d bytes", s3->bucket,
-				 S3_KEY_MAX);
-	if (asprintf(&op->what, "%s s3://%s/%s", method, s3->bucket, key ? key : "") < 0)
-		op->what = NULL;
-	text_append(&path, "/");
-	if (key)
-		text_append_uri(&path, key, strlen(key), true);
-	op->path = text_steal(&path);
-	if (!op->what || !op->path)
-		return error_set(err, -ENOMEM, "s3://%s: out of memory", s3->bucket);
-	op->call = (struct call){.service = AWS_SERVICE_S3,
-				 .what = op->what,
-				 .method = method,
-				 .base_url = base_url,
-				 .path = op->path,
-				 .parse_failure = parse_failure,
-				 .map_failure = map_failure,
-				 .arg = op,
-				 .body_max = HTTP_ERROR_BODY_MAX};
-	pthread_mutex_lock(&s3->lock);
-	memcpy(op->call.region, s3->region, sizeof(s3->region));
-	pthread_mutex_unlock(&s3->lock);
-	if (op->call.region[0])
-		return 0;
-	r = aws_default_region(s3->aws, op->call.region, err);
-	return r < 0 ? error_prefix(err, r, "%s", op->what) : 0;
-}
-
-void s3_op_clear(struct s3_op *op)
-{
-	http_response_clear(&op->resp);
-	free(op->what);
-	free(op->path);
-	free(op->query);
-	*op = (struct s3_op){0};
-}
-
-void s3_op_header(struct s3_op *op, const char *name, const char *value)
-{
-	op->call.headers[op->call.header_count++] = (struct http_header){name, value};
-}
-
-int s3_op_run(struct s3_op *op, unsigned *ret_attempts, struct error *err)
-{
-	int r;
-
-	op->call.query = op->query;
-	r = call_run(op->s3->aws, &op->call, &op->resp, ret_attempts, err);
-	if (r < 0)
-		return r;
-	pthread_mutex_lock(&op->s3->lock);
-	memcpy(op->s3->region, op->call.region, sizeof(op->s3->region));
-	pthread_mutex_unlock(&op->s3->lock);
-	return 0;
-}
-
-int s3_response_etag(const struct http_response *resp, char ret[S3_ETAG_MAX])
-{
-	const char *etag = http_response_header(resp, "etag");
-
-	if (!etag || !etag[0] || strlen(etag) >= S3_ETAG_MAX)
-		return -EPROTO;
-	call_copy_text(ret, S3_ETAG_MAX, etag);
-	return 0;
-}
-
-static int parse_u64(const char **text, uint64_t *ret)
-{
-	const char *p = *text;
-	uint64_t value = 0;
-
-	if (*p < '0' || *p > '9')
-		return -EPROTO;
-	for (; *p >= '0' && *p <= '9'; p++) {
-		if (value > UINT64_MAX / 10 - 1)
-			return -EPROTO;
-		value = value * 10 + (uint64_t)(*p - '0');
-	}
-	*text = p;
-	*ret = value;
-	return 0;
-}
-
-int s3_response_info(const struct http_response *resp, struct s3_object *ret)
-{
-	const char *size = http_response_header(resp, "content-length");
-	const char *modified = http_response_header(resp, "last-modified");
-
-	if (s3_response_etag(resp, ret->etag) < 0)
-		return -EPROTO;
-	if (!modified || clock_parse_http(modified, &ret->mtime_s) < 0)
-		return -EPROTO;
-	if (!size || parse_u64(&size, &ret->size) < 0 || *size)
-		return -EPROTO;
 	return 0;
 }
 
@@ -237,8 +80,8 @@ static int parse_content_range(const char *text, uint64_t *first, uint64_t *last
 	if (!text || strncmp(text, "bytes ", 6) != 0)
 		return -EPROTO;
 	text += 6;
-	if (parse_u64(&text, first) < 0 || *text++ != '-' || parse_u64(&text, last) < 0 ||
-	    *text++ != '/' || parse_u64(&text, total) < 0 || *text)
+	if (text_parse_u64(&text, first) < 0 || *text++ != '-' || text_parse_u64(&text, last) < 0 ||
+	    *text++ != '/' || text_parse_u64(&text, total) < 0 || *text)
 		return -EPROTO;
 	return *first <= *last && *last < *total ? 0 : -EPROTO;
 }
@@ -373,17 +216,6 @@ int s3_head(struct s3 *s, const char *key, struct s3_object *ret_info, struct er
 	return r < 0 ? r : fill_info(&op, key, ret_info, err);
 }
 
-static int check_etag(void *arg, const struct http_response *resp, struct error *err)
-{
-	char etag[S3_ETAG_MAX];
-
-	(void)arg;
-	if (resp->status == 200 && s3_response_etag(resp, etag) == 0)
-		return 0;
-	error_set(err, -EREMOTEIO, "answered %d without a usable ETag", resp->status);
-	return RETRY_TRANSIENT;
-}
-
 /* Whether the object is these bytes. */
 static bool holds(struct s3 *s, const char *key, const void *data, size_t size)
 {
@@ -394,7 +226,7 @@ static bool holds(struct s3 *s, const char *key, const void *data, size_t size)
 	       (size == 0 || memcmp(found, data, size) == 0);
 }
 
-int s3_put(struct s3 *s, const char *key, const void *data, size_t size, bool if_none_match,
+int s3_put(struct s3 *s, const char *key, const void *data, size_t size, const char *if_match,
 	   char *ret_etag, struct error *err)
 {
 	_cleanup_s3_op_ struct s3_op op = {0};
@@ -405,16 +237,20 @@ int s3_put(struct s3 *s, const char *key, const void *data, size_t size, bool if
 
 	if (r < 0)
 		return r;
-	op.call.body = data;
-	op.call.body_size = size;
-	op.call.check = check_etag;
-	op.creates = if_none_match;
-	op.call.counts = if_none_match;
-	if (if_none_match)
+	if (s3_op_body(&op, data, size) < 0)
+		return error_set(err, -EIO, "%s: cannot hash the body", op.what);
+	s3_op_encryption(&op);
+	op.call.check = s3_check_etag;
+	op.creates = if_match && !*if_match;
+	op.call.counts = if_match != NULL;
+	if (op.creates)
 		s3_op_header(&op, "If-None-Match", "*");
+	else if (if_match)
+		s3_op_header(&op, "If-Match", if_match);
 	r = s3_op_run(&op, &attempts, &last);
 	/* It may exist because of an earlier attempt whose answer was lost. */
-	if (r == -EEXIST && attempts > 1 && holds(s, key, data, size)) {
+	if ((r == -EEXIST || (r == -ESTALE && if_match)) && attempts > 1 &&
+	    holds(s, key, data, size)) {
 		r = s3_head(s, key, &info, err);
 		if (r >= 0 && ret_etag)
 			memcpy(ret_etag, info.etag, S3_ETAG_MAX);

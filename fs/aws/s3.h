@@ -9,32 +9,28 @@
  * http.h. Messages name bucket, key, code and request id.
  * Threads: a client may be used by any number of threads.
  */
-#ifndef SEALEDFS_S3_H
-#define SEALEDFS_S3_H
+#ifndef SEALEDFS_AWS_S3_H
+#define SEALEDFS_AWS_S3_H
 
-#include "fs/net/aws.h"
+#include "fs/aws/aws.h"
+#include "fs/aws/s3_object.h"
 
 struct s3;
-
-#define S3_ETAG_MAX 128
 
 int s3_new(struct aws *aws, const char *bucket, struct s3 **ret, struct error *err);
 void s3_free(struct s3 *s);
 
-struct s3_object {
-	char *key;
-	uint64_t size;		/* bytes */
-	int64_t mtime_s;	/* LastModified, seconds since 1970 */
-	char etag[S3_ETAG_MAX]; /* with its quotes, opaque */
-};
-struct s3_listing {
-	struct s3_object *objects;
-	size_t count;
-};
-
-/* ListObjectsV2 over all pages, keys in bytewise order. prefix "" lists all. */
-int s3_list(struct s3 *s, const char *prefix, struct s3_listing *ret, struct error *err);
-void s3_listing_clear(struct s3_listing *l);
+/* One object of a listing; valid during the call. A negative errno ends the listing. */
+typedef int s3_listed(void *arg, const struct s3_object *object);
+/*
+ * ListObjectsV2 over all pages, each object as its page comes. prefix "" lists all. No order is
+ * promised (S3 sorts by bytes, other servers may not), nor that no key comes twice. A server that
+ * does not come to an end is given up.
+ */
+int s3_list(struct s3 *s, const char *prefix, s3_listed *listed, void *arg, struct error *err);
+/* A few of the keys that begin with prefix; of those that have a '/' behind it only the part up to
+ * there, once. */
+int s3_list_some(struct s3 *s, const char *prefix, s3_listed *listed, void *arg, struct error *err);
 
 /*
  * Exactly size bytes from offset into buf, with If-Match when etag is not NULL. A short object is
@@ -49,10 +45,10 @@ int s3_get_range(struct s3 *s, const char *key, const char *etag, uint64_t offse
 int s3_get(struct s3 *s, const char *key, size_t max, uint8_t **ret, size_t *ret_size,
 	   struct s3_object *ret_info, struct error *err);
 int s3_head(struct s3 *s, const char *key, struct s3_object *ret_info, struct error *err);
-void s3_object_clear(struct s3_object *o);
 
-/* if_none_match: create only. ret_etag may be NULL. */
-int s3_put(struct s3 *s, const char *key, const void *data, size_t size, bool if_none_match,
+/* if_match: NULL: whatever is there; "": create only (-EEXIST); else the ETag that is replaced
+ * (-ESTALE, -ENOENT). ret_etag may be NULL. */
+int s3_put(struct s3 *s, const char *key, const void *data, size_t size, const char *if_match,
 	   char *ret_etag, struct error *err);
 /* Succeeds when there was no such key. */
 int s3_delete(struct s3 *s, const char *key, struct error *err);

@@ -1,10 +1,11 @@
 /*
- * S3: listings. Job: all keys under a prefix, page by page, each checked against what was asked.
- * Trusts nothing in a page. Must never loop for ever on a server that repeats itself, nor hand out
- * a key outside the prefix.
+ * S3: listings. Job: all keys under a prefix, page by page, each checked against the request.
+ * Trusts nothing in a page. Must never loop endlessly on a server that repeats itself, nor return a
+ * key outside the prefix.
  */
-#include "fs/net/s3_internal.h"
-#include "fs/net/s3_xml.h"
+#include "fs/aws/s3.h"
+#include "fs/aws/s3_op.h"
+#include "fs/aws/s3_xml.h"
 #include "fs/net/text.h"
 
 #include <errno.h>
@@ -12,8 +13,10 @@
 
 /* 1000 keys of 1024 bytes, each byte three characters, and what surrounds them. */
 #define PAGE_BYTES_MAX ((size_t)8 * 1024 * 1024)
-#define LISTING_OBJECTS_MAX 2000000
-#define EMPTY_PAGES_MAX 16
+/* So many pages may be nearly empty; beyond them there must be so many objects in each, on the
+ * average. */
+#define SHORT_PAGES_MAX 200
+#define OBJECTS_EACH_MIN 10
 
 static int check_page(void *arg, const struct http_response *resp, struct error *err)
 {
@@ -34,8 +37,9 @@ static int check_page(void *arg, const struct http_response *resp, struct error 
 	return 0;
 }
 
-static int fetch_page(struct s3 *s, const char *prefix, const char *token, struct s3_page *ret,
-		      struct error *err)
+/* some: one short page, folded at '/'. */
+static int fetch_page(struct s3 *s, const char *prefix, const char *token, bool some,
+		      struct s3_page *ret, struct error *err)
 {
 	_cleanup_s3_op_ struct s3_op op = {0};
 	_cleanup_text_ struct text query = {0};
@@ -49,7 +53,10 @@ static int fetch_page(struct s3 *s, const char *prefix, const char *token, struc
 		text_append_uri(&query, token, strlen(token), false);
 		text_append(&query, "&");
 	}
-	text_append(&query, "encoding-type=url&list-type=2&max-keys=1000&prefix=");
+	if (some)
+		text_append(&query, "delimiter=%2F&");
+	text_append(&query, "encoding-type=url&list-type=2&max-keys=");
+	text_append(&query, some ? "20&prefix=" : "1000&prefix=");
 	text_append_uri(&query, prefix, strlen(prefix), false);
 	op.query = text_steal(&query);
 	if (!op.query)
@@ -60,98 +67,85 @@ static int fetch_page(struct s3 *s, const char *prefix, const char *token, struc
 	return s3_op_run(&op, NULL, err);
 }
 
-/* Moves the page's objects to the end of the listing. */
-static int append_page(struct s3_listing *l, struct s3_page *page)
-{
-	size_t more = page->listing.count;
-	struct s3_object *bigger;
-
-	if (more == 0)
-		return 0;
-	if (l->count + more > LISTING_OBJECTS_MAX)
-		return -E2BIG;
-	bigger = reallocarray(l->objects, l->count + more, sizeof(*bigger));
-	if (!bigger)
-		return -ENOMEM;
-	l->objects = bigger;
-	memcpy(l->objects + l->count, page->listing.objects, more * sizeof(*bigger));
-	l->count += more;
-	page->listing.count = 0;
-	return 0;
-}
-
 static bool keys_have_prefix(const struct s3_page *page, const char *prefix)
 {
 	size_t size = strlen(prefix);
 
-	for (size_t i = 0; i < page->listing.count; i++)
-		if (strncmp(page->listing.objects[i].key, prefix, size) != 0)
+	for (size_t i = 0; i < page->count; i++)
+		if (strncmp(page->objects[i].key, prefix, size) != 0)
 			return false;
 	return true;
 }
 
-static int compare_keys(const void *a, const void *b)
-{
-	const struct s3_object *x = a, *y = b;
+/*
+ * State of a listing. Repeated tokens are found by Brent's cycle detection: each is compared with a
+ * remembered one, which is replaced after 1, 2, 4, … pages.
+ */
+struct progress {
+	char token[S3_TOKEN_MAX], remembered[S3_TOKEN_MAX];
+	uint64_t pages, next_power, objects;
+};
 
-	return strcmp(x->key, y->key);
+/* False: the server does not come to an end. */
+static bool go_on(struct progress *p, const struct s3_page *page)
+{
+	p->pages++;
+	p->objects += page->count;
+	if (!page->truncated)
+		return true;
+	if (strcmp(page->token, p->token) == 0 || strcmp(page->token, p->remembered) == 0)
+		return false;
+	memcpy(p->token, page->token, sizeof(p->token));
+	if (p->pages >= p->next_power) {
+		memcpy(p->remembered, page->token, sizeof(p->remembered));
+		p->next_power = 2 * p->pages;
+	}
+	/* Servers may leave out deleted keys, so pages may be short; but not nearly all of them. */
+	return p->pages <= SHORT_PAGES_MAX || p->objects >= p->pages * OBJECTS_EACH_MIN;
 }
 
-static bool keys_are_distinct(const struct s3_listing *l)
+static int list_pages(struct s3 *s, const char *prefix, struct s3_page *page, struct progress *p,
+		      s3_listed *listed, void *arg, struct error *err)
 {
-	for (size_t i = 1; i < l->count; i++)
-		if (strcmp(l->objects[i - 1].key, l->objects[i].key) == 0)
-			return false;
-	return true;
-}
-
-static int list_pages(struct s3 *s, const char *prefix, struct s3_listing *l, struct s3_page *page,
-		      struct error *err)
-{
-	char token[S3_TOKEN_MAX] = "";
-	unsigned empty = 0;
 	int r;
 
 	do {
-		r = fetch_page(s, prefix, token, page, err);
+		r = fetch_page(s, prefix, p->token, false, page, err);
 		if (r < 0)
 			return r;
 		if (!keys_have_prefix(page, prefix))
 			return error_set(err, -EREMOTEIO,
 					 "s3://%s/%s: the listing has keys outside the prefix",
 					 s->bucket, prefix);
-		empty = page->listing.count == 0 ? empty + 1 : 0;
-		if (page->truncated && (strcmp(token, page->token) == 0 || empty > EMPTY_PAGES_MAX))
+		if (!go_on(p, page))
 			return error_set(err, -EREMOTEIO, "s3://%s/%s: the listing does not end",
 					 s->bucket, prefix);
-		memcpy(token, page->token, sizeof(token));
-		r = append_page(l, page);
-		if (r < 0)
-			return error_set(err, r, "s3://%s/%s: too many objects to list", s->bucket,
-					 prefix);
-	} while (page->truncated);
-	return 0;
+		for (size_t i = 0; i < page->count && r == 0; i++)
+			r = listed(arg, &page->objects[i]);
+	} while (r == 0 && page->truncated);
+	return r;
 }
 
-int s3_list(struct s3 *s, const char *prefix, struct s3_listing *ret, struct error *err)
+int s3_list(struct s3 *s, const char *prefix, s3_listed *listed, void *arg, struct error *err)
 {
-	_cleanup_(s3_listing_clear) struct s3_listing l = {0};
 	_cleanup_(s3_page_clear) struct s3_page page = {0};
-	int r;
+	_cleanup_free_ struct progress *p = calloc(1, sizeof(*p));
 
+	if (!p)
+		return -ENOMEM;
 	if (strlen(prefix) > S3_KEY_MAX)
 		return error_set(err, -EINVAL, "s3://%s: the prefix is longer than a key",
 				 s->bucket);
-	r = list_pages(s, prefix, &l, &page, err);
-	if (r < 0)
-		return r;
-	/* S3 sorts; not every server with its protocol does. */
-	if (l.count > 0)
-		qsort(l.objects, l.count, sizeof(l.objects[0]), compare_keys);
-	if (!keys_are_distinct(&l))
-		return error_set(err, -EREMOTEIO, "s3://%s/%s: the listing repeats a key",
-				 s->bucket, prefix);
-	*ret = l;
-	l = (struct s3_listing){0};
-	return 0;
+	return list_pages(s, prefix, &page, p, listed, arg, err);
+}
+
+int s3_list_some(struct s3 *s, const char *prefix, s3_listed *listed, void *arg, struct error *err)
+{
+	_cleanup_(s3_page_clear) struct s3_page page = {0};
+	int r = strlen(prefix) > S3_KEY_MAX ? -EINVAL : fetch_page(s, prefix, "", true, &page, err);
+
+	for (size_t i = 0; r == 0 && i < page.count; i++)
+		if (strncmp(page.objects[i].key, prefix, strlen(prefix)) == 0)
+			r = listed(arg, &page.objects[i]);
+	return r;
 }

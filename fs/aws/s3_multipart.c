@@ -3,8 +3,9 @@
  * nothing in an answer; knows that a completion may answer 200 and still have failed. Must never
  * report a completion that did not happen.
  */
-#include "fs/net/s3_internal.h"
-#include "fs/net/s3_xml.h"
+#include "fs/aws/s3.h"
+#include "fs/aws/s3_op.h"
+#include "fs/aws/s3_xml.h"
 #include "fs/net/text.h"
 
 #include <errno.h>
@@ -46,6 +47,7 @@ int s3_multipart_create(struct s3 *s, const char *key, char **ret_upload_id, str
 	op.query = strdup("uploads=");
 	if (!op.query)
 		return error_set(err, -ENOMEM, "%s: out of memory", op.what);
+	s3_op_encryption(&op);
 	op.call.check = check_create;
 	op.call.counts = true;
 	op.data = &id;
@@ -54,17 +56,6 @@ int s3_multipart_create(struct s3 *s, const char *key, char **ret_upload_id, str
 		return r;
 	*ret_upload_id = id;
 	return 0;
-}
-
-static int check_part(void *arg, const struct http_response *resp, struct error *err)
-{
-	char etag[S3_ETAG_MAX];
-
-	(void)arg;
-	if (resp->status == 200 && s3_response_etag(resp, etag) == 0)
-		return 0;
-	error_set(err, -EREMOTEIO, "answered %d without a usable ETag", resp->status);
-	return RETRY_TRANSIENT;
 }
 
 int s3_multipart_part(struct s3 *s, const char *key, const char *upload_id, unsigned part_number,
@@ -82,9 +73,9 @@ int s3_multipart_part(struct s3 *s, const char *key, const char *upload_id, unsi
 	r = upload_query(&op, upload_id, part_number);
 	if (r < 0)
 		return error_set(err, r, "%s: out of memory", op.what);
-	op.call.body = data;
-	op.call.body_size = size;
-	op.call.check = check_part;
+	if (s3_op_body(&op, data, size) < 0)
+		return error_set(err, -EIO, "%s: cannot hash the body", op.what);
+	op.call.check = s3_check_etag;
 	r = s3_op_run(&op, NULL, err);
 	if (r < 0)
 		return error_prefix(err, r, "part %u", part_number);
@@ -147,7 +138,7 @@ static int check_complete(void *arg, const struct http_response *resp, struct er
 	return RETRY_TRANSIENT;
 }
 
-/* Whether the object is there as an object of that many parts. */
+/* Whether the object exists and has that many parts. */
 static bool completed_before(struct s3 *s, const char *key, unsigned part_count)
 {
 	struct s3_object info = {0};
@@ -209,7 +200,7 @@ int s3_multipart_abort(struct s3 *s, const char *key, const char *upload_id, str
 	if (r < 0)
 		return error_set(err, r, "%s: out of memory", op.what);
 	r = s3_op_run(&op, NULL, err);
-	/* Gone is what was wanted. */
+	/* Already gone: that is the goal. */
 	if (r == -ENOENT)
 		error_clear(err);
 	return r == -ENOENT ? 0 : r;

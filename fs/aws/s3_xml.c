@@ -1,11 +1,12 @@
 /*
- * S3's XML. Job: listings, upload ids and errors out of hostile text. Trusts xml.c for form; checks
- * every value's range here. Must never keep a key that could not exist in S3.
+ * S3's XML. Job: parse listings, upload ids and errors from hostile text. Trusts xml.c for form;
+ * checks every value's range here. Must never keep a key that could not exist in S3.
  */
-#include "fs/net/s3_xml.h"
+#include "fs/aws/s3_xml.h"
 
-#include "fs/net/call.h"
-#include "fs/net/clock.h"
+#include "crypto/base/encode.h"
+#include "fs/aws/call.h"
+#include "fs/net/dates.h"
 #include "fs/net/text.h"
 #include "fs/net/xml.h"
 
@@ -21,14 +22,6 @@ void s3_object_clear(struct s3_object *o)
 	*o = (struct s3_object){0};
 }
 
-void s3_listing_clear(struct s3_listing *l)
-{
-	for (size_t i = 0; i < l->count; i++)
-		free(l->objects[i].key);
-	free(l->objects);
-	*l = (struct s3_listing){0};
-}
-
 struct page_parser {
 	struct s3_page *page;
 	struct s3_object object; /* being read */
@@ -38,23 +31,11 @@ struct page_parser {
 
 void s3_page_clear(struct s3_page *p)
 {
-	s3_listing_clear(&p->listing);
-	p->capacity = 0;
-}
-
-static int parse_size(const char *text, uint64_t *ret)
-{
-	uint64_t value = 0;
-
-	if (!text[0] || strlen(text) > 18)
-		return -EPROTO;
-	for (; *text; text++) {
-		if (*text < '0' || *text > '9')
-			return -EPROTO;
-		value = value * 10 + (uint64_t)(*text - '0');
-	}
-	*ret = value;
-	return 0;
+	for (size_t i = 0; i < p->count; i++)
+		free(p->objects[i].key);
+	free(p->objects);
+	p->objects = NULL;
+	p->count = p->capacity = 0;
 }
 
 static int add_object(struct page_parser *p)
@@ -63,19 +44,19 @@ static int add_object(struct page_parser *p)
 
 	if (!p->object.key || !p->has_size)
 		return -EPROTO;
-	if (page->listing.count == page->capacity) {
+	if (page->count == page->capacity) {
 		size_t capacity = page->capacity ? 2 * page->capacity : 64;
 		struct s3_object *bigger;
 
 		if (page->capacity >= S3_PAGE_OBJECTS_MAX)
 			return -E2BIG;
-		bigger = realloc(page->listing.objects, capacity * sizeof(*bigger));
+		bigger = realloc(page->objects, capacity * sizeof(*bigger));
 		if (!bigger)
 			return -ENOMEM;
-		page->listing.objects = bigger;
+		page->objects = bigger;
 		page->capacity = capacity;
 	}
-	page->listing.objects[page->listing.count++] = p->object;
+	page->objects[page->count++] = p->object;
 	p->object = (struct s3_object){0};
 	p->has_size = false;
 	return 0;
@@ -103,13 +84,23 @@ static int on_object_member(struct page_parser *p, const char *name, const char 
 	}
 	if (strcmp(name, "Size") == 0) {
 		p->has_size = true;
-		return parse_size(text, &o->size);
+		return number_parse(text, 10, INT64_MAX, &o->size) < 0 ? -EPROTO : 0;
 	}
 	if (strcmp(name, "ETag") == 0)
 		return copy_bounded(text, o->etag, sizeof(o->etag));
 	if (strcmp(name, "LastModified") == 0)
-		return clock_parse_rfc3339(text, &o->mtime_s);
+		return date_parse_rfc3339(text, &o->mtime_s);
 	return 0;
+}
+
+/* A part of keys: only if requested. */
+static int add_prefix(struct page_parser *p, const char *text)
+{
+	int r = on_object_member(p, "Key", text);
+
+	if (r == 0)
+		r = on_object_member(p, "Size", "0");
+	return r < 0 ? r : add_object(p);
 }
 
 static int on_page_element(void *arg, const char *path, const char *text)
@@ -130,6 +121,8 @@ static int on_page_element(void *arg, const char *path, const char *text)
 		return on_object_member(p, path + sizeof(member) - 1, text);
 	if (strcmp(path, "Contents") == 0)
 		return add_object(p);
+	if (strcmp(path, "CommonPrefixes/Prefix") == 0)
+		return add_prefix(p, text);
 	if (strcmp(path, "IsTruncated") == 0)
 		p->page->truncated = strcmp(text, "true") == 0;
 	else if (strcmp(path, "EncodingType") == 0)
@@ -142,8 +135,8 @@ static int on_page_element(void *arg, const char *path, const char *text)
 /* Keys are decoded only now: EncodingType may follow them. */
 static int decode_keys(struct s3_page *page)
 {
-	for (size_t i = 0; i < page->listing.count; i++) {
-		char *key = page->listing.objects[i].key;
+	for (size_t i = 0; i < page->count; i++) {
+		char *key = page->objects[i].key;
 		ssize_t size = page->url_encoded ? uri_decode(key, true) : (ssize_t)strlen(key);
 
 		if (size <= 0 || size > KEY_MAX || strlen(key) != (size_t)size)
@@ -205,13 +198,13 @@ static int on_error_element(void *arg, const char *path, const char *text)
 	if (strcmp(path, "Error") == 0)
 		p->is_error = true;
 	else if (strcmp(path, "Error/Code") == 0)
-		call_copy_text(f->code, sizeof(f->code), text);
+		text_copy(f->code, sizeof(f->code), text);
 	else if (strcmp(path, "Error/Message") == 0)
-		call_copy_text(f->message, sizeof(f->message), text);
+		text_copy(f->message, sizeof(f->message), text);
 	else if (strcmp(path, "Error/RequestId") == 0)
-		call_copy_text(f->request_id, sizeof(f->request_id), text);
+		text_copy(f->request_id, sizeof(f->request_id), text);
 	else if (strcmp(path, "Error/Region") == 0)
-		call_copy_text(f->region, sizeof(f->region), text);
+		text_copy(f->region, sizeof(f->region), text);
 	return 0;
 }
 

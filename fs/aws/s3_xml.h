@@ -1,11 +1,14 @@
 /*
  * s3_xml.h: S3's XML answers as structures. Input is untrusted; everything is bounded. Internal to
- * fs/net. Thread-safe.
+ * fs/aws. Thread-safe.
  */
-#ifndef SEALEDFS_NET_S3_XML_H
-#define SEALEDFS_NET_S3_XML_H
+#ifndef SEALEDFS_AWS_S3_XML_H
+#define SEALEDFS_AWS_S3_XML_H
 
-#include "fs/net/s3.h"
+#include "fs/aws/s3_object.h"
+
+#include <stdbool.h>
+#include <stddef.h>
 
 struct call_failure;
 
@@ -13,9 +16,9 @@ struct call_failure;
 #define S3_TOKEN_MAX 4096
 
 struct s3_page {
-	struct s3_listing listing;
-	size_t capacity;
-	bool url_encoded; /* the answer says that keys are */
+	struct s3_object *objects;
+	size_t count, capacity;
+	bool url_encoded; /* keys are, according to the answer */
 	bool truncated;
 	char token[S3_TOKEN_MAX]; /* "": none */
 };

@@ -1,18 +1,18 @@
 /*
- * Signature Version 4. Job: from a request that is ready to be sent to the text that proves who
- * sent it. Trusts its caller for the time and for sending the same bytes; checked against AWS's
+ * Signature Version 4. Job: compute the signature of a request that is ready to be sent. Trusts its
+ * caller for the time and for sending the same bytes; checked against AWS's
  * own vectors (tests/vectors/sigv4). Must never copy the secret key anywhere but into the first
  * HMAC key, which is wiped like every derived key.
  */
-#include "fs/net/sigv4.h"
+#include "fs/aws/sigv4.h"
 
+#include "crypto/base/digest.h"
 #include "crypto/base/encode.h"
-#include "fs/net/clock.h"
+#include "fs/net/dates.h"
 #include "fs/net/text.h"
 
 #include <ctype.h>
 #include <errno.h>
-#include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <string.h>
 #include <strings.h>
@@ -73,7 +73,7 @@ int sigv4_hash(const void *data, size_t size, char out[SIGV4_HEX_SIZE])
 {
 	uint8_t digest[SHA256_BYTES];
 
-	if (EVP_Digest(size ? data : "", size, digest, NULL, EVP_sha256(), NULL) != 1)
+	if (digest_buffer(DIGEST_SHA256, size ? data : "", size, digest) < 0)
 		return -EIO;
 	hex_encode(digest, sizeof(digest), out);
 	return 0;
@@ -322,7 +322,7 @@ static int make_signature(const struct sigv4_request *req, const char *date, con
 	return r;
 }
 
-/* The part that both forms share: canonical request, string to sign, signature. */
+/* Canonical request, string to sign, signature. */
 static int sign_request(const struct sigv4_request *req, const char *stamp, const char *scope,
 			const struct pairs *query, const struct pairs *headers, const char *names,
 			struct sigv4_steps *ret)
@@ -345,23 +345,15 @@ static int sign_request(const struct sigv4_request *req, const char *stamp, cons
 	return make_signature(req, day, ret->string_to_sign, ret->signature);
 }
 
-static void hand_over_steps(struct sigv4_steps *from, struct sigv4_steps *to)
-{
-	if (!to)
-		return;
-	*to = *from;
-	*from = (struct sigv4_steps){0};
-}
-
 int sigv4_sign(const struct sigv4_request *req, char **ret_authorization, struct sigv4_steps *steps)
 {
 	_cleanup_(pairs_clear) struct pairs query = {.count = 0}, headers = {.count = 0};
 	_cleanup_(sigv4_steps_clear) struct sigv4_steps mine = {0};
 	_cleanup_free_ char *names = NULL, *scope = NULL;
-	char stamp[CLOCK_BASIC_SIZE];
+	char stamp[DATE_BASIC_SIZE];
 	int r;
 
-	clock_format_basic(req->time_s, stamp);
+	date_format_basic(req->time_s, stamp);
 	if (asprintf(&scope, "%.8s/%s/%s/aws4_request", stamp, req->region, req->service) < 0) {
 		scope = NULL;
 		return -ENOMEM;
@@ -384,83 +376,9 @@ int sigv4_sign(const struct sigv4_request *req, char **ret_authorization, struct
 		*ret_authorization = NULL;
 		return -ENOMEM;
 	}
-	hand_over_steps(&mine, steps);
-	return 0;
-}
-
-static int add_parameter(struct pairs *query, const char *key, const char *value)
-{
-	_cleanup_text_ struct text encoded = {0};
-
-	text_append_uri(&encoded, value, strlen(value), false);
-	return pairs_add(query, strdup(key), text_steal(&encoded));
-}
-
-static int add_parameters(struct pairs *query, const struct sigv4_request *req, const char *stamp,
-			  const char *scope, unsigned expires_s, const char *names)
-{
-	_cleanup_free_ char *credential = NULL;
-	char expires[16];
-	int r;
-
-	if (asprintf(&credential, "%s/%s", req->access_key_id, scope) < 0) {
-		credential = NULL;
-		return -ENOMEM;
+	if (steps) {
+		*steps = mine;
+		mine = (struct sigv4_steps){0};
 	}
-	(void)snprintf(expires, sizeof(expires), "%u", expires_s);
-	r = add_parameter(query, "X-Amz-Algorithm", algorithm);
-	if (r >= 0)
-		r = add_parameter(query, "X-Amz-Credential", credential);
-	if (r >= 0)
-		r = add_parameter(query, "X-Amz-Date", stamp);
-	if (r >= 0)
-		r = add_parameter(query, "X-Amz-Expires", expires);
-	if (r >= 0)
-		r = add_parameter(query, "X-Amz-SignedHeaders", names);
-	return r;
-}
-
-int sigv4_presign(const struct sigv4_request *req, unsigned expires_s, const char *session_token,
-		  bool token_unsigned, char **ret_query, struct sigv4_steps *steps)
-{
-	_cleanup_(pairs_clear) struct pairs query = {.count = 0}, headers = {.count = 0};
-	_cleanup_(sigv4_steps_clear) struct sigv4_steps mine = {0};
-	_cleanup_free_ char *names = NULL, *scope = NULL;
-	_cleanup_text_ struct text out = {0};
-	char stamp[CLOCK_BASIC_SIZE];
-	int r;
-
-	clock_format_basic(req->time_s, stamp);
-	if (asprintf(&scope, "%.8s/%s/%s/aws4_request", stamp, req->region, req->service) < 0) {
-		scope = NULL;
-		return -ENOMEM;
-	}
-	r = merge_headers(req, &headers);
-	if (r < 0)
-		return r;
-	names = signed_names(&headers);
-	if (!names)
-		return -ENOMEM;
-	r = parse_query(req->query, &query);
-	if (r >= 0)
-		r = add_parameters(&query, req, stamp, scope, expires_s, names);
-	if (r >= 0 && session_token && !token_unsigned)
-		r = add_parameter(&query, "X-Amz-Security-Token", session_token);
-	if (r < 0)
-		return r;
-	qsort(query.items, query.count, sizeof(query.items[0]), compare_pairs);
-	r = sign_request(req, stamp, scope, &query, &headers, names, &mine);
-	if (r < 0)
-		return r;
-	append_query(&out, &query);
-	if (session_token && token_unsigned) {
-		text_append(&out, "&X-Amz-Security-Token=");
-		text_append_uri(&out, session_token, strlen(session_token), false);
-	}
-	text_printf(&out, "&X-Amz-Signature=%s", mine.signature);
-	*ret_query = text_steal(&out);
-	if (!*ret_query)
-		return -ENOMEM;
-	hand_over_steps(&mine, steps);
 	return 0;
 }

@@ -7,14 +7,12 @@
  * request that cannot be signed (no host header, bad escape, too many parameters), -ENOMEM,
  * -EIO OpenSSL failed. Thread-safe.
  */
-#ifndef SEALEDFS_NET_SIGV4_H
-#define SEALEDFS_NET_SIGV4_H
+#ifndef SEALEDFS_AWS_SIGV4_H
+#define SEALEDFS_AWS_SIGV4_H
 
 #include "crypto/base/secret.h"
-#include "fs/net/http.h"
+#include "fs/net/message.h"
 
-#define SIGV4_UNSIGNED_PAYLOAD "UNSIGNED-PAYLOAD"
-#define SIGV4_EMPTY_SHA256 "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 #define SIGV4_HEX_SIZE 65 /* hex SHA-256 and a NUL */
 
 /* How the path becomes canonical. */
@@ -27,9 +25,9 @@ struct sigv4_request {
 	const char *method;
 	const char *path;		   /* as sent; "" means "/" */
 	const char *query;		   /* as sent, without '?'; NULL: none */
-	const struct http_header *headers; /* with host and, in the header form, x-amz-date */
+	const struct http_header *headers; /* with host and x-amz-date */
 	size_t header_count;
-	const char *payload_hash; /* hex SHA-256 of the body, or SIGV4_UNSIGNED_PAYLOAD */
+	const char *payload_hash; /* hex SHA-256 of the body */
 	enum sigv4_path path_rule;
 	const char *region;
 	const char *service;
@@ -49,12 +47,6 @@ void sigv4_steps_clear(struct sigv4_steps *s);
 /* The value of the Authorization header, malloc()ed. steps may be NULL. */
 int sigv4_sign(const struct sigv4_request *req, char **ret_authorization,
 	       struct sigv4_steps *steps);
-/*
- * The presigned form: the whole query string, malloc()ed. session_token may be NULL; with
- * token_unsigned it is appended after signing, as a few services want.
- */
-int sigv4_presign(const struct sigv4_request *req, unsigned expires_s, const char *session_token,
-		  bool token_unsigned, char **ret_query, struct sigv4_steps *steps);
 /* Hex SHA-256 of a body. 0 or -EIO. */
 int sigv4_hash(const void *data, size_t size, char out[SIGV4_HEX_SIZE]);
 

@@ -1,12 +1,12 @@
 /*
  * sts.h: temporary keys from the AWS Security Token Service (STS API reference, AssumeRole and
- * AssumeRoleWithWebIdentity; version 2011-06-15). Internal to fs/net. Thread-safe.
+ * AssumeRoleWithWebIdentity; version 2011-06-15). Internal to fs/aws. Thread-safe.
  */
-#ifndef SEALEDFS_NET_STS_H
-#define SEALEDFS_NET_STS_H
+#ifndef SEALEDFS_AWS_STS_H
+#define SEALEDFS_AWS_STS_H
 
-#include "fs/net/config.h"
-#include "fs/net/credentials.h"
+#include "fs/aws/config.h"
+#include "fs/aws/keys.h"
 #include "fs/net/http.h"
 
 struct imds;
@@ -22,7 +22,9 @@ struct sts_role {
 	const char *arn;
 	const char *session_name; /* NULL: "sealedfs" */
 	const char *external_id;  /* NULL: none */
-	const char *duration_s;	  /* NULL: AWS's default, an hour */
+	const char *mfa_serial;	  /* NULL: no MFA */
+	const char *mfa_code;
+	const char *duration_s; /* NULL: AWS's default, an hour */
 };
 
 /*
@@ -32,7 +34,7 @@ struct sts_role {
 int sts_assume_with_token(const struct sts *sts, const struct sts_role *role,
 			  const char *token_file, struct credentials **ret, struct error *err);
 /* Signed by source. Errors likewise. */
-int sts_assume(const struct sts *sts, const struct sts_role *role, const struct credentials *source,
+int sts_assume(const struct sts *sts, const struct sts_role *role, struct credentials *source,
 	       struct credentials **ret, struct error *err);
 
 /* An answer's XML to keys; source: for messages. -EREMOTEIO. */

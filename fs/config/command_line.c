@@ -1,46 +1,54 @@
 /*
- * The command line. Job: turn argv into a checked struct config, or say precisely what is wrong
- * with it. Trusts nobody: a string that is not understood to its last character is refused.
- * Must never take a secret from the command line (key options name files), and must never drop
- * an option it does not know.
+ * The command line. Job: turn argv into a checked struct config, or report exactly what is wrong
+ * with it. Trusts no input: a string that cannot be parsed to its last character is refused. Must
+ * never take a secret from the command line (key options name files), and must never ignore an
+ * unknown option.
  */
-#include "fs/config.h"
+#include "fs/config/config.h"
 
-#include "fs/config_file.h"
-#include "fs/config_options.h"
+#include "fs/config/file.h"
+#include "fs/config/options_internal.h"
 
 #include "crypto/base/log.h"
 #include "fs/source/source.h"
 
 #include <errno.h>
 #include <getopt.h>
+#include <grp.h>
 #include <string.h>
+
+#define SERVICE_GROUP "sealedfs" /* of systemd/sealedfs.sysusers */
 
 static int check_consistency(const struct config *c, struct error *err)
 {
+	int r = source_check_spec(c->source, err);
+
+	if (r == 0 && strncmp(c->mountpoint, "/dev/fd/", strlen("/dev/fd/")) == 0) {
+		error_hint(err, "let sealedfs mount, with CAP_SYS_ADMIN or by fusermount3");
+		r = error_set(err, -EINVAL,
+			      "mount point %s: a FUSE connection that another program has "
+			      "mounted is refused: its mount options are unknown",
+			      c->mountpoint);
+	}
+	if (r < 0)
+		return r;
 	if (c->allow_other && c->allow_root)
 		return error_set(err, -EINVAL,
 				 "options allow_other and allow_root exclude each other");
-	if (c->measure_at_mount && c->measure == MEASURE_NONE)
-		return error_set(err, -EINVAL,
-				 "option measure-when=mount with measure=none: nothing would be "
-				 "measured");
 	if (c->stage_bytes && !c->stage) {
 		error_hint(err, "add stage=DIR");
 		return error_set(err, -EINVAL, "option stage-size without stage");
 	}
 	if (c->stage && !source_spec_is_s3(c->source)) {
-		error_hint(err, "leave stage and stage-size out");
+		error_hint(err, "remove stage and stage-size");
 		return error_set(err, -EINVAL,
-				 "option stage: %s is a directory, and is read where it lies; "
-				 "only what comes from S3 is staged",
+				 "option stage: %s is a directory; only objects from S3 are staged",
 				 c->source);
 	}
 	if (c->attest == CONFIG_ATTEST_NONE && c->keyfiles.count == 0) {
-		error_hint(err, "add key-file=FILE, or leave attest=none out");
-		return error_set(
-			err, -EINVAL,
-			"option attest=none without a key-file: nothing could be unlocked");
+		error_hint(err, "add key-file=FILE, or remove attest=none");
+		return error_set(err, -EINVAL,
+				 "option attest=none without key-file: no model could be unlocked");
 	}
 	return 0;
 }
@@ -67,13 +75,14 @@ enum {
 	FLAG_RELOAD,
 };
 
-/* *ret_file: of --config; NULL where that is no option. */
+/* *ret_file: the argument of --config; NULL: --config is not allowed. */
 static int parse_flag(struct config *c, int opt, const char **ret_file, struct error *err)
 {
 	switch (opt) {
 	case 'o':
 		return config_apply_options(c, optarg, err);
 	case FLAG_TCTI:
+		log_warning("option --tcti will go in the next release; use -o tcti=");
 		return config_set_string(&c->tcti, optarg);
 	case FLAG_CONFIG:
 		if (ret_file)
@@ -166,7 +175,7 @@ static int parse_helper_flags(struct config *c, int argc, char **argv, struct er
 			c->action = CONFIG_NOTHING;
 			break;
 		case 't': /* our own name */
-		case 's': /* tolerate what is not known: never, it could be a check */
+		case 's': /* tolerate unknown options: never, they could be checks */
 		case 'n': /* no /etc/mtab */
 		case 'r':
 		case 'w':
@@ -198,7 +207,7 @@ static int take_operands(struct config *c, int count, char *const *operands, str
 	return config_set_string(&c->mountpoint, operands[1]);
 }
 
-/* What is right for a service: for everybody, whole or not at all, patient. */
+/* A service has its own defaults: for all users, all models or none, and with time to wait. */
 static int take_file(struct config *c, const char *path, struct error *err)
 {
 	_cleanup_free_ char *instance = NULL;
@@ -206,7 +215,7 @@ static int take_file(struct config *c, const char *path, struct error *err)
 
 	c->foreground = true;
 	c->make_mountpoint = true;
-	c->unlock_at_mount = true;
+	c->is_service = true;
 	c->wait_s = CONFIG_WAIT_FILE_S;
 	c->allow_other = true;
 	r = config_file_read(path, config_apply_key, c, err);
@@ -215,18 +224,17 @@ static int take_file(struct config *c, const char *path, struct error *err)
 	if (c->allow_root)
 		c->allow_other = false;
 	if (!c->source)
-		return error_set(err, -EINVAL, "%s: there is no \"source = …\"", path);
+		return error_set(err, -EINVAL, "%s: \"source = …\" is missing", path);
 	if (c->mountpoint && c->mountpoint[0] != '/')
 		return error_set(err, -EINVAL, "%s: mountpoint = %s: must begin with /", path,
 				 c->mountpoint);
 	if (c->mountpoint)
 		return 0;
 	if (config_file_instance(path, &instance) < 0)
-		return error_set(
-			err, -EINVAL,
-			"%s: there is no \"mountpoint = …\", and no NAME" CONFIG_FILE_SUFFIX
-			" to make it /srv/NAME",
-			path);
+		return error_set(err, -EINVAL,
+				 "%s: \"mountpoint = …\" is missing, and the file is not called "
+				 "NAME" CONFIG_FILE_SUFFIX ", which would mean /srv/NAME",
+				 path);
 	if (asprintf(&c->mountpoint, "/srv/%s", instance) < 0) {
 		c->mountpoint = NULL;
 		return -ENOMEM;
@@ -241,7 +249,7 @@ static bool called_as_helper(const char *name)
 	return strcmp(slash ? slash + 1 : name, "mount.sealedfs") == 0;
 }
 
-/* From the words to *c, without a look at how they fit together. */
+/* Parses the arguments, without checking whether they fit together. */
 static int parse_words(struct config *c, int argc, char **argv, struct error *err)
 {
 	const char *file = NULL;
@@ -258,15 +266,15 @@ static int parse_words(struct config *c, int argc, char **argv, struct error *er
 	if (!file)
 		return take_operands(c, argc - optind, argv + optind, err);
 	if (argc > optind)
-		return error_set(err, -EINVAL, "--config says it all: \"%.80s\" is too much",
+		return error_set(err, -EINVAL,
+				 "unexpected argument \"%.80s\": --config takes no source or mount "
+				 "point",
 				 argv[optind]);
 	return take_file(c, file, err);
 }
 
-int config_parse(struct config *c, int argc, char **argv, struct error *err)
+static void set_defaults(struct config *c)
 {
-	int r;
-
 	*c = (struct config){
 		.action = CONFIG_MOUNT,
 		.measure = MEASURE_VERITY,
@@ -275,8 +283,101 @@ int config_parse(struct config *c, int argc, char **argv, struct error *err)
 		.fill = READ_FILL_AUTO,
 		.uid = geteuid(),
 		.gid = getegid(),
-		.mode = 0444,
+		.mode = 0440,
 	};
+}
+
+/* From unlock= and measure-when=; `early`: the default is to be ready with measured models. */
+static enum config_ready decide_by_old_options(const struct config *c, bool early)
+{
+	early = early && c->old_unlock != CONFIG_OLD_OPEN;
+	if (c->old_measure == CONFIG_OLD_MOUNT || (c->old_measure == CONFIG_OLD_NONE && early))
+		return CONFIG_READY_MEASURED;
+	return early || c->old_unlock == CONFIG_OLD_MOUNT ? CONFIG_READY_UNLOCKED
+							  : CONFIG_READY_OPEN;
+}
+
+/*
+ * A service, and a mount that is explicitly an Ollama store, measure before they are ready: many
+ * may open their models in any order (Ollama opens all of them when it starts).
+ */
+static int decide_ready(struct config *c, struct error *err)
+{
+	bool old = c->old_unlock != CONFIG_OLD_NONE || c->old_measure != CONFIG_OLD_NONE;
+	bool asked = c->ready == CONFIG_READY_MEASURED || c->old_measure == CONFIG_OLD_MOUNT;
+
+	if (old && c->ready != CONFIG_READY_DEFAULT)
+		return error_set(err, -EINVAL,
+				 "option ready replaces unlock and measure-when: use ready alone");
+	if (asked && c->measure == MEASURE_NONE)
+		return error_set(err, -EINVAL,
+				 "option ready=measured with measure=none: nothing would be "
+				 "measured");
+	if (c->ready == CONFIG_READY_DEFAULT)
+		c->ready = decide_by_old_options(c, c->is_service || c->ollama == OLLAMA_ON);
+	if (c->ready == CONFIG_READY_MEASURED && c->measure == MEASURE_NONE)
+		c->ready = CONFIG_READY_UNLOCKED;
+	if (old)
+		log_warning("options unlock and measure-when will go in the next release; use "
+			    "ready=%s",
+			    config_word(c, "ready"));
+	return 0;
+}
+
+/* A mount by root for other users belongs to a group of its own, whose members may read plaintext.
+ */
+static void share_with_group(struct config *c)
+{
+	const struct group *g;
+
+	if (!c->allow_other || c->gid_given || geteuid() != 0)
+		return;
+	g = getgrnam(SERVICE_GROUP);
+	if (g)
+		c->gid = g->gr_gid;
+}
+
+/* What names a set's measurement or version can only mean a mount of a set. */
+static int decide_set(struct config *c, struct error *err)
+{
+	bool needed = c->measure == MEASURE_SET || c->set_min_version > 0;
+
+	if (c->set == CONFIG_SET_OFF && (needed || c->set_state))
+		return error_set(err, -EINVAL,
+				 "option set=off excludes measure=set, set-min-version and "
+				 "set-state");
+	if (needed)
+		c->set = CONFIG_SET_REQUIRE;
+	if (c->set_state && c->set_state[0] != '/')
+		return error_set(err, -EINVAL, "option set-state=%s: must begin with /",
+				 c->set_state);
+	return 0;
+}
+
+/* Sets what follows from the options, and checks whether they fit together. */
+static int finish(struct config *c, struct error *err)
+{
+	int r = decide_ready(c, err);
+
+	if (r == 0)
+		r = decide_set(c, err);
+	if (r < 0)
+		return r;
+	/* A mount by root from fstab is for other users, too, as far as mode and group allow. */
+	if (c->is_helper && geteuid() == 0 && !c->allow_root)
+		c->allow_other = true;
+	share_with_group(c);
+	r = resolve_files(&c->owner_keys, err);
+	if (r == 0)
+		r = resolve_files(&c->keyfiles, err);
+	return r < 0 ? r : check_consistency(c, err);
+}
+
+int config_parse(struct config *c, int argc, char **argv, struct error *err)
+{
+	int r;
+
+	set_defaults(c);
 	if (argc > 0 && called_as_helper(argv[0])) {
 		c->is_helper = true;
 		c->wait_s = CONFIG_WAIT_HELPER_S;
@@ -284,53 +385,14 @@ int config_parse(struct config *c, int argc, char **argv, struct error *err)
 	r = parse_words(c, argc, argv, err);
 	if (r < 0 || (c->action != CONFIG_MOUNT && c->action != CONFIG_NOTHING))
 		return r;
-	if (c->measure_at_mount)
-		c->unlock_at_mount = true;
-	/* What root mounts by fstab is for the machine's users; mode= and gid= narrow it. */
-	if (c->is_helper && geteuid() == 0 && !c->allow_root)
-		c->allow_other = true;
-	r = resolve_files(&c->owner_keys, err);
-	if (r == 0)
-		r = resolve_files(&c->keyfiles, err);
-	return r < 0 ? r : check_consistency(c, err);
+	return finish(c, err);
 }
 
-static void list_clear(struct config_list *list)
+int config_read(struct config *c, const char *path, struct error *err)
 {
-	for (size_t i = 0; i < list->count; i++)
-		free(list->items[i]);
-	free(list->items);
-}
+	int r;
 
-void config_clear(struct config *c)
-{
-	list_clear(&c->owner_keys);
-	list_clear(&c->keyfiles);
-	list_clear(&c->models);
-	list_clear(&c->kernel);
-	free(c->source);
-	free(c->mountpoint);
-	free(c->user);
-	free(c->event_log);
-	free(c->tcti);
-	free(c->region);
-	free(c->profile);
-	free(c->s3_endpoint);
-	free(c->kms_endpoint);
-	free(c->stage);
-	free(c->fsname);
-	free(c->subtype);
-	*c = (struct config){0};
-}
-
-int config_log_level(const struct config *c)
-{
-	if (c->debug)
-		return LOG_DEBUG;
-	return c->verbose ? LOG_INFO : LOG_NOTICE;
-}
-
-mode_t config_directory_mode(const struct config *c)
-{
-	return c->mode | (c->mode & 0444) >> 2;
+	set_defaults(c);
+	r = take_file(c, path, err);
+	return r < 0 ? r : finish(c, err);
 }

@@ -1,10 +1,13 @@
 /*
- * The options of a mount. Job: one table from names to fields, whether they come from -o or from a
- * configuration file. Trusts nobody: a value that is not understood to its last character is
- * refused, and so is an option that is not known: a mistyped "owner-kay" must not mount without its
- * check. Must never take a secret as a value: key options name files.
+ * The options of a mount. Job: one table from names to fields, for -o and for the configuration
+ * file. Trusts nobody: a value that is not understood to its last character is refused, and so is
+ * an unknown option: a mistyped "owner-kay" must not mount without its check. Must never take a
+ * secret as a value: key options name files.
  */
-#include "fs/config_options.h"
+#include "fs/config/options_internal.h"
+
+#include "crypto/base/encode.h"
+#include "fs/aws/kms_arn.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -13,10 +16,10 @@
 enum option_kind {
 	OPT_FLAG,    /* sets a bool */
 	OPT_STRING,  /* char *, the last one wins */
-	OPT_LIST,    /* struct config_list */
+	OPT_LIST,    /* struct config_list; a function, if there is one, adds to it */
+	OPT_CHOICE,  /* an enum: the index of the value in `words` */
+	OPT_NUMBER,  /* unsigned, at most `max` */
 	OPT_PARSED,  /* has its own function */
-	OPT_KERNEL,  /* handed to the kernel's mount as it is */
-	OPT_IGNORED, /* for mount(8) and systemd */
 	OPT_REFUSED, /* known, and impossible here */
 };
 
@@ -25,6 +28,8 @@ struct option_spec {
 	enum option_kind kind;
 	size_t offset;
 	int (*parse)(struct config *c, const char *value, struct error *err);
+	const char *const *words; /* NULL at the end; the empty word is no value */
+	unsigned max;
 };
 
 static int bad_value(struct error *err, const char *name, const char *value, const char *want)
@@ -36,31 +41,16 @@ static int parse_measure(struct config *c, const char *value, struct error *err)
 {
 	if (measure_mode_parse(value, &c->measure) < 0)
 		return bad_value(err, "measure", value,
-				 "must be verity, sha384, sha256, declared or none");
-	return 0;
-}
-
-/* A whole decimal or octal number, nothing around it. */
-static int parse_number(const char *text, int base, unsigned long max, unsigned long *ret)
-{
-	char *end = NULL;
-	unsigned long v;
-
-	if (text[0] < '0' || text[0] > '9')
-		return -EINVAL;
-	errno = 0;
-	v = strtoul(text, &end, base);
-	if (errno || *end || v > max)
-		return -EINVAL;
-	*ret = v;
+				 "must be verity, set, sha384, sha256, declared or none");
+	c->measure_given = true;
 	return 0;
 }
 
 static int parse_pcr(struct config *c, const char *value, struct error *err)
 {
-	unsigned long v;
+	uint64_t v;
 
-	if (parse_number(value, 10, PCR_COUNT - 1, &v) < 0 || !pcr_is_allowed((unsigned)v))
+	if (number_parse(value, 10, PCR_COUNT - 1, &v) < 0 || !pcr_is_allowed((unsigned)v))
 		return bad_value(err, "pcr", value,
 				 "must be 0 to 15; software can reset 16 and 23, and 17 to 22 "
 				 "belong to the processor");
@@ -68,65 +58,30 @@ static int parse_pcr(struct config *c, const char *value, struct error *err)
 	return 0;
 }
 
-static int parse_unlock(struct config *c, const char *value, struct error *err)
+static int parse_old(const char *name, const char *value, enum config_old_when *field,
+		     struct error *err)
 {
 	if (strcmp(value, "open") != 0 && strcmp(value, "mount") != 0)
-		return bad_value(err, "unlock", value, "must be open or mount");
-	c->unlock_at_mount = strcmp(value, "mount") == 0;
+		return bad_value(err, name, value, "must be open or mount");
+	*field = strcmp(value, "mount") == 0 ? CONFIG_OLD_MOUNT : CONFIG_OLD_OPEN;
 	return 0;
 }
 
-static int parse_ollama(struct config *c, const char *value, struct error *err)
+static int parse_unlock(struct config *c, const char *value, struct error *err)
 {
-	if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0)
-		return bad_value(err, "ollama", value, "must be on or off");
-	c->ollama = strcmp(value, "on") == 0 ? OLLAMA_ON : OLLAMA_OFF;
-	return 0;
+	return parse_old("unlock", value, &c->old_unlock, err);
 }
 
 static int parse_measure_when(struct config *c, const char *value, struct error *err)
 {
-	if (strcmp(value, "open") != 0 && strcmp(value, "mount") != 0)
-		return bad_value(err, "measure-when", value, "must be open or mount");
-	c->measure_at_mount = strcmp(value, "mount") == 0;
-	return 0;
-}
-
-static int parse_attest(struct config *c, const char *value, struct error *err)
-{
-	if (strcmp(value, "nitrotpm") != 0 && strcmp(value, "none") != 0)
-		return bad_value(err, "attest", value, "must be nitrotpm or none");
-	c->attest = strcmp(value, "none") == 0 ? CONFIG_ATTEST_NONE : CONFIG_ATTEST_NITROTPM;
-	return 0;
-}
-
-/* As in 4096, 256M, 2G or 1T, from min to max bytes. */
-static int parse_size(const char *value, uint64_t min, uint64_t max, uint64_t *ret)
-{
-	static const char units[] = "KMGT";
-	_cleanup_free_ char *digits = strdup(value);
-	size_t len = strlen(value);
-	const char *unit = len ? strchr(units, value[len - 1]) : NULL;
-	unsigned shift = 0;
-	unsigned long v;
-
-	if (!digits)
-		return -ENOMEM;
-	if (unit && *unit) {
-		shift = 10 * (unsigned)(unit - units + 1);
-		digits[len - 1] = '\0';
-	}
-	if (parse_number(digits, 10, max >> shift, &v) < 0 || (uint64_t)v << shift < min)
-		return -EINVAL;
-	*ret = (uint64_t)v << shift;
-	return 0;
+	return parse_old("measure-when", value, &c->old_measure, err);
 }
 
 static int parse_memory(struct config *c, const char *value, struct error *err)
 {
 	uint64_t v;
 
-	if (parse_size(value, CONFIG_MEMORY_MIN, CONFIG_MEMORY_MAX, &v) < 0)
+	if (config_size(value, CONFIG_MEMORY_MIN, CONFIG_MEMORY_MAX, &v) < 0)
 		return bad_value(err, "memory", value,
 				 "must be a size from 32M to 64G, as in 256M or 2G");
 	c->memory_bytes = (size_t)v;
@@ -135,10 +90,18 @@ static int parse_memory(struct config *c, const char *value, struct error *err)
 
 static int parse_stage_size(struct config *c, const char *value, struct error *err)
 {
-	if (parse_size(value, CONFIG_STAGE_MIN, CONFIG_STAGE_MAX, &c->stage_bytes) < 0)
+	if (config_size(value, CONFIG_STAGE_MIN, CONFIG_STAGE_MAX, &c->stage_bytes) < 0)
 		return bad_value(err, "stage-size", value,
 				 "must be a size from 1M to 1024T, as in 500G");
 	return 0;
+}
+
+static int parse_confine(struct config *c, const char *value, struct error *err)
+{
+	c->unconfined = strcmp(value, "off") == 0;
+	return c->unconfined || strcmp(value, "on") == 0
+		       ? 0
+		       : bad_value(err, "confine", value, "must be on or off");
 }
 
 static int parse_crypto(struct config *c, const char *value, struct error *err)
@@ -148,54 +111,45 @@ static int parse_crypto(struct config *c, const char *value, struct error *err)
 	return 0;
 }
 
-static int parse_fill(struct config *c, const char *value, struct error *err)
+/* Sorted: the list is measured, and its order must not matter. */
+static int parse_kms_key(struct config *c, const char *value, struct error *err)
 {
-	static const char *const names[] = {
-		[READ_FILL_OFF] = "off", [READ_FILL_AUTO] = "auto", [READ_FILL_ALL] = "all"};
+	struct config_list *list = &c->kms_keys;
+	int r = kms_pin_check(value, err);
 
-	for (size_t i = 0; i < ARRAY_LEN(names); i++)
-		if (strcmp(value, names[i]) == 0) {
-			c->fill = (enum read_fill)i;
+	if (r < 0)
+		return error_prefix(err, r, "option kms-key");
+	for (size_t i = 0; i < list->count; i++)
+		if (strcmp(list->items[i], value) == 0)
 			return 0;
-		}
-	return bad_value(err, "fill", value, "must be auto, off or all");
-}
+	r = config_list_add(list, value);
+	for (size_t i = list->count; r == 0 && i-- > 1;) {
+		char *before = list->items[i - 1];
 
-static int parse_wait(struct config *c, const char *value, struct error *err)
-{
-	unsigned long v;
-
-	if (parse_number(value, 10, CONFIG_WAIT_MAX_S, &v) < 0)
-		return bad_value(err, "wait", value, "must be a number of seconds, at most a day");
-	c->wait_s = (unsigned)v;
-	return 0;
-}
-
-static int parse_uid(struct config *c, const char *value, struct error *err)
-{
-	unsigned long v;
-
-	if (parse_number(value, 10, UINT32_MAX - 1, &v) < 0)
-		return bad_value(err, "uid", value, "must be a number");
-	c->uid = (uid_t)v;
-	return 0;
+		if (strcmp(before, list->items[i]) <= 0)
+			break;
+		list->items[i - 1] = list->items[i];
+		list->items[i] = before;
+	}
+	return r;
 }
 
 static int parse_gid(struct config *c, const char *value, struct error *err)
 {
-	unsigned long v;
+	uint64_t v;
 
-	if (parse_number(value, 10, UINT32_MAX - 1, &v) < 0)
+	if (number_parse(value, 10, UINT32_MAX - 1, &v) < 0)
 		return bad_value(err, "gid", value, "must be a number");
 	c->gid = (gid_t)v;
+	c->gid_given = true;
 	return 0;
 }
 
 static int parse_mode(struct config *c, const char *value, struct error *err)
 {
-	unsigned long v;
+	uint64_t v;
 
-	if (parse_number(value, 8, 0777, &v) < 0)
+	if (number_parse(value, 8, 0777, &v) < 0)
 		return bad_value(err, "mode", value, "must be octal permission bits, as in 0440");
 	c->mode = (mode_t)v;
 	return 0;
@@ -203,110 +157,84 @@ static int parse_mode(struct config *c, const char *value, struct error *err)
 
 #define FIELD(name) offsetof(struct config, name)
 
+static const char *const attest_words[] = {
+	[CONFIG_ATTEST_NITROTPM] = "nitrotpm", [CONFIG_ATTEST_NONE] = "none", NULL};
+static const char *const ready_words[] = {[CONFIG_READY_DEFAULT] = "",
+					  [CONFIG_READY_OPEN] = "open",
+					  [CONFIG_READY_UNLOCKED] = "unlocked",
+					  [CONFIG_READY_MEASURED] = "measured",
+					  NULL};
+static const char *const ollama_words[] = {
+	[OLLAMA_AUTO] = "", [OLLAMA_ON] = "on", [OLLAMA_OFF] = "off", NULL};
+static const char *const set_words[] = {[CONFIG_SET_AUTO] = "auto",
+					[CONFIG_SET_REQUIRE] = "require",
+					[CONFIG_SET_OFF] = "off",
+					NULL};
+static const char *const fill_words[] = {
+	[READ_FILL_OFF] = "off", [READ_FILL_AUTO] = "auto", [READ_FILL_ALL] = "all", NULL};
+
 static const struct option_spec specs[] = {
-	{"owner-key", OPT_LIST, FIELD(owner_keys), NULL},
-	{"key-file", OPT_LIST, FIELD(keyfiles), NULL},
-	{"measure", OPT_PARSED, 0, parse_measure},
-	{"measure-when", OPT_PARSED, 0, parse_measure_when},
-	{"pcr", OPT_PARSED, 0, parse_pcr},
-	{"allow-foreign-extend", OPT_FLAG, FIELD(allow_foreign_extend), NULL},
-	{"event-log", OPT_STRING, FIELD(event_log), NULL},
-	{"unlock", OPT_PARSED, 0, parse_unlock},
-	{"model", OPT_LIST, FIELD(models), NULL},
-	{"wait", OPT_PARSED, 0, parse_wait},
-	{"ollama", OPT_PARSED, 0, parse_ollama},
-	{"setuid", OPT_STRING, FIELD(user), NULL},
-	{"attest", OPT_PARSED, 0, parse_attest},
-	{"tcti", OPT_STRING, FIELD(tcti), NULL},
-	{"region", OPT_STRING, FIELD(region), NULL},
-	{"profile", OPT_STRING, FIELD(profile), NULL},
-	{"s3-endpoint", OPT_STRING, FIELD(s3_endpoint), NULL},
-	{"kms-endpoint", OPT_STRING, FIELD(kms_endpoint), NULL},
-	{"path-style", OPT_FLAG, FIELD(path_style), NULL},
-	{"memory", OPT_PARSED, 0, parse_memory},
-	{"crypto", OPT_PARSED, 0, parse_crypto},
-	{"fill", OPT_PARSED, 0, parse_fill},
-	{"stage", OPT_STRING, FIELD(stage), NULL},
-	{"stage-size", OPT_PARSED, 0, parse_stage_size},
-	{"uid", OPT_PARSED, 0, parse_uid},
-	{"gid", OPT_PARSED, 0, parse_gid},
-	{"mode", OPT_PARSED, 0, parse_mode},
-	{"allow_other", OPT_FLAG, FIELD(allow_other), NULL},
-	{"allow_root", OPT_FLAG, FIELD(allow_root), NULL},
-	{"fsname", OPT_STRING, FIELD(fsname), NULL},
-	{"subtype", OPT_STRING, FIELD(subtype), NULL},
-	{"noexec", OPT_KERNEL, 0, NULL},
-	{"noatime", OPT_KERNEL, 0, NULL},
-	{"nodiratime", OPT_KERNEL, 0, NULL},
-	/* Always on, whatever is asked for: permissions are checked by the kernel, nothing is
-	 * writable, no device or set-uid file can be in the view. */
-	{"default_permissions", OPT_IGNORED, 0, NULL},
-	{"ro", OPT_IGNORED, 0, NULL},
-	{"nodev", OPT_IGNORED, 0, NULL},
-	{"dev", OPT_IGNORED, 0, NULL},
-	{"nosuid", OPT_IGNORED, 0, NULL},
-	{"suid", OPT_IGNORED, 0, NULL},
-	{"exec", OPT_IGNORED, 0, NULL},
-	{"async", OPT_IGNORED, 0, NULL},
-	{"sync", OPT_IGNORED, 0, NULL},
-	{"dirsync", OPT_IGNORED, 0, NULL},
-	{"atime", OPT_IGNORED, 0, NULL},
-	{"diratime", OPT_IGNORED, 0, NULL},
-	{"relatime", OPT_IGNORED, 0, NULL},
-	{"norelatime", OPT_IGNORED, 0, NULL},
-	{"strictatime", OPT_IGNORED, 0, NULL},
-	{"nostrictatime", OPT_IGNORED, 0, NULL},
-	{"lazytime", OPT_IGNORED, 0, NULL},
-	{"nolazytime", OPT_IGNORED, 0, NULL},
-	{"iversion", OPT_IGNORED, 0, NULL},
-	{"noiversion", OPT_IGNORED, 0, NULL},
-	{"mand", OPT_IGNORED, 0, NULL},
-	{"nomand", OPT_IGNORED, 0, NULL},
-	{"symfollow", OPT_IGNORED, 0, NULL},
-	{"nosymfollow", OPT_IGNORED, 0, NULL},
-	{"silent", OPT_IGNORED, 0, NULL},
-	{"loud", OPT_IGNORED, 0, NULL},
-	{"defaults", OPT_IGNORED, 0, NULL},
-	{"auto", OPT_IGNORED, 0, NULL},
-	{"noauto", OPT_IGNORED, 0, NULL},
-	{"nofail", OPT_IGNORED, 0, NULL},
-	{"_netdev", OPT_IGNORED, 0, NULL},
-	{"user", OPT_IGNORED, 0, NULL},
-	{"nouser", OPT_IGNORED, 0, NULL},
-	{"users", OPT_IGNORED, 0, NULL},
-	{"owner", OPT_IGNORED, 0, NULL},
-	{"group", OPT_IGNORED, 0, NULL},
-	{"nogroup", OPT_IGNORED, 0, NULL},
-	{"comment", OPT_IGNORED, 0, NULL},
-	{"rw", OPT_REFUSED, 0, NULL},
-	{"remount", OPT_REFUSED, 0, NULL},
-	{"direct_io", OPT_REFUSED, 0, NULL},
+	{"owner-key", OPT_LIST, FIELD(owner_keys)},
+	{"key-file", OPT_LIST, FIELD(keyfiles)},
+	{"kms-key", OPT_LIST, FIELD(kms_keys), .parse = parse_kms_key},
+	{"kms-policy", OPT_STRING, FIELD(kms_policy)},
+	{"measure", OPT_PARSED, .parse = parse_measure},
+	{"set", OPT_CHOICE, FIELD(set), .words = set_words},
+	{"set-state", OPT_STRING, FIELD(set_state)},
+	{"set-min-version", OPT_NUMBER, FIELD(set_min_version), .max = UINT32_MAX},
+	{"pcr", OPT_PARSED, .parse = parse_pcr},
+	{"allow-foreign-extend", OPT_FLAG, FIELD(allow_foreign_extend)},
+	{"event-log", OPT_STRING, FIELD(event_log)},
+	{"ready", OPT_CHOICE, FIELD(ready), .words = ready_words},
+	{"unlock", OPT_PARSED, .parse = parse_unlock},
+	{"measure-when", OPT_PARSED, .parse = parse_measure_when},
+	{"model", OPT_LIST, FIELD(models)},
+	{"allow-empty", OPT_FLAG, FIELD(allow_empty)},
+	{"wait", OPT_NUMBER, FIELD(wait_s), .max = CONFIG_WAIT_MAX_S},
+	{"ollama", OPT_CHOICE, FIELD(ollama), .words = ollama_words},
+	{"setuid", OPT_STRING, FIELD(user)},
+	{"attest", OPT_CHOICE, FIELD(attest), .words = attest_words},
+	{"tcti", OPT_STRING, FIELD(tcti)},
+	{"region", OPT_STRING, FIELD(region)},
+	{"profile", OPT_STRING, FIELD(profile)},
+	{"s3-endpoint", OPT_STRING, FIELD(s3_endpoint)},
+	{"kms-endpoint", OPT_STRING, FIELD(kms_endpoint)},
+	{"allow-http", OPT_LIST, FIELD(allow_http)},
+	{"path-style", OPT_FLAG, FIELD(path_style)},
+	{"no-sign-request", OPT_FLAG, FIELD(anonymous)},
+	{"request-payer", OPT_FLAG, FIELD(request_payer)},
+	{"memory", OPT_PARSED, .parse = parse_memory},
+	{"crypto", OPT_PARSED, .parse = parse_crypto},
+	{"confine", OPT_PARSED, .parse = parse_confine},
+	{"fill", OPT_CHOICE, FIELD(fill), .words = fill_words},
+	{"stage", OPT_STRING, FIELD(stage)},
+	{"stage-size", OPT_PARSED, .parse = parse_stage_size},
+	{"uid", OPT_NUMBER, FIELD(uid), .max = UINT32_MAX - 1},
+	{"gid", OPT_PARSED, .parse = parse_gid},
+	{"mode", OPT_PARSED, .parse = parse_mode},
+	{"allow_other", OPT_FLAG, FIELD(allow_other)},
+	{"allow_root", OPT_FLAG, FIELD(allow_root)},
+	{"fsname", OPT_STRING, FIELD(fsname)},
+	{"subtype", OPT_STRING, FIELD(subtype)},
+	{"context", OPT_STRING, FIELD(labels[0])},
+	{"fscontext", OPT_STRING, FIELD(labels[1])},
+	{"defcontext", OPT_STRING, FIELD(labels[2])},
+	{"rootcontext", OPT_STRING, FIELD(labels[3])},
+	{"rw", OPT_REFUSED},
+	{"remount", OPT_REFUSED},
+	{"direct_io", OPT_REFUSED},
 };
 
-static int list_add(struct config_list *list, const char *value)
-{
-	char **items = reallocarray(list->items, list->count + 1, sizeof(*items));
-
-	if (!items)
-		return -ENOMEM;
-	list->items = items;
-	items[list->count] = strdup(value);
-	if (!items[list->count])
-		return -ENOMEM;
-	list->count++;
-	return 0;
-}
-
-int config_set_string(char **field, const char *value)
-{
-	char *copy = strdup(value);
-
-	if (!copy)
-		return -ENOMEM;
-	free(*field);
-	*field = copy;
-	return 0;
-}
+/*
+ * What mount(8), fstab and systemd put into option lists. Nothing follows from them: the mount is
+ * always read-only, without devices, set-uid files, execution and times of access, and the kernel
+ * checks permissions.
+ */
+static const char ignored[] =
+	" default_permissions ro nodev dev nosuid suid noexec exec async sync dirsync noatime atime "
+	"nodiratime diratime relatime norelatime strictatime nostrictatime lazytime nolazytime "
+	"iversion noiversion mand nomand symfollow nosymfollow silent loud defaults auto noauto "
+	"nofail _netdev user nouser users owner group nogroup comment ";
 
 static const struct option_spec *find_option(const char *name)
 {
@@ -314,6 +242,24 @@ static const struct option_spec *find_option(const char *name)
 		if (strcmp(specs[i].name, name) == 0)
 			return &specs[i];
 	return NULL;
+}
+
+/* Options that begin with x- or X- are comments for other tools by definition. */
+static bool is_ignored(const char *name)
+{
+	char word[32];
+
+	if (strncmp(name, "x-", 2) == 0 || strncmp(name, "X-", 2) == 0)
+		return true;
+	return snprintf(word, sizeof(word), " %s ", name) < (int)sizeof(word) &&
+	       !strchr(name, ' ') && strstr(ignored, word);
+}
+
+const char *config_word(const struct config *c, const char *name)
+{
+	const struct option_spec *spec = find_option(name);
+
+	return spec->words[*(const unsigned *)((const char *)c + spec->offset)];
 }
 
 static int refuse_option(const char *name, struct error *err)
@@ -330,30 +276,59 @@ static int refuse_option(const char *name, struct error *err)
 	return error_set(err, -EINVAL, "option %s: would keep programs from mapping a model", name);
 }
 
+static int set_choice(const struct option_spec *spec, unsigned *field, const char *value,
+		      struct error *err)
+{
+	char want[128] = "must be ";
+	size_t used = strlen(want);
+
+	for (unsigned i = 0; spec->words[i]; i++) {
+		if (!*spec->words[i])
+			continue;
+		if (strcmp(spec->words[i], value) == 0) {
+			*field = i;
+			return 0;
+		}
+		used += (size_t)snprintf(want + used, sizeof(want) - used, "%s%s", spec->words[i],
+					 !spec->words[i + 1]  ? ""
+					 : spec->words[i + 2] ? ", "
+							      : " or ");
+	}
+	return bad_value(err, spec->name, value, want);
+}
+
+static int set_number(const struct option_spec *spec, unsigned *field, const char *value,
+		      struct error *err)
+{
+	uint64_t v;
+
+	if (number_parse(value, 10, spec->max, &v) < 0)
+		return error_set(err, -EINVAL, "option %s=%s: must be a number, at most %u",
+				 spec->name, value, spec->max);
+	*field = (unsigned)v;
+	return 0;
+}
+
 static int apply_option(struct config *c, const char *name, const char *value, struct error *err)
 {
 	const struct option_spec *spec = find_option(name);
 	void *field;
 
-	if (strncmp(name, "x-", 2) == 0 || strncmp(name, "X-", 2) == 0)
-		return 0; /* comments for mount(8), systemd and other tools by definition */
+	if (is_ignored(name))
+		return 0;
 	if (!spec) {
 		error_hint(err, "sealedfs --help lists the options");
 		return error_set(err, -EINVAL, "unknown option: %s", name);
 	}
-	if (spec->kind == OPT_IGNORED)
-		return 0;
-	/* mount(8) says rw unless it is told otherwise. */
+	/* mount(8) passes rw by default. */
 	if (spec->kind == OPT_REFUSED && c->is_helper && strcmp(name, "rw") == 0)
 		return 0;
 	if (spec->kind == OPT_REFUSED)
 		return refuse_option(name, err);
-	if (spec->kind == OPT_FLAG || spec->kind == OPT_KERNEL) {
-		if (value)
-			return error_set(err, -EINVAL, "option %s takes no value", name);
-	} else if (!value || !*value) {
+	if (spec->kind == OPT_FLAG && value)
+		return error_set(err, -EINVAL, "option %s takes no value", name);
+	if (spec->kind != OPT_FLAG && (!value || !*value))
 		return error_set(err, -EINVAL, "option %s needs a value: %s=…", name, name);
-	}
 	field = (char *)c + spec->offset;
 	switch (spec->kind) {
 	case OPT_FLAG:
@@ -361,16 +336,18 @@ static int apply_option(struct config *c, const char *name, const char *value, s
 		return 0;
 	case OPT_STRING:
 		return config_set_string(field, value);
+	case OPT_CHOICE:
+		return set_choice(spec, field, value, err);
+	case OPT_NUMBER:
+		return set_number(spec, field, value, err);
 	case OPT_LIST:
-		return list_add(field, value);
-	case OPT_KERNEL:
-		return list_add(&c->kernel, name);
+		return spec->parse ? spec->parse(c, value, err) : config_list_add(field, value);
 	default:
 		return spec->parse(c, value, err);
 	}
 }
 
-/* Copies what is before the next comma that no backslash guards to out; returns what follows. */
+/* Copies what precedes the next comma without a backslash to out; returns what follows it. */
 static const char *next_item(const char *in, char *out)
 {
 	for (; *in && *in != ','; in++) {
@@ -417,8 +394,7 @@ static int apply_switch(struct config *c, const struct option_spec *spec, const 
 			return apply_option(c, spec->name, NULL, err);
 		if (strcmp(value, words[i][1]) != 0)
 			continue;
-		if (spec->kind == OPT_FLAG)
-			*(bool *)((char *)c + spec->offset) = false;
+		*(bool *)((char *)c + spec->offset) = false;
 		return 0;
 	}
 	return bad_value(err, spec->name, value, "must be yes or no");
@@ -456,13 +432,12 @@ int config_apply_key(void *arg, const char *key, const char *value, struct error
 		return config_set_string(&c->source, value);
 	if (strcmp(key, "mountpoint") == 0)
 		return config_set_string(&c->mountpoint, value);
-	if (!spec || spec->kind == OPT_IGNORED || spec->kind == OPT_REFUSED) {
+	if (!spec || spec->kind == OPT_REFUSED) {
 		error_hint(err, "sealedfs.conf(5) lists the keys");
 		return error_set(err, -EINVAL, "unknown key: %s", key);
 	}
 	switch (spec->kind) {
 	case OPT_FLAG:
-	case OPT_KERNEL:
 		return apply_switch(c, spec, value, err);
 	case OPT_LIST:
 		return apply_items(c, spec, value, err);

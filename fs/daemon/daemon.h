@@ -4,14 +4,14 @@
 #ifndef SEALEDFS_DAEMON_H
 #define SEALEDFS_DAEMON_H
 
-#include "fs/config.h"
-#include "fs/launch.h"
-#include "fs/notify.h"
+#include "fs/config/config.h"
+#include "fs/service/launch.h"
+#include "fs/service/notify.h"
 
 struct daemon;
 
 /*
- * Opens source, keys and view and, with unlock=mount, every model, waiting for what is not there
+ * Opens source, keys and view and, with ready=unlocked, every model, waiting for what is not there
  * yet as long as the configuration allows. Not mounted yet. Drops the process's privileges as soon
  * as it has what it needs them for. Nothing that has threads or secrets may exist before.
  */

@@ -1,33 +1,50 @@
 /*
- * Reloads. Job: one at a time, in a thread that no request waits for, and then the kernel's memory
- * of names. Trusts the catalog to keep what is open.
+ * Reloads. Job: one at a time, in a thread that no request waits for; then the kernel's cache of
+ * names is updated. Trusts the catalog to keep open models.
  */
-#include "fs/reload.h"
+#include "fs/daemon/reload.h"
 
+#include "crypto/base/clock.h"
 #include "crypto/base/log.h"
-#include "fs/ops_changes.h"
-#include "fs/read/monotonic.h"
+#include "crypto/base/thread.h"
+#include "fs/fuse/invalidate.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/xattr.h>
-#include <time.h>
-
-#define ASK_PAUSE_MS 20
-#define ASK_MS 600000
 
 struct reload {
 	const struct listing *listing;
 	struct ops_context *ops;
+	struct notify *notify;
+	struct ops_reload calls; /* for ops */
 
-	pthread_mutex_t lock; /* guards what follows */
+	pthread_mutex_t catalog; /* held while a reload or reload_tidy() changes it */
+	pthread_mutex_t lock;	 /* guards what follows */
 	pthread_cond_t changed;
 	bool running, again, ended;
+	uint32_t begun, over; /* how many reloads have */
+	struct error err;     /* of the last that is over */
 };
 
-int reload_new(const struct listing *listing, struct ops_context *ops, struct reload **ret)
+static int begin(void *arg, uint32_t *ret)
+{
+	return reload_begin(arg, ret);
+}
+
+static uint32_t look(void *arg, struct error *ret)
+{
+	struct reload *r = arg;
+	uint32_t over;
+
+	pthread_mutex_lock(&r->lock);
+	*ret = r->err;
+	over = r->over;
+	pthread_mutex_unlock(&r->lock);
+	return over;
+}
+
+int reload_new(const struct listing *listing, struct ops_context *ops, struct notify *notify,
+	       struct reload **ret)
 {
 	struct reload *r = calloc(1, sizeof(*r));
 
@@ -35,9 +52,13 @@ int reload_new(const struct listing *listing, struct ops_context *ops, struct re
 		return -ENOMEM;
 	r->listing = listing;
 	r->ops = ops;
+	r->notify = notify;
+	pthread_mutex_init(&r->catalog, NULL);
 	pthread_mutex_init(&r->lock, NULL);
 	monotonic_cond_init(&r->changed);
 	*ret = r;
+	r->calls = (struct ops_reload){begin, look, r};
+	atomic_store(&ops->reload, &r->calls);
 	return 0;
 }
 
@@ -47,6 +68,7 @@ void reload_free(struct reload *r)
 		return;
 	pthread_cond_destroy(&r->changed);
 	pthread_mutex_destroy(&r->lock);
+	pthread_mutex_destroy(&r->catalog);
 	free(r);
 }
 
@@ -54,20 +76,27 @@ static int reload_once(struct reload *r, struct error *err)
 {
 	const struct listing *l = r->listing;
 	struct generation *g = NULL, *old = NULL;
-	int code = listing_read(l, NULL, &g, err);
+	struct unlock *unlock = catalog_options(l->catalog)->unlock;
+	int code;
 
+	unlock_batch_begin(unlock);
+	code = listing_read(l, NULL, &g, err);
+	if (code == 0) {
+		listing_log(l, g);
+		(void)listing_unlock(l, g, NULL, err);
+	}
+	unlock_batch_end(unlock);
 	if (code < 0)
 		return code;
-	listing_log(l, g);
-	(void)listing_unlock(l, g, NULL, err);
 	catalog_commit(l->catalog, g, &old);
 	ops_listing_changed(r->ops, old, g);
+	listing_shown(g);
 	catalog_release(l->catalog, old);
 	catalog_reap(l->catalog);
 	return 0;
 }
 
-/* The outcome is there for whoever asked before the service manager hears of it. */
+/* Publishes the outcome before the service manager is informed. */
 static void reload_and_tell(struct reload *r)
 {
 	const struct listing *l = r->listing;
@@ -75,18 +104,26 @@ static void reload_and_tell(struct reload *r)
 	struct generation *g;
 	int code;
 
-	notify_reloading(l->notify);
+	notify_reloading(r->notify);
+	pthread_mutex_lock(&r->catalog);
 	code = reload_once(r, &err);
+	pthread_mutex_unlock(&r->catalog);
 	if (code < 0)
 		log_error_object(LOG_ERR, &err, code, "the listing stays as it was");
 	else
 		log_notice("read the listing again");
-	atomic_store(&r->ops->reload_failed, code < 0);
-	atomic_fetch_add(&r->ops->reloads, 1);
+	if (code == 0)
+		error_clear(&err);
+	if (code < 0 && err.code == 0)
+		(void)error_set(&err, code, "%s", strerror(-code));
+	pthread_mutex_lock(&r->lock);
+	r->over++;
+	r->err = err;
+	pthread_mutex_unlock(&r->lock);
 	g = catalog_acquire(l->catalog);
 	listing_show_status(l, g);
 	catalog_release(l->catalog, g);
-	notify_ready(l->notify);
+	notify_ready(r->notify);
 }
 
 static void *run(void *arg)
@@ -96,6 +133,7 @@ static void *run(void *arg)
 	pthread_mutex_lock(&r->lock);
 	do {
 		r->again = false;
+		r->begun++;
 		pthread_mutex_unlock(&r->lock);
 		reload_and_tell(r);
 		pthread_mutex_lock(&r->lock);
@@ -106,23 +144,38 @@ static void *run(void *arg)
 	return NULL;
 }
 
-void reload_begin(struct reload *r)
+int reload_begin(struct reload *r, uint32_t *ret)
 {
-	pthread_attr_t detached;
+	struct error err = {0};
 	pthread_t thread;
+	int code = -EAGAIN;
 
 	pthread_mutex_lock(&r->lock);
-	if (r->running || r->ended) {
+	/* The listing that is being read now may be older than this request. */
+	*ret = r->begun + 1;
+	if (r->running && !r->ended) {
 		r->again = true;
-	} else if (pthread_attr_init(&detached) == 0) {
-		pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
-		if (pthread_create(&thread, &detached, run, r) == 0)
-			r->running = true;
-		else
-			log_error("cannot start a thread to read the listing");
-		pthread_attr_destroy(&detached);
+		code = 0;
+	} else if (!r->ended) {
+		code = thread_start(&thread, run, r, &err);
+		r->running = code == 0;
+		if (code == 0)
+			pthread_detach(thread);
 	}
 	pthread_mutex_unlock(&r->lock);
+	if (code < 0)
+		log_error_object(LOG_ERR, &err, code, "the listing is not read again");
+	return code;
+}
+
+void reload_tidy(void *arg)
+{
+	struct reload *r = arg;
+
+	if (pthread_mutex_trylock(&r->catalog) != 0)
+		return;
+	catalog_reap(r->listing->catalog);
+	pthread_mutex_unlock(&r->catalog);
 }
 
 bool reload_end(struct reload *r, unsigned wait_ms)
@@ -137,71 +190,4 @@ bool reload_end(struct reload *r, unsigned wait_ms)
 	over = !r->running;
 	pthread_mutex_unlock(&r->lock);
 	return over;
-}
-
-static int get_attribute(const char *path, const char *name, char *buf, size_t size,
-			 struct error *err)
-{
-	ssize_t n = getxattr(path, name, buf, size - 1);
-
-	if (n < 0) {
-		error_hint(err, "is it the mount point itself?");
-		return error_set(err, -errno, "%s: no sealedfs answers there: %s", path,
-				 strerror(errno));
-	}
-	buf[n] = '\0';
-	return 0;
-}
-
-/* systemd tells who the main process is; else the mount does. */
-static int find_daemon(const char *mountpoint, pid_t *ret, struct error *err)
-{
-	const char *text = getenv("MAINPID");
-	char buf[32], *end = NULL;
-	long pid;
-
-	if (!text) {
-		int r = get_attribute(mountpoint, RELOAD_PID_ATTRIBUTE, buf, sizeof(buf), err);
-
-		if (r < 0)
-			return r;
-		text = buf;
-	}
-	errno = 0;
-	pid = strtol(text, &end, 10);
-	if (errno || *end || pid <= 1 || pid > INT32_MAX)
-		return error_set(err, -EINVAL, "not a process: \"%.20s\"", text);
-	*ret = (pid_t)pid;
-	return 0;
-}
-
-int reload_ask(const char *mountpoint, struct error *err)
-{
-	struct timespec pause = {.tv_nsec = ASK_PAUSE_MS * 1000000L};
-	uint64_t end_ms = monotonic_ms() + ASK_MS;
-	char before[32], now[32];
-	pid_t pid = 0;
-	int r = get_attribute(mountpoint, RELOAD_ATTRIBUTE, before, sizeof(before), err);
-
-	if (r == 0)
-		r = find_daemon(mountpoint, &pid, err);
-	if (r < 0)
-		return r;
-	if (kill(pid, SIGHUP) < 0)
-		return error_set(err, -errno, "cannot signal process %d: %s", (int)pid,
-				 strerror(errno));
-	do {
-		(void)nanosleep(&pause, NULL);
-		r = get_attribute(mountpoint, RELOAD_ATTRIBUTE, now, sizeof(now), err);
-	} while (r == 0 && strcmp(before, now) == 0 && monotonic_ms() < end_ms);
-	if (r < 0)
-		return r;
-	if (strcmp(before, now) == 0)
-		return error_set(err, -ETIMEDOUT, "%s: no new listing in %d s", mountpoint,
-				 ASK_MS / 1000);
-	if (strstr(now, "failed")) {
-		error_hint(err, "its log says why");
-		return error_set(err, -EIO, "%s: the listing could not be read", mountpoint);
-	}
-	return 0;
 }

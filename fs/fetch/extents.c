@@ -1,16 +1,17 @@
 /*
- * Buffers for ciphertext. Job: know which chunks are there, on their way or wanted, and give the
- * room of what is needed least. Must never give away a piece that has users or is loading.
+ * Buffers for ciphertext. Job: track which chunks are ready, in flight or queued, and evict the
+ * piece that is needed least. Must never evict a piece that has users or is loading.
  */
-#include "fs/read/extents.h"
+#include "fs/fetch/extents.h"
 
 #include "crypto/base/cleanup.h"
+#include "crypto/base/locked.h"
 
 #include <errno.h>
 #include <sys/mman.h>
 
-/* Each chunk that is taken counts as one: a piece that was left alone for so long was a wrong
- * guess, or its reader has gone. Some 60 extents. */
+/* In chunks taken: a piece unused for this long was a wrong prediction, or its reader is gone.
+ * Some 60 extents. */
 #define OLD_USES 1000
 
 int extent_table_init(struct extent_table *t, size_t count)
@@ -21,15 +22,13 @@ int extent_table_init(struct extent_table *t, size_t count)
 	t->extents = calloc(count, sizeof(*t->extents));
 	if (!t->extents)
 		return -ENOMEM;
-	/* Mapped, not touched: what is never used costs nothing. */
-	memory = mmap(NULL, count * SEAL_EXTENT_SIZE, PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (memory == MAP_FAILED) {
+	/* Mapped, not touched: unused memory costs nothing. Chunks are decrypted in place. */
+	memory = locked_map(count * SEAL_EXTENT_SIZE, NULL);
+	if (!memory) {
 		free(t->extents);
 		t->extents = NULL;
 		return -ENOMEM;
 	}
-	(void)madvise(memory, count * SEAL_EXTENT_SIZE, MADV_DONTDUMP);
 	/* Every byte of an extent is written anyway: 4 faults for it instead of 2,048. */
 	(void)madvise(memory, count * SEAL_EXTENT_SIZE, MADV_HUGEPAGE);
 	t->memory = memory;
@@ -87,7 +86,7 @@ void extent_free(struct extent *e)
 	*e = (struct extent){.data = e->data};
 }
 
-/* How willingly a piece is given up, 0: not at all. */
+/* Eviction priority; 0: not evictable. */
 static unsigned willingness(const struct extent_table *t, const struct extent *e,
 			    enum extent_purpose purpose)
 {
@@ -98,7 +97,7 @@ static unsigned willingness(const struct extent_table *t, const struct extent *e
 	case EXTENT_FAILED:
 		return 3;
 	case EXTENT_READY:
-		/* Its memory is there already, and partly in the CPU's cache. */
+		/* Its memory is already mapped, and partly in the CPU's cache. */
 		if (extent_is_used_up(e))
 			return 4;
 		if (e->purpose > purpose)
@@ -122,7 +121,7 @@ static struct extent *find_victim(struct extent_table *t, enum extent_purpose pu
 		unsigned will = willingness(t, e, purpose);
 		bool better = will > best_will;
 
-		/* Used up: the latest; not used: the oldest, or what is furthest ahead. */
+		/* Used up: the latest; not used: the oldest, or the furthest ahead. */
 		if (will == best_will && will > 0 && will != 3)
 			better = will == 1 ? e->order < best->order : e->order > best->order;
 		if (better) {

@@ -3,13 +3,13 @@
  * at most an extent of it, and never across a border between extents, so that a request stays
  * inside one part of a multipart upload.
  *
- * A piece is queued (nobody fetches it yet), loading, or ready. Its users read from it or wait for
- * it. Who needs room takes, in this order: what was never used, what has been used up, what nobody
- * asked for lately. Pure bookkeeping: no locks, no I/O; the caller guards it. Small numbers, so
- * everything is a linear search.
+ * A piece is queued (not being fetched yet), loading, or ready. Its users read from it or wait for
+ * it. Eviction order: pieces never used, pieces used up, then the least recently requested. Pure
+ * bookkeeping: no locks, no I/O; the caller guards it. The numbers are small, so every search is
+ * linear.
  */
-#ifndef SEALEDFS_EXTENTS_H
-#define SEALEDFS_EXTENTS_H
+#ifndef SEALEDFS_FETCH_EXTENTS_H
+#define SEALEDFS_FETCH_EXTENTS_H
 
 #include "crypto/base/error.h"
 #include "crypto/format.h"
@@ -20,7 +20,7 @@
 
 #define EXTENT_CHUNKS (SEAL_EXTENT_SIZE / SEAL_CHUNK_SIZE)
 
-/* Who needs a piece: a reader that waits, one that will ask, or nobody but the page cache. */
+/* The purpose of a piece: a waiting reader, a predicted request, or only the page cache. */
 enum extent_purpose { EXTENT_DEMAND, EXTENT_AHEAD, EXTENT_FOR_FILL };
 
 enum extent_state { EXTENT_FREE, EXTENT_QUEUED, EXTENT_LOADING, EXTENT_READY, EXTENT_FAILED };
@@ -57,7 +57,7 @@ uint64_t extent_gap(struct extent_table *t, const void *file, uint64_t first, ui
 /*
  * Makes room for chunks first … of file: up to `end`, the extent's border or the next piece,
  * whatever comes first. Chunk `first` must be in no piece. The new piece is queued, without users.
- * Only EXTENT_DEMAND takes the room of what was fetched for a reader and not used yet, the oldest
+ * Only EXTENT_DEMAND evicts pieces that were fetched for a reader and not used yet, the oldest
  * first. NULL: no room.
  */
 struct extent *extent_take(struct extent_table *t, const void *file, uint64_t first, uint64_t end,
@@ -66,7 +66,7 @@ struct extent *extent_take(struct extent_table *t, const void *file, uint64_t fi
 struct extent *extent_next_queued(struct extent_table *t);
 void extent_touch(struct extent_table *t, struct extent *e);
 void extent_free(struct extent *e);
-/* Nobody will want a ready piece any more: its room is as good as free. It can still be found. */
+/* A ready piece is no longer needed: it may be evicted first. It can still be found. */
 void extent_give_up(struct extent *e);
 bool extent_is_used_up(const struct extent *e);
 

@@ -1,21 +1,21 @@
 /*
- * Fetching ciphertext. Job: keep the network busy ahead of readers inside a fixed number of extent
- * buffers, what a reader waits for first. Trusts nothing it fetches: everything is checked after
- * it. When its buffers are all taken it does without them, so that it can slow a reader down but
- * never stop one. The lock guards tables only and is never held across I/O.
+ * Fetching ciphertext. Job: keep the network busy ahead of readers within a fixed number of extent
+ * buffers; chunks that a reader waits for come first. Trusts nothing it fetches: everything is
+ * checked later. If all buffers are in use it works without them, so that it can slow a reader down
+ * but never stop one. The lock guards tables only and is never held across I/O.
  */
-#include "fs/read/fetch.h"
+#include "fs/fetch/fetch.h"
 
-#include "fs/read/extents.h"
-#include "fs/read/file.h"
-#include "fs/read/link.h"
-#include "fs/read/monotonic.h"
-#include "fs/read/stream.h"
+#include "crypto/base/clock.h"
+#include "crypto/base/pool.h"
+#include "crypto/format.h"
+#include "fs/fetch/extents.h"
+#include "fs/fetch/width.h"
 
 #include <errno.h>
 
-/* Extents beyond those on their way: ready, or being used. Without them a reader that is as fast
- * as the link would find it idle now and then. */
+/* Extents beyond those in flight: ready, or in use. Without them the link would sometimes be idle
+ * if a reader is as fast as the link. */
 #define EXTENTS_READY 4
 /* Left to readers that ask for something else. */
 #define EXTENTS_SPARE 2
@@ -27,18 +27,19 @@ struct fetch {
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t loaded;
 	struct extent_table table;
-	struct stream_table streams;
+	struct readers *readers;
 	struct link link;
 	unsigned active; /* requests ahead under way, or about to be */
 };
 
-int fetch_new(size_t extents, struct fetch **ret)
+int fetch_new(size_t extents, struct readers *readers, struct fetch **ret)
 {
 	struct fetch *t = calloc(1, sizeof(*t));
 	int r;
 
 	if (!t)
 		return -ENOMEM;
+	t->readers = readers;
 	pthread_mutex_init(&t->lock, NULL);
 	monotonic_cond_init(&t->loaded);
 	link_init(&t->link, (unsigned)MIN(extents, (size_t)LINK_MAX));
@@ -88,34 +89,34 @@ void fetch_memory(struct fetch *t, size_t *ret_all, size_t *ret_used)
 	*ret_used = used * SEAL_EXTENT_SIZE;
 }
 
-static void count_fetch(struct read_file *f, int code, size_t size)
+static void count_fetch(struct payload *p, int code, size_t size)
 {
-	stats_add(f->stats, STAT_FETCHES, 1);
+	stats_add(p->stats, STAT_FETCHES, 1);
 	if (code == 0)
-		stats_add(f->stats, STAT_FETCHED_BYTES, size);
+		stats_add(p->stats, STAT_FETCHED_BYTES, size);
 }
 
-static int read_extent(struct read_file *f, struct extent *e, struct error *err)
+static int read_extent(struct payload *p, struct extent *e, struct error *err)
 {
 	uint64_t offset = e->first * SEAL_CHUNK_SIZE,
 		 end = offset + (uint64_t)e->count * SEAL_CHUNK_SIZE;
-	size_t size = (size_t)(MIN(end, f->length) - offset);
-	int r = source_read(f->source, f->payload_name, f->version, offset, size, e->data, err);
+	size_t size = (size_t)(MIN(end, p->length) - offset);
+	int r = payload_read(p, false, offset, size, e->data, err);
 
-	count_fetch(f, r, size);
+	count_fetch(p, r, size);
 	return r;
 }
 
 /* Fetches a queued piece. Called and left with the lock held, which is not held in between. */
-static void load_locked(struct fetch *t, struct read_file *f, struct extent *e)
+static void load_locked(struct fetch *t, struct payload *p, struct extent *e)
 {
 	struct error err = {0};
 	int r = -ECANCELED;
 
 	e->state = EXTENT_LOADING;
 	pthread_mutex_unlock(&t->lock);
-	if (!atomic_load(&t->stopping) && !atomic_load(&f->poisoned))
-		r = read_extent(f, e, &err);
+	if (!atomic_load(&t->stopping) && !atomic_load(&p->abandoned))
+		r = read_extent(p, e, &err);
 	pthread_mutex_lock(&t->lock);
 	e->state = r == 0 ? EXTENT_READY : EXTENT_FAILED;
 	e->code = r;
@@ -134,7 +135,7 @@ static void run_ahead(void *arg)
 
 	pthread_mutex_lock(&t->lock);
 	while (t->active <= t->link.limit && (e = extent_next_queued(&t->table)))
-		load_locked(t, (struct read_file *)(uintptr_t)e->file, e);
+		load_locked(t, (struct payload *)(uintptr_t)e->file, e);
 	t->active--;
 	pthread_mutex_unlock(&t->lock);
 }
@@ -153,11 +154,11 @@ static void start_threads(struct fetch *t)
 }
 
 /* Under the lock. False: no room. */
-static bool queue_range(struct fetch *t, const struct read_file *f, uint64_t stream, uint64_t first,
+static bool queue_range(struct fetch *t, const struct payload *p, uint64_t stream, uint64_t first,
 			uint64_t end, enum extent_purpose purpose)
 {
-	while ((first = extent_gap(&t->table, f, first, end)) < end) {
-		struct extent *e = extent_take(&t->table, f, first, end, purpose);
+	while ((first = extent_gap(&t->table, p, first, end)) < end) {
+		struct extent *e = extent_take(&t->table, p, first, end, purpose);
 
 		if (!e)
 			return false;
@@ -166,30 +167,32 @@ static bool queue_range(struct fetch *t, const struct read_file *f, uint64_t str
 	return true;
 }
 
-/* Whether a piece lies in the stream's way. What its last requests asked for may not have been
- * taken yet. */
-static bool is_planned(const struct stream_plan *p, const struct extent *e)
+/* Whether a piece is ahead of the stream. The chunks of its last requests may not have been taken
+ * yet. */
+static bool is_planned(const struct reader_plan *plan, const struct extent *e)
 {
-	for (unsigned i = 0; i < p->range_count; i++)
-		if (e->first < p->ranges[i].end &&
-		    e->first + e->count + (i == 0 ? STREAM_LATE : 0) > p->ranges[i].first)
+	for (unsigned i = 0; i < plan->range_count; i++)
+		if (e->first < plan->ranges[i].end &&
+		    e->first + e->count + (i == 0 ? STREAM_LATE : 0) > plan->ranges[i].first)
 			return true;
 	return false;
 }
 
 /*
- * What lies in a reader's way is its own from now on, whoever it was fetched for: a reader whose
- * requests come too much out of order, or that skips what was filled, looks like one that has left
- * and one that begins. Under the lock.
+ * Pieces ahead of a reader belong to it from now on, regardless of the reader that they were
+ * fetched for: a reader whose requests are too far out of order, or that skips filled chunks, looks
+ * like one that has left and a new one. Under the lock.
  */
-static void adopt(struct fetch *t, const struct read_file *f, const struct stream_plan *p)
+static void adopt(struct fetch *t, const struct payload *p, const struct reader_plan *plan,
+		  uint64_t stream)
 {
 	for (size_t i = 0; i < t->table.count; i++) {
 		struct extent *e = &t->table.extents[i];
 
-		if (e->state == EXTENT_FREE || e->file != f || e->stream == 0 || !is_planned(p, e))
+		if (e->state == EXTENT_FREE || e->file != p || e->stream == 0 ||
+		    !is_planned(plan, e))
 			continue;
-		e->stream = p->stream;
+		e->stream = stream;
 		e->purpose = MIN(e->purpose, EXTENT_AHEAD);
 	}
 }
@@ -200,7 +203,7 @@ static void drop_left(struct fetch *t)
 	for (size_t i = 0; i < t->table.count; i++) {
 		struct extent *e = &t->table.extents[i];
 
-		if (e->users > 0 || e->stream == 0 || !stream_is_left(&t->streams, e->stream))
+		if (e->users > 0 || e->stream == 0 || !readers_have_left(t->readers, e->stream))
 			continue;
 		if (e->state == EXTENT_QUEUED)
 			extent_free(e);
@@ -217,52 +220,34 @@ static uint64_t room_for_streams(const struct fetch *t)
 	return MIN((uint64_t)most, (uint64_t)t->link.limit + EXTENTS_READY) * EXTENT_CHUNKS;
 }
 
-bool fetch_note(struct fetch *t, struct read_file *f, uint64_t offset, uint64_t size,
-		bool background)
+bool fetch_ahead(struct fetch *t, struct payload *p, const struct reader_note *note)
 {
-	struct stream_plan plan;
+	struct reader_plan plan;
 
-	if (!f->by_extents)
+	if (!p->by_extents)
 		return false;
 	pthread_mutex_lock(&t->lock);
-	stream_note(&t->streams, f, &f->access, offset, size, monotonic_ms(), room_for_streams(t),
-		    background, &plan);
-	if (!background)
-		adopt(t, f, &plan);
+	readers_plan(t->readers, note->stream, monotonic_ms(), room_for_streams(t), &plan);
+	if (!note->background)
+		adopt(t, p, &plan, note->stream);
 	drop_left(t);
 	for (unsigned i = 0; i < plan.range_count; i++)
-		if (!queue_range(t, f, plan.stream, plan.ranges[i].first, plan.ranges[i].end,
-				 background ? EXTENT_FOR_FILL : EXTENT_AHEAD))
+		if (!queue_range(t, p, note->stream, plan.ranges[i].first, plan.ranges[i].end,
+				 note->background ? EXTENT_FOR_FILL : EXTENT_AHEAD))
 			break;
 	start_threads(t);
 	pthread_mutex_unlock(&t->lock);
 	return plan.sequential;
 }
 
-void fetch_expect(struct fetch *t, struct read_file *f)
+void fetch_ends(struct fetch *t, struct payload *p)
 {
-	if (!f->by_extents)
+	if (!p->by_extents || p->chunk_count == 0)
 		return;
 	pthread_mutex_lock(&t->lock);
-	stream_expect(&t->streams, f, monotonic_ms());
-	pthread_mutex_unlock(&t->lock);
-}
-
-void fetch_ends(struct fetch *t, struct read_file *f)
-{
-	if (!f->by_extents || f->chunk_count == 0)
-		return;
-	pthread_mutex_lock(&t->lock);
-	if (queue_range(t, f, 0, f->chunk_count - 1, f->chunk_count, EXTENT_AHEAD))
-		(void)queue_range(t, f, 0, 0, 1, EXTENT_AHEAD);
+	if (queue_range(t, p, 0, p->chunk_count - 1, p->chunk_count, EXTENT_AHEAD))
+		(void)queue_range(t, p, 0, 0, 1, EXTENT_AHEAD);
 	start_threads(t);
-	pthread_mutex_unlock(&t->lock);
-}
-
-void fetch_set_map(struct fetch *t, struct read_file *f, struct gguf_map *map)
-{
-	pthread_mutex_lock(&t->lock);
-	access_set_map(&f->access, map);
 	pthread_mutex_unlock(&t->lock);
 }
 
@@ -274,38 +259,38 @@ void fetch_throttled(struct fetch *t)
 }
 
 /*
- * How much to ask for when chunk `index` is nowhere: a stream's reader wants it up to where it has
- * asked already, or to the extent's end. Under the lock.
+ * The range to request if no piece holds chunk `index`: up to the end of what the stream's reader
+ * has requested, or to the extent's end. Under the lock.
  */
-static uint64_t wanted_end(const struct fetch *t, const struct read_file *f, uint64_t index,
+static uint64_t wanted_end(const struct fetch *t, const struct payload *p, uint64_t index,
 			   bool whole_extent)
 {
-	const struct stream *s = stream_at(&t->streams, f, index);
+	uint64_t asked = readers_asked(t->readers, p, index);
 
-	if (whole_extent && (!s || s->next <= index + 1))
-		return f->chunk_count;
-	return s && s->next > index ? s->next : index + 1;
+	if (whole_extent && asked <= index + 1)
+		return p->chunk_count;
+	return MAX(asked, index + 1);
 }
 
 /* 0 and a piece with one more user; -EAGAIN: none there and none wanted, or no room. */
-static int take_locked(struct fetch *t, struct read_file *f, uint64_t index, bool whole_extent,
+static int take_locked(struct fetch *t, struct payload *p, uint64_t index, bool whole_extent,
 		       struct extent **ret, struct error *err)
 {
-	uint64_t deadline_ms = monotonic_ms() + READ_WAIT_MS, end;
-	struct extent *e = extent_find(&t->table, f, index);
+	uint64_t deadline_ms = monotonic_ms() + FETCH_WAIT_MS, end;
+	struct extent *e = extent_find(&t->table, p, index);
 	int r = 0;
 
 	if (!e) {
-		end = wanted_end(t, f, index, whole_extent);
+		end = wanted_end(t, p, index, whole_extent);
 		if (end - index > 1)
-			e = extent_take(&t->table, f, index, MIN(end, f->chunk_count),
+			e = extent_take(&t->table, p, index, MIN(end, p->chunk_count),
 					EXTENT_DEMAND);
 	}
 	if (!e)
 		return -EAGAIN;
 	e->users++;
 	if (e->state == EXTENT_QUEUED)
-		load_locked(t, f, e);
+		load_locked(t, p, e);
 	while (e->state == EXTENT_LOADING && r == 0 && !atomic_load(&t->stopping))
 		r = monotonic_cond_wait(&t->loaded, &t->lock, deadline_ms);
 	if (e->state == EXTENT_READY) {
@@ -323,18 +308,19 @@ static int take_locked(struct fetch *t, struct read_file *f, uint64_t index, boo
 	return r;
 }
 
-int fetch_chunk(struct fetch *t, struct read_file *f, uint64_t index, bool whole_extent, bool fresh,
+int fetch_chunk(struct fetch *t, struct payload *p, uint64_t index, bool whole_extent, bool fresh,
 		uint8_t *buf, struct fetched *ret, struct error *err)
 {
 	uint64_t offset = index * SEAL_CHUNK_SIZE;
+	size_t size = (size_t)MIN((uint64_t)SEAL_CHUNK_SIZE, p->length - offset);
 	int r = -EAGAIN;
 
 	*ret = (struct fetched){.index = index};
 	if (atomic_load(&t->stopping))
 		return -ECANCELED;
-	if (f->by_extents && !fresh) {
+	if (p->by_extents && !fresh) {
 		pthread_mutex_lock(&t->lock);
-		r = take_locked(t, f, index, whole_extent, &ret->extent, err);
+		r = take_locked(t, p, index, whole_extent, &ret->extent, err);
 		pthread_mutex_unlock(&t->lock);
 	}
 	if (r == 0) {
@@ -345,10 +331,8 @@ int fetch_chunk(struct fetch *t, struct read_file *f, uint64_t index, bool whole
 		return r;
 	error_clear(err);
 	ret->data = buf;
-	r = (fresh ? source_read_fresh : source_read)(f->source, f->payload_name, f->version,
-						      offset, seal_chunk_size(f->seal, index), buf,
-						      err);
-	count_fetch(f, r, seal_chunk_size(f->seal, index));
+	r = payload_read(p, fresh, offset, size, buf, err);
+	count_fetch(p, r, size);
 	return r;
 }
 
@@ -366,15 +350,15 @@ void fetched_done(struct fetch *t, struct fetched *c, size_t size)
 	c->extent = NULL;
 }
 
-/* True: something of f is on its way or in use. What is not is freed. Under the lock. */
-static bool still_busy(struct fetch *t, const struct read_file *f)
+/* True: something of p is on its way or in use. What is not is freed. Under the lock. */
+static bool still_busy(struct fetch *t, const struct payload *p)
 {
 	bool busy = false;
 
 	for (size_t i = 0; i < t->table.count; i++) {
 		struct extent *e = &t->table.extents[i];
 
-		if (e->state == EXTENT_FREE || e->file != f)
+		if (e->state == EXTENT_FREE || e->file != p)
 			continue;
 		if (e->users == 0 && e->state != EXTENT_LOADING)
 			extent_free(e);
@@ -384,11 +368,10 @@ static bool still_busy(struct fetch *t, const struct read_file *f)
 	return busy;
 }
 
-void fetch_forget(struct fetch *t, struct read_file *f)
+void fetch_forget(struct fetch *t, struct payload *p)
 {
 	pthread_mutex_lock(&t->lock);
-	stream_forget(&t->streams, f);
-	while (still_busy(t, f))
+	while (still_busy(t, p))
 		pthread_cond_wait(&t->loaded, &t->lock);
 	pthread_mutex_unlock(&t->lock);
 }

@@ -1,9 +1,9 @@
 /*
- * Counters. Job: count cheaply, sum on demand. Relaxed atomics throughout: each number is true by
- * itself, two of them may be a request apart. Must never make a reader wait for who looks: a sample
- * that cannot be taken at once is left to the next request.
+ * Counters. Job: count cheaply, sum on demand. Relaxed atomics throughout: each number is correct
+ * by itself, two of them may be a request apart. Must never make a reader wait for a query: a
+ * sample that cannot be taken at once is left to the next request.
  */
-#include "fs/read/stats.h"
+#include "fs/fetch/stats.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -164,7 +164,7 @@ void stats_end(struct stats *s)
 	uint64_t now = stats_now();
 
 	for (; s; s = s->parent) {
-		/* Before the count goes down: who comes next takes it from here. */
+		/* Before the count goes down: the next request takes it from here. */
 		atomic_store_explicit(&s->idle_since_ns, now, memory_order_relaxed);
 		atomic_fetch_sub_explicit(&s->in_flight, 1, memory_order_relaxed);
 	}

@@ -1,14 +1,14 @@
 /*
- * stats.h: what the read path has done and where its time went: of one file, and of all (each
- * file's counters also go to its engine's). Counters only grow; they are kept a cache line a
- * thread, so that counting costs nanoseconds and readers do not slow each other down.
+ * stats.h: counters and times of the read path: of one file, and of all (each file's counters are
+ * also added to its engine's). Counters only grow; each thread has its own cache line, so that
+ * counting costs nanoseconds and readers do not slow each other down.
  *
  * A window of the last seconds is kept beside the totals, by samples that requests themselves take:
- * who is not read costs nothing. Nothing here blocks longer than a copy of the counters takes, and
+ * an idle file costs nothing. Nothing here blocks longer than a copy of the counters takes, and
  * nothing is held across I/O. Threads: any.
  */
-#ifndef SEALEDFS_STATS_H
-#define SEALEDFS_STATS_H
+#ifndef SEALEDFS_FETCH_STATS_H
+#define SEALEDFS_FETCH_STATS_H
 
 #include "crypto/base/cleanup.h"
 
@@ -21,9 +21,9 @@ enum read_stat {
 	STAT_FETCHES,	       /* requests to the source for ciphertext */
 	STAT_FETCHED_BYTES,    /* ciphertext that came from the source */
 	STAT_CHUNKS_DECRYPTED, /* decrypted, checked and good */
-	STAT_CHUNK_HITS,       /* chunks of a request that were there, or that another one loaded */
-	STAT_CHUNK_MISSES,     /* chunks of a request that it had to load */
-	/* Failed reads, by what went wrong. */
+	STAT_CHUNK_HITS,   /* chunks of a request that were cached, or that another one loaded */
+	STAT_CHUNK_MISSES, /* chunks of a request that it had to load */
+	/* Failed reads, by cause. */
 	STAT_ERRORS_TAMPERED,
 	STAT_ERRORS_CHANGED,
 	STAT_ERRORS_UNREACHABLE,
@@ -31,7 +31,7 @@ enum read_stat {
 	/* Nanoseconds, summed over the threads that spent them. */
 	STAT_FETCH_NS,	 /* waiting for ciphertext */
 	STAT_DECRYPT_NS, /* and checking tags */
-	STAT_HASH_NS,	 /* checking what was measured */
+	STAT_HASH_NS,	 /* checking against the measured hashes */
 	STAT_REPLY_NS,	 /* the kernel copying into the page cache */
 	STAT_WAIT_NS,	 /* waiting for room, or for a chunk that another request loads */
 	STAT_IDLE_NS,	 /* wall-clock time without any request; up to the last one */
@@ -60,10 +60,10 @@ void stats_count_error(struct stats *s, int code);
 void stats_begin(struct stats *s);
 void stats_end(struct stats *s);
 
-/* What a file that is read now waits for most. */
+/* The main bottleneck of a file that is being read. */
 enum stats_limit {
-	STATS_IDLE,   /* nobody reads */
-	STATS_READER, /* the readers: more than half of the time there is no request */
+	STATS_IDLE,   /* no reads */
+	STATS_READER, /* the readers: no request for more than half of the time */
 	STATS_SOURCE, /* network or disk */
 	STATS_CIPHER,
 	STATS_HASH,

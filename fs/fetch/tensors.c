@@ -1,8 +1,8 @@
 /*
- * The order of tensors. Job: remember the distances of jumps and find what followed the same ones
- * before. A wrong guess costs a fetch, never a wrong byte.
+ * The order of tensors. Job: remember the distances of jumps and find the jump that followed the
+ * same ones before. A wrong guess costs a fetch, never a wrong byte.
  */
-#include "fs/read/access.h"
+#include "fs/fetch/tensors.h"
 
 #include "crypto/format.h"
 

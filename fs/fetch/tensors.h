@@ -1,5 +1,5 @@
 /*
- * access.h: the order in which the tensors of one file are read, learned from the jumps, and the
+ * tensors.h: the order in which the tensors of one file are read, learned from the jumps, and the
  * tensors that come next.
  *
  * llama.cpp reads tensor by tensor, in an order of its own that crosses the file several times but
@@ -7,10 +7,10 @@
  * repeat, and what followed the latest of them before follows again. A wrong guess costs a
  * fetch. Pure; the caller guards it.
  */
-#ifndef SEALEDFS_ACCESS_H
-#define SEALEDFS_ACCESS_H
+#ifndef SEALEDFS_FETCH_TENSORS_H
+#define SEALEDFS_FETCH_TENSORS_H
 
-#include "fs/read/gguf_map.h"
+#include "fs/formats/gguf_map.h"
 
 #include <stdbool.h>
 

@@ -1,8 +1,8 @@
 /*
- * The width of the link. Job: additive steps up while they pay, half of it when the server
- * complains. A wrong limit costs time, never a wrong byte.
+ * The width of the link. Job: raise the limit in additive steps while that raises the rate, halve
+ * it when the server refuses. A wrong limit costs time, never a wrong byte.
  */
-#include "fs/read/link.h"
+#include "fs/fetch/width.h"
 
 #define STEP 2
 
@@ -67,7 +67,7 @@ void link_done(struct link *l, uint64_t bytes, bool busy, uint64_t now_ms)
 	elapsed_ms = now_ms - l->epoch_start_ms;
 	if (elapsed_ms < LINK_EPOCH_MS || l->epoch_done < l->limit)
 		return;
-	/* Else the reader was the one that was slow. */
+	/* Else the reader was the slow part. */
 	if (l->epoch_busy * 4 >= l->epoch_done * 3)
 		judge(l, l->epoch_bytes * 1000 / elapsed_ms, now_ms);
 	begin_epoch(l, now_ms);

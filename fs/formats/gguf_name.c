@@ -1,7 +1,7 @@
 /*
  * Names of GGUF files. Job: recognise them, and the parts of a split one. Trusts nothing.
  */
-#include "fs/view/gguf_name.h"
+#include "fs/formats/gguf_name.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,6 @@
 /*
- * gguf_name.h: what a file's name says about a GGUF: nothing else is known before it is unlocked.
+ * gguf_name.h: what a file's name reveals about a GGUF; nothing else is known before it is
+ * unlocked.
  */
 #ifndef SEALEDFS_VIEW_GGUF_NAME_H
 #define SEALEDFS_VIEW_GGUF_NAME_H
@@ -15,7 +16,7 @@ struct gguf_shard {
 	size_t number_at;	/* bytes before the five digits */
 };
 
-/* "x-00002-of-00005.gguf", as llama.cpp writes the parts of a split GGUF. False: it is none. */
+/* "x-00002-of-00005.gguf", as llama.cpp writes the parts of a split GGUF. False: it is not one. */
 bool gguf_parse_shard(const char *path, struct gguf_shard *ret);
 
 #endif

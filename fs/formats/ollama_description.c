@@ -1,13 +1,13 @@
 /*
- * Descriptions. Job: OLLAMA.md's format, one valid encoding. The bytes were sealed by whoever
- * sealed the model, and still nothing in them is believed: lengths are checked before use, each
+ * Descriptions. Job: OLLAMA.md's format, one valid encoding. The bytes were sealed by the
+ * model's sealer, and still nothing in them is trusted: lengths are checked before use, each
  * blob must be one that the manifest names with this digest and size, and the manifest's model must
  * be the file that the description lies beside.
  */
-#include "fs/view/ollama_description.h"
+#include "fs/formats/ollama_description.h"
 
 #include "crypto/base/cursor.h"
-#include "crypto/digest.h"
+#include "crypto/base/digest.h"
 
 #include <errno.h>
 #include <string.h>
@@ -30,7 +30,7 @@ static int parse_header(struct cursor *c, const uint8_t model[SHA256_SIZE], stru
 	uint16_t version = cursor_le16(c);
 
 	if (!magic || memcmp(magic, MAGIC, MAGIC_SIZE) != 0)
-		return error_set(err, -EPROTO, "it is no Ollama description");
+		return error_set(err, -EPROTO, "it is not an Ollama description");
 	if (version != VERSION)
 		return error_set(err, -EPROTO, "it is of version %u, this program knows %d",
 				 version, VERSION);

@@ -6,8 +6,8 @@
 #ifndef SEALEDFS_VIEW_OLLAMA_DESCRIPTION_H
 #define SEALEDFS_VIEW_OLLAMA_DESCRIPTION_H
 
-#include "fs/view/ollama_manifest.h"
-#include "fs/view/ollama_name.h"
+#include "fs/formats/ollama_manifest.h"
+#include "fs/formats/ollama_name.h"
 
 #define OLLAMA_SUFFIX ".ollama"
 #define OLLAMA_DESCRIPTION_MAX ((size_t)4 << 20) /* bytes */

@@ -2,11 +2,10 @@
  * Manifests. Job: between Ollama's JSON and struct ollama_manifest. Trusts jansson to parse; takes
  * no digest that could name anything but a blob, and no number that is no size.
  */
-#include "fs/view/ollama_manifest.h"
+#include "fs/formats/ollama_manifest.h"
 
 #include "crypto/base/encode.h"
-#include "crypto/digest.h"
-#include "fs/net/json.h"
+#include "crypto/base/json.h"
 
 #include <errno.h>
 #include <string.h>
@@ -34,7 +33,7 @@ static int parse_layer(const json_t *value, struct ollama_layer *ret, struct err
 		return error_set(err, -EPROTO,
 				 "a layer of the manifest has no digest of the form sha256:…");
 	if (!json_is_integer(size) || json_integer_value(size) < 0 ||
-	    (uint64_t)json_integer_value(size) > SEAL_LENGTH_MAX)
+	    (uint64_t)json_integer_value(size) > OLLAMA_LAYER_MAX)
 		return error_set(err, -EPROTO, "a layer of the manifest has no valid size");
 	memcpy(ret->type, type, strlen(type) + 1);
 	ret->size = (uint64_t)json_integer_value(size);
@@ -79,7 +78,7 @@ int ollama_manifest_parse(const void *bytes, size_t size, struct ollama_manifest
 	if (size <= OLLAMA_MANIFEST_MAX)
 		value = json_object_parse(bytes, size);
 	if (!value)
-		return error_set(err, -EPROTO, "the manifest is no JSON object");
+		return error_set(err, -EPROTO, "the manifest is not a JSON object");
 	config = json_object_get(value, "config");
 	r = parse_layers(json_object_get(value, "layers"), m, err);
 	/* Ollama writes an empty one for "there is none". */

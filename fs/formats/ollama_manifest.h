@@ -7,8 +7,8 @@
 #define SEALEDFS_VIEW_OLLAMA_MANIFEST_H
 
 #include "crypto/base/cleanup.h"
+#include "crypto/base/digest.h"
 #include "crypto/base/error.h"
-#include "crypto/format.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,11 +16,9 @@
 #define OLLAMA_MANIFEST_MAX ((size_t)1 << 20) /* bytes */
 #define OLLAMA_LAYERS_MAX 64
 #define OLLAMA_TYPE_MAX 127
+#define OLLAMA_LAYER_MAX (UINT64_C(16) << 40) /* bytes */
 #define OLLAMA_IMAGE "application/vnd.ollama.image."
 #define OLLAMA_CONFIG_TYPE "application/vnd.docker.container.image.v1+json"
-/* The configuration of a model of which nobody said more. */
-#define OLLAMA_PLAIN_CONFIG \
-	"{\"model_format\":\"gguf\",\"architecture\":\"amd64\",\"os\":\"linux\"}"
 #define OLLAMA_DIGEST_PREFIX "sha256:"
 #define OLLAMA_BLOB_PREFIX "sha256-"
 /* "sha256-" and 64 digits, with the NUL. */

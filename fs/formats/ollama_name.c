@@ -3,11 +3,10 @@
  * whatever path a bucket holds. Trusts nothing; what it gives out is always four valid parts, none
  * of which can be "." or ".." or hold a '/'.
  */
-#include "fs/view/ollama_name.h"
+#include "fs/formats/ollama_name.h"
 
+#include "crypto/base/digest.h"
 #include "crypto/base/encode.h"
-#include "crypto/digest.h"
-#include "crypto/format.h"
 
 #include <errno.h>
 #include <stdint.h>
@@ -145,7 +144,7 @@ static int add_digits(const char *path, char *part)
 	return 0;
 }
 
-/* Up to four times a part's limit is looked at: more would be cut anyway. */
+/* At most four times a part's limit is read: more would be cut anyway. */
 static bool is_too_long(size_t folded)
 {
 	return folded > OLLAMA_PART_MAX;
@@ -202,9 +201,14 @@ void ollama_name_short(const struct ollama_name *n, char out[OLLAMA_NAME_MAX + 1
 		       tag ? ":" : "", tag ? n->tag : "");
 }
 
+static const char *one_host(const char *host)
+{
+	return strcasecmp(host, OLLAMA_HOST_NEWER) == 0 ? OLLAMA_HOST_DEFAULT : host;
+}
+
 int ollama_name_compare(const struct ollama_name *a, const struct ollama_name *b)
 {
-	int order = strcasecmp(a->host, b->host);
+	int order = strcasecmp(one_host(a->host), one_host(b->host));
 
 	if (order == 0)
 		order = strcasecmp(a->space, b->space);

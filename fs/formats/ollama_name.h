@@ -9,12 +9,20 @@
 #include <stddef.h>
 
 #define OLLAMA_HOST_DEFAULT "registry.ollama.ai"
+#define OLLAMA_HOST_NEWER "ollama.com" /* another name of the same */
 #define OLLAMA_NAMESPACE_DEFAULT "library"
 #define OLLAMA_TAG_DEFAULT "latest"
 
 #define OLLAMA_PART_MAX 80  /* Ollama's limit on namespace, model and tag */
 #define OLLAMA_HOST_MAX 255 /* a directory's name; Ollama would take 350 */
 #define OLLAMA_NAME_MAX (OLLAMA_HOST_MAX + 3 * (OLLAMA_PART_MAX + 1))
+
+/* Whether a mount has a directory for Ollama. */
+enum ollama_mode {
+	OLLAMA_AUTO, /* when any model is a GGUF */
+	OLLAMA_ON,
+	OLLAMA_OFF,
+};
 
 struct ollama_name {
 	char host[OLLAMA_HOST_MAX + 1];
@@ -37,7 +45,8 @@ int ollama_name_of_path(const char *path, bool distinct, struct ollama_name *ret
 void ollama_name_full(const struct ollama_name *n, char out[OLLAMA_NAME_MAX + 1]);
 /* As a user would type it: defaults left out. */
 void ollama_name_short(const struct ollama_name *n, char out[OLLAMA_NAME_MAX + 1]);
-/* As Ollama compares: ASCII letters without case. Orders like strcmp. */
+/* As Ollama compares: ASCII letters without case, and (from manifests-v2 on) its two hosts
+ * registry.ollama.ai and ollama.com are one. Orders like strcmp. */
 int ollama_name_compare(const struct ollama_name *a, const struct ollama_name *b);
 
 #endif

@@ -1,47 +1,45 @@
 /*
- * The control directory: ".sealedfs" in the root of the mount, with read-only files that say how
- * the mount is. Found by name and never listed, so that ls -R, find and cp -r see models only.
+ * The control directory: ".sealedfs" in the root of the mount, with read-only files that show its
+ * state. Found by name and never listed, so that ls -R, find and cp -r see only models.
  *
- * A file's contents are made when it is opened, and stay for that open; the size shown is 0, as
- * under /proc, and reads bypass the page cache. Must answer while every reader waits for a network:
- * it asks nobody and takes no lock that is held across I/O. Permissions are those of the models.
+ * A file's content is made when it is opened and stays the same for that open; the size is shown as
+ * 0, as under /proc, and reads bypass the page cache. Must respond while every reader is blocked on
+ * the network: it takes no lock that is held during I/O. Permissions are those of the models.
  */
-#include "fs/ops_parts.h"
-#include "fs/report.h"
-#include "fs/report_text.h"
+#include "fs/fuse/ops_internal.h"
+#include "fs/report/report.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <time.h>
 
-/* What all that is open at a time may take; who opens more has to wait for others to close. */
-#define CONTROL_BYTES_MAX ((uint64_t)64 << 20)
+/* What all open files may take together; further opens fail until others are closed. */
+#define CONTROL_BYTES_MAX ((size_t)64 << 20)
+#define SNAPSHOT_BYTES_MIN ((size_t)1 << 20)
 #define NAMES_TIMEOUT_S 86400.0
 #define BLOCK_SIZE 4096
-
-static void print_json(const json_t *report, FILE *to)
-{
-	(void)json_dumpf(report, to, JSON_INDENT(2));
-	fputc('\n', to);
-}
 
 /* Numbers follow VIEW_ROOT_INO. */
 #define CONTROL_INO (VIEW_ROOT_INO + 1)
 static const struct control_file {
 	fuse_ino_t ino;
 	const char *name;
-	void (*print)(const json_t *report, FILE *to);
+	enum report_format format;
+	bool seals; /* report_write_seals(), not report_write() */
 } files[] = {
-	{CONTROL_INO + 1, "metrics", report_print_prometheus},
-	{CONTROL_INO + 2, "status", report_print_text},
-	{CONTROL_INO + 3, "status.json", print_json},
+	{CONTROL_INO + 1, "metrics", REPORT_PROMETHEUS},
+	{CONTROL_INO + 4, "seals.json", REPORT_JSON, true},
+	{CONTROL_INO + 2, "status", REPORT_TEXT},
+	{CONTROL_INO + 3, "status.json", REPORT_JSON},
 };
 
 struct snapshot {
 	atomic_uint holds; /* the open file, and reads being answered */
 	char *text;
 	size_t size;
+	size_t taken; /* of control_bytes */
+	bool counted; /* and of the allowance */
 };
 
 bool control_has_ino(fuse_ino_t ino)
@@ -63,7 +61,7 @@ static const struct control_file *find_file(fuse_ino_t ino)
 	return NULL;
 }
 
-/* Changed now, always. */
+/* The time of change is always now. */
 static void fill_stat(const struct ops_context *c, fuse_ino_t ino, struct stat *st)
 {
 	bool is_file = ino != CONTROL_INO;
@@ -115,8 +113,8 @@ void control_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		fuse_reply_err(req, ENOTDIR);
 }
 
-/* False: no room left. The kernel is to look each name up (ino 0): their attributes are not kept.
- */
+/* False: no room left. Inode 0: the kernel must look each name up, because attributes are not
+ * cached. */
 static bool add_entry(fuse_req_t req, char *at, size_t room, size_t *used, uint64_t position,
 		      bool plus)
 {
@@ -150,11 +148,38 @@ void control_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, 
 	fuse_reply_buf(req, buf, used);
 }
 
+/*
+ * Takes memory for a snapshot: of CONTROL_BYTES_MAX for all, and of the allowance a quarter of what
+ * is left, because models need the rest. A mount with few models can be looked at even when nothing
+ * is left. -ENFILE: too much is open.
+ */
+static int take_room(struct ops_context *c, struct snapshot *s)
+{
+	s->taken = MAX(MIN(allowance_left(c->kept) / 4, CONTROL_BYTES_MAX / 2), SNAPSHOT_BYTES_MIN);
+	if (atomic_fetch_add(&c->control_bytes, s->taken) + s->taken > CONTROL_BYTES_MAX) {
+		atomic_fetch_sub(&c->control_bytes, s->taken);
+		return -ENFILE;
+	}
+	s->counted = allowance_take(c->kept, s->taken) == 0;
+	return 0;
+}
+
+/* Only `size` of it is needed from now on. */
+static void keep_room(struct ops_context *c, struct snapshot *s, size_t size)
+{
+	size_t rest = s->taken - MIN(size, s->taken);
+
+	s->taken -= rest;
+	atomic_fetch_sub(&c->control_bytes, rest);
+	if (s->counted)
+		allowance_give(c->kept, rest);
+}
+
 static void snapshot_drop(struct ops_context *c, struct snapshot *s)
 {
 	if (atomic_fetch_sub(&s->holds, 1) > 1)
 		return;
-	atomic_fetch_sub(&c->control_bytes, s->size);
+	keep_room(c, s, 0);
 	free(s->text);
 	free(s);
 }
@@ -168,37 +193,38 @@ static int snapshot_new(struct ops_context *c, const struct control_file *f, str
 		.engine = c->engine,
 		.source = c->source,
 		.aws = c->aws,
+		.late = c->late,
 		.started_s = c->started_s,
-		.reloads = atomic_load(&c->reloads),
-		.reload_failed = atomic_load(&c->reload_failed),
 	};
-	struct snapshot *s;
-	json_t *report;
+	const struct ops_reload *reload = atomic_load(&c->reload);
+	struct snapshot *s = calloc(1, sizeof(*s));
 	FILE *to;
-	int r = -ENOMEM;
+	int r = s ? take_room(c, s) : -ENOMEM;
 
-	if (atomic_load(&c->control_bytes) > CONTROL_BYTES_MAX)
-		return -ENFILE;
-	s = calloc(1, sizeof(*s));
-	to = s ? open_memstream(&s->text, &s->size) : NULL;
-	report = to ? report_make(&sources) : NULL;
-	if (report) {
-		f->print(report, to);
-		r = ferror(to) ? -ENOMEM : 0;
+	if (reload)
+		sources.reloads = reload->look(reload->arg, &sources.reload_error);
+	if (r < 0) {
+		free(s);
+		return r;
 	}
-	json_decref(report);
+	atomic_init(&s->holds, 1);
+	to = open_memstream(&s->text, &s->size);
+	/* The text takes up to four times its size while it grows and is put together. */
+	if (!to)
+		r = -ENOMEM;
+	else if (f->seals)
+		r = report_write_seals(&sources, s->taken / 4, to);
+	else
+		r = report_write(&sources, f->format, s->taken / 4, to);
 	if (to && fclose(to) != 0)
 		r = -ENOMEM;
-	if (r == 0) {
-		atomic_fetch_add(&c->control_bytes, s->size);
-		atomic_init(&s->holds, 1);
-		*ret = s;
-		return 0;
+	if (r < 0) {
+		snapshot_drop(c, s);
+		return r;
 	}
-	if (s)
-		free(s->text);
-	free(s);
-	return r;
+	keep_room(c, s, s->size);
+	*ret = s;
+	return 0;
 }
 
 void control_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -220,7 +246,7 @@ void control_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	fi->fh = (uintptr_t)s;
 	fi->direct_io = 1;
-	/* Interrupted meanwhile: there will be no release. */
+	/* Interrupted meanwhile: no release follows. */
 	if (fuse_reply_open(req, fi) < 0)
 		snapshot_drop(c, s);
 }
@@ -231,7 +257,7 @@ void control_read(fuse_req_t req, size_t size, off_t offset, struct fuse_file_in
 	struct ops_context *c = ops_context(req);
 	size_t at = offset < 0 || (uint64_t)offset > s->size ? s->size : (size_t)offset;
 
-	/* Once it is answered, the reader may close the file. */
+	/* After the answer, the reader may close the file. */
 	atomic_fetch_add(&s->holds, 1);
 	fuse_reply_buf(req, s->text + at, MIN(size, s->size - at));
 	snapshot_drop(c, s);
@@ -243,4 +269,31 @@ void control_release(fuse_req_t req, struct fuse_file_info *fi)
 
 	fuse_reply_err(req, 0);
 	snapshot_drop(c, (struct snapshot *)(uintptr_t)fi->fh);
+}
+
+/* Users who could send the daemon a signal. */
+static bool may_reload(fuse_req_t req)
+{
+	uid_t uid = fuse_req_ctx(req)->uid;
+
+	return uid == 0 || uid == geteuid();
+}
+
+void ops_ioctl(fuse_req_t req, fuse_ino_t ino, ops_command command, void *arg,
+	       struct fuse_file_info *fi, unsigned flags, const void *in, size_t in_size,
+	       size_t out_size)
+{
+	const struct ops_reload *reload = atomic_load(&ops_context(req)->reload);
+	uint32_t number = 0;
+	int r = -ENOTTY;
+
+	if (ino == VIEW_ROOT_INO && (unsigned)command == MOUNT_IOCTL_RELOAD) {
+		r = !may_reload(req) ? -EPERM : -EAGAIN;
+		if (r == -EAGAIN && reload && out_size == sizeof(number))
+			r = reload->begin(reload->arg, &number);
+	}
+	if (r < 0)
+		fuse_reply_err(req, -r);
+	else
+		fuse_reply_ioctl(req, 0, &number, sizeof(number));
 }

@@ -1,30 +1,42 @@
 /*
- * FUSE callbacks of open files. Job: hand opens to model.h, which answers them when the model is
- * unlocked without holding a thread, and reads to read.h; turn failures into errnos, and into end
- * of file where an error would keep the kernel asking for ever. Must never answer with bytes that
- * read.h did not release.
+ * FUSE callbacks of open files. Job: pass opens to model.h, which answers them when the model is
+ * unlocked, without occupying a thread, and reads to read.h; turn failures into errnos, by late.h
+ * if the kernel would ask again at once. Must never return bytes that read.h did not release, nor
+ * fewer bytes than requested inside the file: the kernel would fill the rest with zeros.
  */
-#include "fs/ops_parts.h"
-#include "fs/process.h"
+#include "fs/fuse/ops_internal.h"
+#include "fs/models/process.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
 /*
- * An open that a signal interrupts. Only a dying process is let go: Go's runtime and others send
- * themselves signals all the time, and an open that fails with EINTR would surprise them.
+ * Only opens of a dying process end early: Go's runtime and others send themselves signals all the
+ * time and do not expect EINTR from open().
  */
+static bool is_killed(fuse_req_t req)
+{
+	return process_is_dying(fuse_req_ctx(req)->pid);
+}
+
+/* A signal interrupts an open. */
 static void open_interrupted(fuse_req_t req, void *data)
 {
 	struct model *m = data;
 
-	if (process_is_dying(fuse_req_ctx(req)->pid) && model_open_cancel(m, req)) {
+	if (is_killed(req) && model_open_cancel(m, req)) {
 		struct catalog *catalog = ops_context(req)->catalog;
 
 		fuse_reply_err(req, EINTR);
 		catalog_drop_model(catalog, m);
 	}
+}
+
+/* A signal that came before the open was queued: open_interrupted() did not find it. */
+static bool open_left(void *arg)
+{
+	return fuse_req_interrupted(arg) && is_killed(arg);
 }
 
 static void open_ended(void *arg, struct model *m, int code)
@@ -34,13 +46,68 @@ static void open_ended(void *arg, struct model *m, int code)
 	struct catalog *catalog = ops_context(req)->catalog;
 	int r = code < 0 ? fuse_reply_err(req, -code) : fuse_reply_open(req, &fi);
 
-	/* -ENOENT: interrupted meanwhile. Then there will be no release. */
+	/* -ENOENT: interrupted meanwhile. Then no release follows. */
+	if (code == 0 && r < 0)
+		model_close(m);
 	if (code < 0 || r < 0)
 		catalog_drop_model(catalog, m);
 }
 
-/* A file that is no longer in the listing can be opened again (by /proc/PID/fd) as long as it is
- * open; else the name is looked up anew. */
+/*
+ * Open files whose content lies in memory (VIEW_BYTES). It never changes under one inode, so the
+ * kernel may keep its pages, and it stays until the last close, also after a reload.
+ */
+
+/* Set in a file handle; other handles are pointers, which are even. */
+#define IS_BYTES ((uint64_t)1)
+
+static bool is_bytes(const struct fuse_file_info *fi)
+{
+	return fi->fh & IS_BYTES;
+}
+
+/* The handle is the held generation. Nothing is allocated, because the last releases may never come
+ * when the mount is removed. */
+static struct generation *held(const struct fuse_file_info *fi)
+{
+	return (struct generation *)(uintptr_t)(fi->fh & ~IS_BYTES);
+}
+
+static void open_bytes(fuse_req_t req, struct catalog_place *place, struct fuse_file_info *fi)
+{
+	struct generation *g = steal_ptr(place->generation);
+
+	fi->fh = (uintptr_t)g | IS_BYTES;
+	fi->keep_cache = 1;
+	/* Interrupted meanwhile: no release follows. */
+	if (fuse_reply_open(req, fi) < 0)
+		catalog_release(place->catalog, g);
+}
+
+static void read_bytes(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+		       const struct fuse_file_info *fi)
+{
+	const struct view_node *n = view_by_ino(generation_view(held(fi)), ino);
+	size_t at;
+
+	if (!n || offset < 0) {
+		fuse_reply_err(req, n ? EINVAL : ESTALE);
+		return;
+	}
+	at = (size_t)MIN((uint64_t)offset, n->size);
+	fuse_reply_buf(req, (const char *)n->bytes + at, MIN(size, (size_t)n->size - at));
+}
+
+static void release_bytes(fuse_req_t req, struct fuse_file_info *fi)
+{
+	struct catalog *catalog = ops_context(req)->catalog;
+
+	fuse_reply_err(req, 0);
+	catalog_release(catalog, held(fi));
+}
+
+/* A file that is no longer in the listing can be opened again (by /proc/PID/fd) while it is open;
+ * otherwise the kernel must look up the name again. */
 static bool may_open(const struct catalog_place *place, struct model *m)
 {
 	struct generation *now = catalog_acquire(place->catalog);
@@ -69,7 +136,7 @@ void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	if (n->kind == VIEW_BYTES) {
-		ops_bytes_open(req, &place, fi);
+		open_bytes(req, &place, fi);
 		return;
 	}
 	m = generation_model(place.generation, n);
@@ -79,15 +146,15 @@ void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	catalog_hold_model(place.catalog, m);
 	fuse_req_interrupt_func(req, open_interrupted, m);
-	model_open(m, open_ended, req);
+	model_open(m, open_ended, open_left, req);
 }
 
 void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct catalog *catalog = ops_context(req)->catalog;
 
-	if (ops_bytes_is(fi)) {
-		ops_bytes_release(req, fi);
+	if (is_bytes(fi)) {
+		release_bytes(req, fi);
 		return;
 	}
 	if (control_has_ino(ino)) {
@@ -95,8 +162,17 @@ void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	fuse_reply_err(req, 0);
+	model_close((struct model *)(uintptr_t)fi->fh);
 	catalog_drop_model(catalog, (struct model *)(uintptr_t)fi->fh);
 }
+
+struct read_job {
+	fuse_req_t req;
+	size_t size;
+	off_t offset;
+	struct model *model;
+	bool direct; /* bypasses the page cache */
+};
 
 static void reply_pieces(fuse_req_t req, const struct read_result *result, struct stats *stats)
 {
@@ -108,62 +184,84 @@ static void reply_pieces(fuse_req_t req, const struct read_result *result, struc
 					result->pieces[i].size};
 		size += result->pieces[i].size;
 	}
-	/* Before the answer, after which the reader may look. */
+	/* Before the answer: the reader may look at the counters right after it. */
 	stats_add(stats, STAT_READS, 1);
 	stats_add(stats, STAT_DELIVERED_BYTES, size);
 	fuse_reply_iov(req, iov, (int)result->count);
 	stats_lap(stats, STAT_REPLY_NS, since);
 }
 
-static void reply_end(fuse_req_t req, struct model *m)
+static void read_interrupted(fuse_req_t req, void *data)
 {
-	fuse_reply_buf(req, NULL, 0);
-	model_answered(m);
+	late_interrupt(data, req);
 }
 
-static void read_data(fuse_req_t req, size_t size, off_t offset, struct model *m, bool direct,
-		      struct stats *stats)
+static void reply_failure(fuse_req_t req, const struct read_job *job, int code,
+			  const struct error *err)
 {
+	struct late *late = ops_context(req)->late;
+	struct deferral_look who;
+	struct deferred read = {
+		.ino = model_ino(job->model),
+		.offset = (uint64_t)job->offset,
+		.size = job->size,
+		.reader = fuse_req_ctx(req)->pid,
+		.request = req,
+		.code = code == -ENOMEM ? -ENOMEM : -EIO,
+	};
+
+	model_read_failed(job->model, code, err);
+	fuse_req_interrupt_func(req, read_interrupted, late);
+	if (late_fail(late, &read, &who))
+		model_readers_wait(job->model, read.offset, &who);
+}
+
+static void answer_late(void *request, int code)
+{
+	fuse_reply_err(request, -code);
+}
+
+static bool is_interrupted(void *request)
+{
+	return fuse_req_interrupted(request);
+}
+
+const struct late_calls ops_late_calls = {answer_late, is_interrupted};
+
+static void read_data(const struct read_job *job, struct stats *stats)
+{
+	struct ops_context *c = ops_context(job->req);
 	struct read_result result = {0};
 	struct error err = {0};
 	int r = -ECANCELED;
 
-	if (offset < 0) {
-		fuse_reply_err(req, EINVAL);
+	if (!atomic_load(&c->leaving))
+		r = read_file_read(model_file(job->model), (uint64_t)job->offset, job->size,
+				   &result, &err);
+	if (r < 0) {
+		reply_failure(job->req, job, r, &err);
 		return;
 	}
-	if (model_is_cut(m, (uint64_t)offset)) {
-		reply_end(req, m);
-		return;
-	}
-	if (!atomic_load(&ops_context(req)->leaving))
-		r = read_file_read(model_file(m), (uint64_t)offset, size, &result, &err);
-	if (r == 0) {
-		reply_pieces(req, &result, stats);
-		if (direct)
-			read_result_clear(&result);
-		else
-			read_result_spread(&result);
-	} else if (model_read_failed(m, (uint64_t)offset, r, &err)) {
-		reply_end(req, m);
-	} else {
-		fuse_reply_err(req, r == -ENOMEM ? ENOMEM : EIO);
-	}
+	reply_pieces(job->req, &result, stats);
+	if (job->direct)
+		read_result_clear(&result);
+	else
+		read_result_spread(&result);
 }
 
-void ops_forget_pages(void *arg, uint64_t ino, uint64_t offset)
+static void forget_pages(void *arg, uint64_t ino, uint64_t offset)
 {
 	struct ops_context *c = arg;
 
 	(void)fuse_lowlevel_notify_inval_inode(c->session, ino, (off_t)offset, 0);
 }
 
-int ops_store_pages(void *arg, uint64_t ino, uint64_t offset, const uint8_t *data, size_t size)
+static int store_pages(void *arg, uint64_t ino, uint64_t offset, const uint8_t *data, size_t size)
 {
 	struct fuse_bufvec pages = FUSE_BUFVEC_INIT(size);
 	struct ops_context *c = arg;
 
-	/* Before the mount there is nobody to give it to. */
+	/* Before the mount there is no session. */
 	if (!c->session || atomic_load(&c->leaving))
 		return -ENOTCONN;
 	pages.buf[0].mem = (void *)(uintptr_t)data;
@@ -171,8 +269,8 @@ int ops_store_pages(void *arg, uint64_t ino, uint64_t offset, const uint8_t *dat
 					  FUSE_BUF_NO_SPLICE);
 }
 
-/* Through the mount, as anybody would: the answer comes from one of our own threads. */
-int ops_introduce(void *arg, const char *path)
+/* Through the mount, like any process; another of our threads answers. */
+static int introduce(void *arg, const char *path)
 {
 	_cleanup_free_ char *full = NULL;
 	struct ops_context *c = arg;
@@ -187,70 +285,69 @@ int ops_introduce(void *arg, const char *path)
 	return stat(full, &st) < 0 ? -errno : 0;
 }
 
-static void read_and_count(fuse_req_t req, size_t size, off_t offset, struct model *m, bool direct)
+struct kernel_ops ops_kernel(struct ops_context *c)
 {
-	struct stats *stats = read_file_stats(model_file(m));
-	struct ops_context *c = ops_context(req);
+	return (struct kernel_ops){forget_pages, store_pages, introduce, c};
+}
 
-	/* Once it is answered, the reader may close the file and a reload may free the model. */
-	catalog_hold_model(c->catalog, m);
+static void read_and_count(const struct read_job *job)
+{
+	struct stats *stats = read_file_stats(model_file(job->model));
+	struct ops_context *c = ops_context(job->req);
+
+	/* After the answer, the reader may close the file and a reload may free the model. */
+	catalog_hold_model(c->catalog, job->model);
 	stats_begin(stats);
-	read_data(req, size, offset, m, direct, stats);
+	read_data(job, stats);
 	stats_end(stats);
-	catalog_drop_model(c->catalog, m);
+	catalog_drop_model(c->catalog, job->model);
 	atomic_fetch_add(&c->life->finished, 1);
 }
 
-struct read_job {
-	fuse_req_t req;
-	size_t size;
-	off_t offset;
-	struct model *model;
-	bool direct; /* past the page cache */
-};
-
 static void run_read(void *arg)
 {
-	struct read_job *job = arg;
-
-	read_and_count(job->req, job->size, job->offset, job->model, job->direct);
-	free(job);
+	read_and_count(arg);
+	free(arg);
 }
 
 /*
- * Reads are answered in the loop's threads, which is fastest. But all of them may wait for a silent
- * network, and then nobody could so much as ask why: so some of these threads are kept free.
+ * Reads are answered in the loop's threads, which is fastest. But all of them may be blocked on the
+ * network, and then not even .sealedfs could be read: so some of these threads are kept free.
  */
-static bool read_elsewhere(fuse_req_t req, size_t size, off_t offset, struct model *m, bool direct)
+static bool read_elsewhere(const struct read_job *job)
 {
-	struct ops_context *c = ops_context(req);
-	struct read_job *job = malloc(sizeof(*job));
+	struct ops_context *c = ops_context(job->req);
+	struct read_job *copy = malloc(sizeof(*copy));
 
-	if (!job)
+	if (!copy)
 		return false;
-	*job = (struct read_job){req, size, offset, m, direct};
-	if (pool_submit(c->more_readers, run_read, job) == 0)
+	*copy = *job;
+	if (pool_submit(c->more_readers, run_read, copy) == 0)
 		return true;
-	free(job);
+	free(copy);
 	return false;
 }
 
 void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
 {
 	struct life *life = ops_context(req)->life;
-	struct model *m = (struct model *)(uintptr_t)fi->fh;
-	bool direct = (fi->flags & O_DIRECT) != 0;
+	struct read_job job = {req, size, offset, (struct model *)(uintptr_t)fi->fh,
+			       (fi->flags & O_DIRECT) != 0};
 	unsigned long long waiting;
 
-	if (ops_bytes_is(fi)) {
-		ops_bytes_read(req, ino, size, offset, fi);
+	if (is_bytes(fi)) {
+		read_bytes(req, ino, size, offset, fi);
 		return;
 	}
 	if (control_has_ino(ino)) {
 		control_read(req, size, offset, fi);
 		return;
 	}
+	if (offset < 0) {
+		fuse_reply_err(req, EINVAL);
+		return;
+	}
 	waiting = atomic_fetch_add(&life->started, 1) - atomic_load(&life->finished);
-	if (waiting < OPS_READS_IN_LOOP || !read_elsewhere(req, size, offset, m, direct))
-		read_and_count(req, size, offset, m, direct);
+	if (waiting < OPS_READS_IN_LOOP || !read_elsewhere(&job))
+		read_and_count(&job);
 }

@@ -1,9 +1,9 @@
 /*
- * Comparing two generations for the kernel. Job: say what changed, and nothing more: a page that is
- * dropped without need is a page that a running model reads again. The kernel may not know what is
- * named here; that is no error.
+ * Comparing two generations for the kernel. Job: invalidate what changed, and nothing more: a page
+ * that is dropped without need is read again by a running model. It is no error if the kernel does
+ * not know a name.
  */
-#include "fs/ops_changes.h"
+#include "fs/fuse/invalidate.h"
 
 #include <string.h>
 
@@ -26,10 +26,10 @@ static bool compare_directories(const struct comparison *c, const struct view_no
 static void compare_nodes(const struct comparison *c, const struct view_node *old,
 			  const struct view_node *now)
 {
-	/* The kernel keeps listings; times need not tell it that one has changed. */
+	/* The kernel caches listings, and the times of a changed one may be the same. */
 	if (now->kind == VIEW_DIRECTORY && compare_directories(c, old, now))
 		(void)fuse_lowlevel_notify_inval_inode(c->session, now->ino, 0, 0);
-	/* A file with another model behind it: one that was broken or spoilt is tried anew. */
+	/* The same file with another model: one that was broken or poisoned is opened anew. */
 	else if (now->kind == VIEW_FILE &&
 		 generation_model(c->old, old) != generation_model(c->now, now))
 		(void)fuse_lowlevel_notify_inval_inode(c->session, now->ino, 0, 0);
@@ -38,7 +38,7 @@ static void compare_nodes(const struct comparison *c, const struct view_node *ol
 		(void)fuse_lowlevel_notify_inval_inode(c->session, now->ino, -1, 0);
 }
 
-/* Children are in order of name, on both sides. True: the entries are not the same. */
+/* Children are sorted by name on both sides. True: the entries differ. */
 static bool compare_directories(const struct comparison *c, const struct view_node *old,
 				const struct view_node *now)
 {
@@ -51,7 +51,7 @@ static bool compare_directories(const struct comparison *c, const struct view_no
 		int order = !a ? 1 : !b ? -1 : strcmp(a->name, b->name);
 
 		changed = changed || order != 0 || a->node->ino != b->node->ino;
-		/* What a link leads to is compared at its own place. */
+		/* The target of a link is compared at its own place. */
 		if (order == 0 && a->node->ino == b->node->ino) {
 			if (!b->is_link)
 				compare_nodes(c, a->node, b->node);

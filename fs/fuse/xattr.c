@@ -1,11 +1,10 @@
 /*
  * Extended attributes. Job: show a model's identity (plaintext SHA-256, fs-verity digest, file id)
- * without reading it. The values are those of the seal: authentic from mount on where an owner
- * key is pinned, otherwise once the model has been opened. A broken model has none.
+ * without reading it. The values are those of the seal: authentic from the start if an owner key is
+ * pinned, otherwise after the model has been opened. A broken model has none.
  */
 #include "crypto/base/encode.h"
-#include "fs/ops_parts.h"
-#include "fs/reload.h"
+#include "fs/fuse/ops_internal.h"
 
 #include <errno.h>
 #include <string.h>
@@ -26,7 +25,7 @@ static bool has_attributes(const struct view_node *n)
 	return n->kind == VIEW_FILE && !n->broken;
 }
 
-/* size 0 asks how much room is needed. */
+/* size 0: return the size that is needed. */
 static void reply_sized(fuse_req_t req, const char *data, size_t data_size, size_t size)
 {
 	if (size == 0)
@@ -37,17 +36,21 @@ static void reply_sized(fuse_req_t req, const char *data, size_t data_size, size
 		fuse_reply_buf(req, data, data_size);
 }
 
-/* What the mount says about itself; not listed, as nobody should copy it. */
-static bool mount_attribute(struct ops_context *c, const char *name, char *buf, size_t size)
+/* The outcome of reloads; it also shows that this is a sealedfs mount (mount_root.h). Not listed,
+ * so that it is not copied. */
+static void reply_mount_attribute(fuse_req_t req, size_t size)
 {
-	if (strcmp(name, RELOAD_PID_ATTRIBUTE) == 0)
-		(void)snprintf(buf, size, "%d", (int)getpid());
-	else if (strcmp(name, RELOAD_ATTRIBUTE) == 0)
-		(void)snprintf(buf, size, "%u %s", atomic_load(&c->reloads),
-			       atomic_load(&c->reload_failed) ? "failed" : "ok");
+	const struct ops_reload *r = atomic_load(&ops_context(req)->reload);
+	char value[MOUNT_ATTRIBUTE_MAX];
+	struct error err = {0};
+	uint32_t count = r ? r->look(r->arg, &err) : 0;
+
+	if (err.code == 0)
+		(void)snprintf(value, sizeof(value), "%u ok", count);
 	else
-		return false;
-	return true;
+		(void)snprintf(value, sizeof(value), "%u failed %s%s%s", count, err.message,
+			       err.hint[0] ? "; " : "", err.hint);
+	reply_sized(req, value, strlen(value), size);
 }
 
 void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
@@ -67,8 +70,8 @@ void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 		reply_sized(req, text, VALUE_SIZE, size);
 		return;
 	}
-	if (n->ino == VIEW_ROOT_INO && mount_attribute(ops_context(req), name, text, sizeof(text)))
-		reply_sized(req, text, strlen(text), size);
+	if (n->ino == VIEW_ROOT_INO && strcmp(name, MOUNT_ATTRIBUTE) == 0)
+		reply_mount_attribute(req, size);
 	else
 		fuse_reply_err(req, ENODATA);
 }

@@ -1,11 +1,11 @@
 /*
- * Generations of the listing. Job: hand out the current one, keep the older ones as long as they
- * are held, and carry over what did not change. Trusts the view for identity: path, file id,
+ * Generations of the listing. Job: return the current one, keep older ones as long as they are
+ * held, and carry over models that did not change. Trusts the view for identity: path, file id,
  * digests and the seal's version.
  */
-#include "fs/catalog.h"
+#include "fs/models/catalog.h"
 
-#include "fs/read/pool.h"
+#include "crypto/base/pool.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -17,6 +17,8 @@ struct generation {
 	struct generation *older; /* guarded by the catalog's lock */
 	unsigned holds;		  /* same; current, adopted from, requests, open files */
 	struct view *view;
+	struct mounted_set *set;     /* held; NULL: none */
+	struct measured *measured;   /* the catalog's */
 	struct models *models;	     /* of all files; those that were adopted are not used */
 	struct generation **adopted; /* by file index: whose model is used; NULL: ours */
 };
@@ -24,22 +26,31 @@ struct generation {
 struct catalog {
 	struct models_options options;
 	struct pool *openers;
+	struct measured *measured;
 	pthread_mutex_t lock;
 	struct generation *newest; /* list by older */
 	struct generation *current;
 };
 
-int catalog_new(const struct models_options *options, struct catalog **ret)
+int catalog_new(const struct models_options *options, struct catalog **ret, struct error *err)
 {
-	_cleanup_free_ struct catalog *c = calloc(1, sizeof(*c));
+	_cleanup_(catalog_freep) struct catalog *c = calloc(1, sizeof(*c));
+	int r;
 
 	if (!c)
 		return -ENOMEM;
-	c->options = *options;
-	if (pool_new(OPENERS, &c->openers) < 0)
-		return -ENOMEM;
-	c->options.openers = c->openers;
 	pthread_mutex_init(&c->lock, NULL);
+	r = pool_new(OPENERS, &c->openers);
+	/* Without a thread no model could be opened. */
+	if (r == 0)
+		r = pool_start(c->openers, err);
+	if (r == 0)
+		r = measured_new(&options->measure_options, options->measure, &c->measured);
+	if (r < 0)
+		return r;
+	c->options = *options;
+	c->options.openers = c->openers;
+	c->options.measured = c->measured;
 	*ret = steal_ptr(c);
 	return 0;
 }
@@ -55,6 +66,7 @@ static void generation_free(struct generation *g)
 		return;
 	models_free(g->models);
 	view_free(g->view);
+	mounted_set_drop(g->set, g->measured);
 	free(g->adopted);
 	free(g);
 }
@@ -72,6 +84,7 @@ void catalog_free(struct catalog *c)
 		c->newest = g->older;
 		generation_free(g);
 	}
+	measured_free(c->measured);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
 }
@@ -82,10 +95,11 @@ static bool same_facts(const struct view_node *a, const struct view_node *b)
 }
 
 /*
- * The model of the current generation that file may go on with. A seal that was only written anew
- * (another recipient) opens the same payload with the same tables: who has them goes on with them.
+ * The model of the current generation that the file can reuse. A seal that was only rewritten (for
+ * another recipient) describes the same payload with the same tables, so an open model keeps them.
  */
 static struct generation *find_adoptable(const struct generation *current,
+					 const struct mounted_set *set,
 					 const struct view_node *file)
 {
 	const struct view_node *was = view_by_ino(current->view, file->ino);
@@ -96,8 +110,11 @@ static struct generation *find_adoptable(const struct generation *current,
 	m = generation_model(current, was);
 	if (model_is_spoilt(m))
 		return NULL;
-	if (strcmp(was->seal.version, file->seal.version) != 0 && !model_is_open(m))
+	/* Models that are not open yet will be checked and measured by the new listing. */
+	if ((strcmp(was->seal.version, file->seal.version) != 0 || current->set != set) &&
+	    !model_is_open(m))
 		return NULL;
+	model_ask_again(m);
 	return models_owner(m);
 }
 
@@ -105,13 +122,14 @@ static struct generation *find_adoptable(const struct generation *current,
 static void adopt(struct catalog *c, struct generation *g)
 {
 	for (size_t i = 0; c->current && i < g->view->file_count; i++) {
-		g->adopted[i] = find_adoptable(c->current, g->view->files[i]);
+		g->adopted[i] = find_adoptable(c->current, g->set, g->view->files[i]);
 		if (g->adopted[i])
 			g->adopted[i]->holds++;
 	}
 }
 
-int catalog_prepare(struct catalog *c, struct view *view, struct generation **ret)
+int catalog_prepare(struct catalog *c, struct view *view, struct mounted_set *set,
+		    struct generation **ret)
 {
 	_cleanup_(generation_freep) struct generation *g = calloc(1, sizeof(*g));
 	struct models_options options = c->options;
@@ -119,13 +137,17 @@ int catalog_prepare(struct catalog *c, struct view *view, struct generation **re
 
 	if (!g) {
 		view_free(view);
+		mounted_set_drop(set, NULL);
 		return -ENOMEM;
 	}
 	g->view = view;
+	g->set = set;
+	g->measured = c->measured;
 	g->adopted = calloc(view->file_count + 1, sizeof(struct generation *));
 	if (!g->adopted)
 		return -ENOMEM;
 	options.view = view;
+	options.set = set;
 	options.owner = g;
 	r = models_new(&options, &g->models);
 	if (r < 0)
@@ -168,7 +190,7 @@ void catalog_release(struct catalog *c, struct generation *g)
 	pthread_mutex_unlock(&c->lock);
 }
 
-/* Freed here and not where the last hold goes: that may be a job of the models themselves. */
+/* Frees here and not when the last hold goes: that may happen in a job of the models themselves. */
 void catalog_reap(struct catalog *c)
 {
 	struct generation *dead = NULL;
@@ -196,6 +218,70 @@ void catalog_reap(struct catalog *c)
 		dead = g->older;
 		generation_free(g);
 	}
+}
+
+/* A view without inode numbers is searched by path. */
+static struct view_node *find_file(const struct view *v, const char *path)
+{
+	size_t low = 0, high = v->file_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int order = view_compare_paths(v->files[middle]->path, path);
+
+		if (order == 0)
+			return v->files[middle];
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+void catalog_mark_doubtful(struct catalog *c, struct view *v)
+{
+	struct generation *g;
+
+	pthread_mutex_lock(&c->lock);
+	g = c->current;
+	if (g)
+		g->holds++;
+	pthread_mutex_unlock(&c->lock);
+	for (size_t i = 0; g && i < g->view->file_count; i++) {
+		const struct view_node *was = g->view->files[i];
+		struct view_node *file = find_file(v, was->path);
+		struct model_look look;
+
+		if (!file || !same_facts(was, file))
+			continue;
+		model_look(generation_model(g, was), &look);
+		file->doubtful = look.why.code < 0 || look.condition == MODEL_IS_POISONED;
+	}
+	catalog_release(c, g);
+}
+
+void catalog_measure_sets(struct catalog *c, const char *start)
+{
+	c->options.measure = MEASURE_SET;
+	c->options.measure_options.start = start;
+	measured_change(c->measured, &c->options.measure_options);
+}
+
+struct mounted_set *catalog_hold_set(struct catalog *c, bool *ret_any)
+{
+	struct mounted_set *set;
+
+	pthread_mutex_lock(&c->lock);
+	*ret_any = c->current != NULL;
+	set = c->current ? mounted_set_hold(c->current->set) : NULL;
+	pthread_mutex_unlock(&c->lock);
+	return set;
+}
+
+struct mounted_set *generation_set(const struct generation *g)
+{
+	return g->set;
 }
 
 const struct view *generation_view(const struct generation *g)
@@ -260,7 +346,7 @@ void catalog_drop_model(struct catalog *c, struct model *m)
 	catalog_release(c, models_owner(m));
 }
 
-/* The next one to look at after g (NULL: the first), held in g's place. */
+/* The generation after g (NULL: the first), held instead of g. */
 static struct generation *step(struct catalog *c, struct generation *g)
 {
 	struct generation *next;
@@ -275,6 +361,11 @@ static struct generation *step(struct catalog *c, struct generation *g)
 	return next;
 }
 
+void catalog_check_measured(struct catalog *c)
+{
+	measured_check_soon(c->measured, c->openers);
+}
+
 void catalog_stop(struct catalog *c)
 {
 	for (struct generation *g = step(c, NULL); g; g = step(c, g))
@@ -283,7 +374,7 @@ void catalog_stop(struct catalog *c)
 
 bool catalog_idle(struct catalog *c, unsigned wait_ms)
 {
-	bool idle = true;
+	bool idle = measured_idle(c->measured, wait_ms);
 
 	for (struct generation *g = step(c, NULL); g; g = step(c, g))
 		idle = idle && models_idle(g->models, wait_ms);

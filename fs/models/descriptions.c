@@ -1,26 +1,24 @@
 /*
- * The shelf of descriptions. Job: small sealed files, opened by the same steps as models and with
- * the same distrust, but kept in memory and out of the PCR. Trusts unlock_model() and read.h for
- * what is authentic. Must never let a description in trouble keep its model from being served by
- * name.
+ * The shelf of descriptions. Job: open small sealed files by the same steps and with the same
+ * checks as models, but keep them in memory and out of the PCR. Trusts unlock_model() and read.h
+ * for authenticity. Must never let a failing description keep its model from being served by name.
  */
-#include "fs/ollama_shelf.h"
+#include "fs/models/descriptions.h"
 
+#include "crypto/base/digest.h"
 #include "crypto/base/log.h"
-#include "crypto/digest.h"
 #include "crypto/failure.h"
-#include "fs/unlock_model.h"
+#include "fs/models/unlock_model.h"
 
 #include <errno.h>
 #include <string.h>
 
-/* All descriptions together: they are in no budget of buffers. */
+/* Limit of all descriptions together: the budget of buffers does not contain them. */
 #define SHELF_MAX ((size_t)64 << 20)
 
 struct item {
 	struct view_facts facts; /* of the sealed description */
 	struct ollama_description *description;
-	size_t size;
 	bool used;
 };
 
@@ -55,24 +53,16 @@ static struct item *find(struct ollama_shelf *s, const struct view_facts *facts)
 
 /* Takes the description. */
 static int put(struct ollama_shelf *s, const struct view_node *n,
-	       struct ollama_description *description, struct error *err)
+	       struct ollama_description *description)
 {
 	struct item *items = reallocarray(s->items, s->count + 1, sizeof(*items));
-	size_t total = (size_t)n->size;
-	int r = items ? 0 : -ENOMEM;
 
-	if (items)
-		s->items = items;
-	for (size_t i = 0; i < s->count; i++)
-		total += s->items[i].used ? s->items[i].size : 0;
-	if (r == 0 && total > SHELF_MAX)
-		r = error_set(err, -ENOSPC, "%s: the descriptions for Ollama have more than 64 MiB",
-			      n->path);
-	if (r < 0) {
+	if (!items) {
 		ollama_description_free(description);
-		return r;
+		return -ENOMEM;
 	}
-	items[s->count++] = (struct item){n->facts, description, (size_t)n->size, true};
+	s->items = items;
+	items[s->count++] = (struct item){n->facts, description, true};
 	return 0;
 }
 
@@ -109,7 +99,7 @@ static int read_all(struct read_file *file, uint8_t *out, size_t size, struct er
 	return 0;
 }
 
-/* Everything that models go through but the measurement. The caller frees *ret. */
+/* The same steps as for models, without the measurement. The caller frees *ret. */
 static int fetch(const struct models_options *models, const struct view_node *n, uint8_t **ret,
 		 struct error *err)
 {
@@ -121,7 +111,7 @@ static int fetch(const struct models_options *models, const struct view_node *n,
 	int r;
 
 	if (n->broken) {
-		*err = *n->broken;
+		*err = view_fault_of(n);
 		return err->code;
 	}
 	if (n->size > OLLAMA_DESCRIPTION_MAX)
@@ -131,9 +121,13 @@ static int fetch(const struct models_options *models, const struct view_node *n,
 	bytes = malloc((size_t)n->size + 1);
 	r = bytes ? unlock_model(&options, n, &unlocked, err) : -ENOMEM;
 	if (r == 0)
-		r = unlocked_measure(unlocked, &options, n, &file, NULL, err);
+		r = unlocked_measure(unlocked, &options, n, NULL, &file, NULL, err);
 	if (r == 0)
+		r = read_file_use(file, NULL, 0, err);
+	if (r == 0) {
 		r = read_all(file, bytes, (size_t)n->size, err);
+		read_file_unuse(file);
+	}
 	if (r == 0)
 		r = digest_buffer(DIGEST_SHA256, bytes, (size_t)n->size, digest);
 	if (r < 0)
@@ -145,21 +139,6 @@ static int fetch(const struct models_options *models, const struct view_node *n,
 	return 0;
 }
 
-static int fetch_patiently(const struct ollama_shelving *how, const struct view_node *n,
-			   uint8_t **ret, struct error *err)
-{
-	int r;
-
-	how->before(how->arg, n->path);
-	r = fetch(how->models, n, ret, err);
-	while (r < 0 && how->patience && patience_again(how->patience, r, err)) {
-		error_clear(err);
-		how->before(how->arg, n->path);
-		r = fetch(how->models, n, ret, err);
-	}
-	return r;
-}
-
 static bool is_of(const struct ollama_description *d, const struct view_node *model)
 {
 	const struct ollama_manifest *m = d->manifest;
@@ -167,53 +146,172 @@ static bool is_of(const struct ollama_description *d, const struct view_node *mo
 	return memcmp(m->layers[m->model].sha256, model->facts.sha256, SHA256_SIZE) == 0;
 }
 
-/* Authentic bytes are one thing, and what they say is another: *ret_unlocked tells them apart. */
-static int take_down(struct ollama_shelf *s, const struct ollama_shelving *how,
-		     const struct view_node *model, struct ollama_description **ret,
-		     bool *ret_unlocked, struct error *err)
+struct task {
+	const struct view_node *model;
+	size_t index; /* of the model in the view */
+	bool done;
+	bool unlocked; /* the bytes are authentic, whatever they say */
+	struct ollama_description *description;
+};
+
+struct batch {
+	const struct ollama_shelving *how;
+	struct task *tasks;
+	size_t count;
+};
+
+static bool begin_task(void *arg, size_t index)
 {
-	const struct view_node *n = model->description;
-	struct item *item = n->broken ? NULL : find(s, &n->facts);
-	struct ollama_description *d = NULL;
-	uint8_t *bytes = NULL;
+	const struct batch *b = arg;
+
+	return !b->tasks[index].done;
+}
+
+static int run_task(void *arg, size_t index, struct error *err)
+{
+	const struct batch *b = arg;
+	struct task *t = &b->tasks[index];
+	const struct view_node *n = t->model->description;
+	_cleanup_free_ uint8_t *bytes = NULL;
 	int r;
 
-	if (item && is_of(item->description, model)) {
-		item->used = true;
-		*ret = item->description;
-		return 0;
-	}
-	r = fetch_patiently(how, n, &bytes, err);
+	b->how->before(b->how->arg, n->path);
+	r = fetch(b->how->models, n, &bytes, err);
 	if (r < 0)
 		return r;
-	*ret_unlocked = true;
-	r = ollama_description_parse(bytes, (size_t)n->size, model->facts.sha256, &d, err);
-	if (r < 0)
-		return error_prefix(err, r, "%s", n->path);
-	r = put(s, n, d, err);
-	if (r == 0)
-		*ret = d;
-	return r;
+	t->unlocked = true;
+	r = ollama_description_parse(steal_ptr(bytes), (size_t)n->size, t->model->facts.sha256,
+				     &t->description, err);
+	return r < 0 ? error_prefix(err, r, "%s", n->path) : 0;
+}
+
+static void log_left_out(const struct error *err, int code)
+{
+	log_error_object(LOG_WARNING, err, code, "not in the Ollama store");
+}
+
+/* What is unreachable for one is unreachable for all: those under way go on, no other begins. */
+static bool end_task(void *arg, size_t index, int code, struct error *err, bool *stop)
+{
+	const struct batch *b = arg;
+	struct task *t = &b->tasks[index];
+	bool may_pass = !t->unlocked && round_may_pass(code);
+
+	t->done = !may_pass;
+	if (code == 0)
+		return false;
+	if (!may_pass && code != -ENOMEM &&
+	    (t->unlocked || !b->how->must_unlock(b->how->arg, t->model, err))) {
+		log_left_out(err, code);
+		return false;
+	}
+	*stop = true;
+	return true;
+}
+
+/* What is still unreachable when there is no more waiting. */
+static int give_up(const struct batch *b, const char *failed, int code, struct error *err)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < b->count; i++) {
+		const struct task *t = &b->tasks[i];
+
+		if (t->done)
+			continue;
+		left++;
+		if (b->how->must_unlock(b->how->arg, t->model, err))
+			return error_prefix(err, code, "%s", failed);
+	}
+	log_left_out(err, code);
+	if (left > 1)
+		log_warning("%zu more descriptions are unreachable and not in the Ollama store",
+			    left - 1);
+	error_clear(err);
+	return 0;
+}
+
+static int fetch_all(struct batch *b, struct error *err)
+{
+	struct round round = {
+		.count = b->count,
+		.begin = begin_task,
+		.attempt = run_task,
+		.end = end_task,
+		.arg = b,
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+	};
+	const char *failed;
+	int r = round_run(&round, err);
+
+	while (r < 0 && round.failed < round.count && round_again(b->how->pause, r, err)) {
+		error_clear(err);
+		r = round_run(&round, err);
+	}
+	if (r == 0 || round.failed == round.count)
+		return r;
+	failed = b->tasks[round.failed].model->description->path;
+	return round_may_pass(r) ? give_up(b, failed, r, err) : error_prefix(err, r, "%s", failed);
+}
+
+/* Another owner's description is not unlocked; the store has a note about it. */
+static bool is_wanted(const struct view_node *model)
+{
+	const struct view_node *n = model->description;
+
+	return n && !model->broken && (n->broken || n->owner == model->owner);
+}
+
+/* Takes descriptions from the shelf; the others become tasks. */
+static size_t find_tasks(struct ollama_shelf *s, const struct view *v,
+			 struct ollama_description **descriptions, struct task *tasks)
+{
+	size_t count = 0, total = 0;
+
+	for (size_t i = 0; i < v->file_count; i++) {
+		const struct view_node *model = v->files[i], *n = model->description;
+		struct item *item;
+
+		if (!is_wanted(model))
+			continue;
+		item = n->broken ? NULL : find(s, &n->facts);
+		total += (size_t)MIN(n->size, (uint64_t)OLLAMA_DESCRIPTION_MAX);
+		if (item && is_of(item->description, model)) {
+			item->used = true;
+			descriptions[i] = item->description;
+		} else if (total > SHELF_MAX) {
+			log_warning("%s: not in the Ollama store: the descriptions have more than "
+				    "64 MiB",
+				    n->path);
+		} else {
+			tasks[count++] = (struct task){.model = model, .index = i};
+		}
+	}
+	return count;
 }
 
 static int take_all(struct ollama_shelf *s, const struct ollama_shelving *how, const struct view *v,
 		    struct ollama_description **descriptions, struct error *err)
 {
-	for (size_t i = 0; i < v->file_count; i++) {
-		const struct view_node *model = v->files[i];
-		bool unlocked = false;
-		int r;
+	struct batch b = {.how = how};
+	int r;
 
-		if (!model->description || model->broken)
-			continue;
-		r = take_down(s, how, model, &descriptions[i], &unlocked, err);
-		if (r == -ENOMEM || (r < 0 && !unlocked && how->must_unlock(how->arg, model)))
-			return error_prefix(err, r, "%s", model->description->path);
-		if (r < 0)
-			log_error_object(LOG_WARNING, err, r, "not in the Ollama store");
-		error_clear(err);
+	b.tasks = calloc(v->file_count + 1, sizeof(*b.tasks));
+	if (!b.tasks)
+		return -ENOMEM;
+	b.count = find_tasks(s, v, descriptions, b.tasks);
+	r = fetch_all(&b, err);
+	for (size_t i = 0; i < b.count; i++) {
+		struct task *t = &b.tasks[i];
+
+		if (r == 0 && t->description) {
+			descriptions[t->index] = t->description;
+			r = put(s, t->model->description, steal_ptr(t->description));
+		}
+		ollama_description_free(t->description);
 	}
-	return 0;
+	free(b.tasks);
+	return r;
 }
 
 int ollama_shelf_fill(struct ollama_shelf *s, const struct ollama_shelving *how,

@@ -1,42 +1,52 @@
 /*
- * The keeper. Job: mount, probe, unmount; nothing else, and nothing that the daemon could choose
- * after it was started. Trusts the daemon to ask, not to tell: requests carry no data. Must never
- * outlive the daemon with the mount still there.
+ * The keeper. Job: mount, probe and unmount what was fixed when it was started. Requests of the
+ * daemon carry no data. Must never outlive the daemon and leave the mount behind.
  */
-#include "fs/keeper_process.h"
+#include "fs/mount/keeper_process.h"
 
-#include "fs/mount_table.h"
-#include "fs/privileges.h"
+#include "fs/mount/mount_table.h"
+#include "fs/service/confine.h"
+#include "fs/service/privileges.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <linux/mount.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 
-/* 1 MiB: 0.54 of a server that does nothing, 2 MiB 0.59, 4 MiB 0.63, 8 and 16 MiB the same; each
- * reader may have twice as much locked at a time (fs/read/README.md). */
-#define READAHEAD_KIB "4096"
+#define MOUNT_ATTRIBUTES                                                                \
+	(MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | \
+	 MOUNT_ATTR_NOATIME | MOUNT_ATTR_NODIRATIME)
 #define KEEPER_NAME "sealedfs-keeper" /* 15 bytes, as many as a name may have */
 
 struct state {
 	const struct keeper_mount *what;
+	int dir_fd; /* the mount point */
 	struct mount_entry entry;
 	bool mounted;
 	bool raised;
 };
 
+const char *const keeper_label_names[KEEPER_LABELS] = {"context", "fscontext", "defcontext",
+						       "rootcontext"};
+
 static struct {
 	char *start;
 	size_t size;
 } title;
+
+void keeper_mount_clear(struct keeper_mount *what)
+{
+	free(what->source);
+	*what = (struct keeper_mount){0};
+}
 
 void keeper_title_area(int argc, char *const *argv)
 {
@@ -73,47 +83,109 @@ static int fail(struct keeper_answer *answer, int code, const char *fmt, ...)
 	return code;
 }
 
+static int set(int fs, unsigned command, const char *key, const char *value)
+{
+	return syscall(SYS_fsconfig, fs, command, key, value, 0) < 0 ? -errno : 0;
+}
+
+static int set_number(int fs, const char *key, unsigned value)
+{
+	char text[16];
+
+	(void)snprintf(text, sizeof(text), "%u", value);
+	return set(fs, FSCONFIG_SET_STRING, key, text);
+}
+
+/* All options of the file system; fd: the connection. */
+static int configure(int fs, const struct keeper_mount *w, int fd)
+{
+	int r = set(fs, FSCONFIG_SET_STRING, "source", w->source);
+
+	if (r == 0)
+		r = set(fs, FSCONFIG_SET_STRING, "subtype", w->subtype);
+	if (r == 0)
+		r = set_number(fs, "fd", (unsigned)fd);
+	if (r == 0)
+		r = set(fs, FSCONFIG_SET_STRING, "rootmode", "40000");
+	if (r == 0)
+		r = set_number(fs, "user_id", getuid());
+	if (r == 0)
+		r = set_number(fs, "group_id", getgid());
+	if (r == 0)
+		r = set(fs, FSCONFIG_SET_FLAG, "default_permissions", NULL);
+	if (r == 0 && w->allow_other)
+		r = set(fs, FSCONFIG_SET_FLAG, "allow_other", NULL);
+	if (r == 0)
+		r = set(fs, FSCONFIG_SET_FLAG, "ro", NULL);
+	for (size_t i = 0; r == 0 && i < KEEPER_LABELS; i++)
+		if (w->labels[i])
+			r = set(fs, FSCONFIG_SET_STRING, keeper_label_names[i], w->labels[i]);
+	return r < 0 ? r : set(fs, FSCONFIG_CMD_CREATE, NULL, NULL);
+}
+
+/* The mount, not yet anywhere; its id. */
+static int make_mount(const struct keeper_mount *w, int fd, int *ret_mount, uint64_t *ret_id)
+{
+	_cleanup_close_ int fs = (int)syscall(SYS_fsopen, "fuse", FSOPEN_CLOEXEC);
+	int r = fs < 0 ? -errno : configure(fs, w, fd);
+
+	if (r < 0)
+		return r;
+	*ret_mount = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, MOUNT_ATTRIBUTES);
+	return *ret_mount < 0 ? -errno : mount_id_of(*ret_mount, ret_id);
+}
+
+static bool has_label(const struct keeper_mount *w)
+{
+	for (size_t i = 0; i < KEEPER_LABELS; i++)
+		if (w->labels[i])
+			return true;
+	return false;
+}
+
+/* A kernel without FUSE, or a mount point that is busy. Elsewhere these mean a server or TPM that
+ * cannot be reached, which is another exit status. */
+static int local_code(int r)
+{
+	return r == -ENODEV || r == -EBUSY || r == -EAGAIN ? -EIO : r;
+}
+
 /* *ret_fd: the connection; the caller closes it. */
 static int do_mount(struct state *s, int *ret_fd, struct keeper_answer *answer)
 {
 	const struct keeper_mount *w = s->what;
-	char data[128];
+	_cleanup_close_ int made = -1;
+	uint64_t id = 0;
 	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC), r;
 
 	if (fd < 0)
-		return fail(answer, -errno, "cannot open /dev/fuse: %s", strerror(errno));
+		return fail(answer, local_code(-errno), "cannot open /dev/fuse: %s",
+			    strerror(errno));
 	*ret_fd = fd;
-	(void)snprintf(data, sizeof(data),
-		       "fd=%d,rootmode=40000,user_id=%u,group_id=%u,default_permissions%s", fd,
-		       getuid(), getgid(), w->allow_other ? ",allow_other" : "");
-	if (mount(w->source, w->path, w->type, w->flags, data) < 0)
-		return fail(answer, -errno, "cannot mount on %s: %s", w->path, strerror(errno));
-	r = mount_table_find(w->path, &s->entry);
-	if (r < 0) {
-		(void)umount2(w->path, MNT_DETACH | UMOUNT_NOFOLLOW);
+	r = make_mount(w, fd, &made, &id);
+	if (r == 0 && syscall(SYS_move_mount, made, "", s->dir_fd, "",
+			      MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+		r = -errno;
+	if (r == -EINVAL && has_label(w))
+		return fail(answer, r,
+			    "cannot mount on %s: this kernel takes no label; context= and its like "
+			    "are for SELinux",
+			    w->path);
+	if (r < 0)
+		return fail(answer, local_code(r), "cannot mount on %s: %s", w->path, strerror(-r));
+	close(steal_fd(&s->dir_fd));
+	/* Its path may be another by now. */
+	r = mount_table_find_id(id, &s->entry);
+	if (r < 0)
 		return fail(answer, r, "mounted on %s, but it is not there", w->path);
-	}
 	s->mounted = true;
 	return 0;
 }
 
-/* The kernel reads ahead 128 KiB at most unless it is told on the mount's own device. Where it
- * cannot be told (/sys read-only), reading is slower, no more. */
-static void raise_readahead(const struct state *s)
-{
-	char path[64];
-	_cleanup_close_ int fd = -1;
-
-	(void)snprintf(path, sizeof(path), "/sys/class/bdi/%s/read_ahead_kb", s->entry.device);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd >= 0 && write(fd, READAHEAD_KIB, sizeof(READAHEAD_KIB) - 1) < 0)
-		return;
-}
-
-/* All that was to be done with more than unmounting takes. */
+/* Last steps that need more privileges than unmounting does. */
 static int rest(struct state *s)
 {
-	raise_readahead(s);
+	(void)mount_raise_readahead(s->entry.device);
 	s->raised = true;
 	/* Not earlier: where systemd waits at the mount point (x-systemd.automount), only its own
 	 * process group may pass. */
@@ -126,8 +198,10 @@ static int probe(struct state *s, struct keeper_answer *answer)
 {
 	struct statfs st;
 
-	if (statfs(s->what->path, &st) < 0)
-		return fail(answer, -errno, "%s is mounted but does not answer: %s", s->what->path,
+	/* Directories may have been renamed since. */
+	(void)mount_table_find_id(s->entry.id, &s->entry);
+	if (statfs(s->entry.path, &st) < 0)
+		return fail(answer, -errno, "%s is mounted but does not answer: %s", s->entry.path,
 			    strerror(errno));
 	return s->raised ? 0 : rest(s);
 }
@@ -137,7 +211,9 @@ static int detach(struct state *s, bool only_dead, struct keeper_answer *answer)
 	int r = s->mounted ? mount_table_detach(&s->entry, only_dead) : 0;
 
 	s->mounted = false;
-	return r < 0 ? fail(answer, r, "cannot unmount %s: %s", s->what->path, strerror(-r)) : 0;
+	return r < 0 ? fail(answer, r, "cannot unmount %s: %s", s->entry.path,
+			    r == -EBUSY ? "another mount lies over it" : strerror(-r))
+		     : 0;
 }
 
 static int reply(int socket, const struct keeper_answer *answer, int passed_fd)
@@ -183,10 +259,23 @@ static int serve(struct state *s, int socket, enum keeper_op op)
 	return reply(socket, &answer, answer.code == 0 ? fd : -1);
 }
 
-/* Alone, quiet, and deaf to what ends the daemon: that is to be seen to its end. */
-static int settle(int socket)
+/* All from 3 on but these. */
+static int close_others(int a, int b)
 {
-	static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE};
+	unsigned low = (unsigned)MIN(a, b), high = (unsigned)MAX(a, b);
+	const unsigned gaps[][2] = {{3, low - 1}, {low + 1, high - 1}, {high + 1, UINT32_MAX}};
+
+	for (size_t i = 0; i < ARRAY_LEN(gaps); i++)
+		if (gaps[i][0] <= gaps[i][1] &&
+		    syscall(SYS_close_range, gaps[i][0], gaps[i][1], 0) < 0)
+			return -errno;
+	return 0;
+}
+
+/* Own name, no output, and no signals that end the daemon: the keeper must outlive it briefly. */
+static int settle(int socket, int dir_fd)
+{
+	static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGXFSZ};
 	struct privileges keep = {.mount = true};
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC), r;
 
@@ -200,20 +289,18 @@ static int settle(int socket)
 		r = dup2(null, fd) < 0 ? -errno : 0;
 	if (r < 0)
 		return r;
-	/* Not least the pipe by which the one who started the daemon waits for it. */
-	if (socket > 3 && syscall(SYS_close_range, 3, socket - 1, 0) < 0)
-		return -errno;
-	return syscall(SYS_close_range, socket + 1, UINT32_MAX, 0) < 0 ? -errno : 0;
+	/* Among them the pipe on which the parent of the daemon waits. */
+	return close_others(socket, dir_fd);
 }
 
-void keeper_process(const struct keeper_mount *what, int fd)
+void keeper_process(const struct keeper_mount *what, int fd, int dir_fd)
 {
-	struct state s = {.what = what};
+	struct state s = {.what = what, .dir_fd = dir_fd};
 	struct keeper_answer ignored = {0};
 	uint8_t op;
 	ssize_t n;
 
-	if (settle(fd) < 0)
+	if (settle(fd, dir_fd) < 0 || (!what->unconfined && confine_keeper(NULL) < 0))
 		_exit(EXIT_CODE_FAILURE);
 	for (;;) {
 		n = recv(fd, &op, sizeof(op), 0);

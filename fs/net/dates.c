@@ -2,7 +2,7 @@
  * Times. Job: turn AWS's three spellings into seconds and back without the locale's or the time
  * zone's help. Input comes from servers: every digit is checked.
  */
-#include "fs/net/clock.h"
+#include "fs/net/dates.h"
 
 #include "crypto/base/cleanup.h"
 
@@ -10,30 +10,14 @@
 #include <string.h>
 #include <time.h>
 
-int64_t clock_now_s(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return now.tv_sec;
-}
-
-int64_t clock_monotonic_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-void clock_format_basic(int64_t time_s, char out[CLOCK_BASIC_SIZE])
+void date_format_basic(int64_t time_s, char out[DATE_BASIC_SIZE])
 {
 	time_t t = (time_t)time_s;
 	struct tm tm;
 
 	out[0] = '\0';
 	if (gmtime_r(&t, &tm))
-		(void)strftime(out, CLOCK_BASIC_SIZE, "%Y%m%dT%H%M%SZ", &tm);
+		(void)strftime(out, DATE_BASIC_SIZE, "%Y%m%dT%H%M%SZ", &tm);
 }
 
 /* Reads a pattern in which each of the letters yodhms stands for one digit of a field and anything
@@ -75,9 +59,27 @@ static int to_seconds(const int f[6], int64_t *ret_s)
 	return 0;
 }
 
-int clock_parse_rfc3339(const char *text, int64_t *ret_s)
+/* "Z", or how far local time is ahead: "+01:00", "-07:00". */
+static int scan_offset(const char *text, int *ret_s)
 {
-	int fields[6] = {0};
+	int fields[6] = {0}, sign = *text == '-' ? -1 : 1;
+
+	*ret_s = 0;
+	if (strcmp(text, "Z") == 0)
+		return 0;
+	if (*text != '+' && *text != '-')
+		return -EPROTO;
+	text++;
+	if (scan_digits(&text, "hh:mm", fields) < 0 || *text || fields[3] > 23 || fields[4] > 59)
+		return -EPROTO;
+	*ret_s = sign * (fields[3] * 3600 + fields[4] * 60);
+	return 0;
+}
+
+int date_parse_rfc3339(const char *text, int64_t *ret_s)
+{
+	int fields[6] = {0}, offset_s, r;
+	int64_t seconds;
 
 	if (scan_digits(&text, "yyyy-oo-ddThh:mm:ss", fields) < 0)
 		return -EPROTO;
@@ -88,12 +90,15 @@ int clock_parse_rfc3339(const char *text, int64_t *ret_s)
 			return -EPROTO;
 		text += 1 + digits;
 	}
-	if (strcmp(text, "Z") != 0)
-		return -EPROTO;
-	return to_seconds(fields, ret_s);
+	r = scan_offset(text, &offset_s);
+	if (r == 0)
+		r = to_seconds(fields, &seconds);
+	if (r == 0)
+		*ret_s = seconds - offset_s;
+	return r;
 }
 
-int clock_parse_http(const char *text, int64_t *ret_s)
+int date_parse_http(const char *text, int64_t *ret_s)
 {
 	static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
 					 "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};

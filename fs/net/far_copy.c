@@ -1,5 +1,5 @@
 /*
- * Copying past the cache. Job: fill whole lines of memory with stores that the cache does not keep,
+ * Copying past the cache. Job: fill complete cache lines with stores that bypass the cache,
  * and the rest by memcpy(). Trusts the caller's sizes. Must never return before its stores are in
  * order with those that follow: the processor itself does not order them.
  */

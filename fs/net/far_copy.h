@@ -1,5 +1,5 @@
 /*
- * far_copy.h: memcpy() for bytes that nobody reads soon. They go to memory past the processor's
+ * far_copy.h: memcpy() for bytes that are not read soon. They go to memory past the processor's
  * cache, where they would only displace what is in use, and no line is read just to be overwritten.
  *
  * Any alignment and size; the ranges must not overlap. What was copied is seen by every thread that

@@ -1,14 +1,13 @@
 /*
  * HTTP client: a pool of libcurl handles. Job: give each calling thread a handle that nobody else
  * uses, if possible one that already has a connection to the same server. Trusts libcurl and the
- * roots it was given. Must never share a handle between threads, follow a redirect, or send a
- * link-local request through a proxy when no_proxy is set.
+ * roots it was given. Must never share a handle between threads, follow a redirect, or ask a server
+ * that transport.h refuses.
  */
 #include "fs/net/http.h"
 
-#include "crypto/base/secret.h"
-#include "fs/net/clock.h"
-#include "fs/net/http_curl.h"
+#include "crypto/base/clock.h"
+#include "fs/net/http_internal.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -17,9 +16,11 @@
 
 struct http_client {
 	pthread_mutex_t lock;
-	pthread_cond_t wakeup;	  /* signalled on cancel; CLOCK_MONOTONIC */
-	struct http_handle *idle; /* last used first; guarded by lock */
-	char *ca_file;		  /* immutable once requests run */
+	pthread_cond_t wakeup;		     /* signalled on cancel; CLOCK_MONOTONIC */
+	struct http_handle *idle;	     /* last used first; guarded by lock */
+	const struct transport_hosts *plain; /* NULL: none */
+	char *ca_file;			     /* immutable once requests run */
+	struct http_silence silence;	     /* likewise */
 	atomic_bool cancelled;
 };
 
@@ -34,31 +35,28 @@ int http_client_set_ca_file(struct http_client *c, const char *path)
 	return 0;
 }
 
+void http_client_allow_plain(struct http_client *c, const struct transport_hosts *hosts)
+{
+	c->plain = hosts;
+}
+
+void http_client_observe_silence(struct http_client *c, http_silence_observer *observe, void *arg)
+{
+	c->silence = (struct http_silence){observe, arg};
+}
+
 int http_client_new(struct http_client **ret)
 {
-	static const char *const bundles[] = {"AWS_CA_BUNDLE", "CURL_CA_BUNDLE"};
 	_cleanup_(http_client_freep) struct http_client *c = calloc(1, sizeof(*c));
-	pthread_condattr_t attr;
 	int r;
 
 	if (!c)
 		return -ENOMEM;
 	pthread_mutex_init(&c->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&c->wakeup, &attr);
-	pthread_condattr_destroy(&attr);
+	monotonic_cond_init(&c->wakeup);
 	r = http_global_init();
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < ARRAY_LEN(bundles) && !c->ca_file; i++) {
-		const char *path = getenv(bundles[i]);
-
-		if (path && path[0])
-			r = http_client_set_ca_file(c, path);
-		if (r < 0)
-			return r;
-	}
 	*ret = steal_ptr(c);
 	return 0;
 }
@@ -104,19 +102,12 @@ void http_client_resume(struct http_client *c)
 
 int http_client_wait(struct http_client *c, unsigned ms)
 {
-	struct timespec until;
+	uint64_t deadline_ms = monotonic_ms() + ms;
 	int r = 0;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += ms / 1000;
-	until.tv_nsec += (long)(ms % 1000) * 1000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
 	pthread_mutex_lock(&c->lock);
 	while (!atomic_load(&c->cancelled) && r == 0)
-		r = pthread_cond_timedwait(&c->wakeup, &c->lock, &until);
+		r = monotonic_cond_wait(&c->wakeup, &c->lock, deadline_ms);
 	pthread_mutex_unlock(&c->lock);
 	return atomic_load(&c->cancelled) ? -ECANCELED : 0;
 }
@@ -184,6 +175,7 @@ int http_perform(struct http_client *c, const struct http_request *req, struct h
 {
 	char origin[HTTP_ORIGIN_MAX] = "";
 	struct http_handle *h = NULL;
+	enum transport transport = transport_judge(req->url, req->peer, c->plain);
 	int r;
 
 	*ret = (struct http_response){.secret_body = req->secret_body};
@@ -191,6 +183,8 @@ int http_perform(struct http_client *c, const struct http_request *req, struct h
 		return error_set(err, -ECANCELED, "stopped before the request was sent");
 	if (url_origin(req->url, origin) < 0)
 		return error_set(err, -EINVAL, "not a URL that can be asked: %.200s", req->url);
+	if (transport == TRANSPORT_REFUSED)
+		return transport_check(req->url, "request", req->peer, c->plain, err);
 	r = take_handle(c, origin, &h);
 	if (r < 0)
 		return error_set(err, r, "out of memory for a connection");
@@ -199,8 +193,10 @@ int http_perform(struct http_client *c, const struct http_request *req, struct h
 	r = http_exchange_run(&(struct http_exchange){.req = req,
 						      .resp = ret,
 						      .handle = h,
+						      .transport = transport,
 						      .ca_file = c->ca_file,
-						      .cancelled = &c->cancelled},
+						      .cancelled = &c->cancelled,
+						      .silence = &c->silence},
 			      err);
 	/* A secret answer is still in the handle's buffers; after a failure libcurl keeps state
 	 * that refuses options. */
@@ -212,22 +208,21 @@ int http_perform(struct http_client *c, const struct http_request *req, struct h
 	return r;
 }
 
-void http_response_clear(struct http_response *r)
+int http_perform_repeatedly(struct http_client *c, const struct http_request *req,
+			    unsigned attempts, unsigned wait_ms, struct http_response *ret,
+			    struct error *err)
 {
-	if (r->body && r->secret_body)
-		wipe(r->body, r->body_size);
-	free(r->body);
-	for (size_t i = 0; i < r->header_count; i++) {
-		free(r->headers[i].name);
-		free(r->headers[i].value);
-	}
-	*r = (struct http_response){0};
-}
+	for (unsigned attempt = 1;; attempt++) {
+		struct error last = {0};
+		int r = http_perform(c, req, ret, &last);
 
-const char *http_response_header(const struct http_response *r, const char *name)
-{
-	for (size_t i = 0; i < r->header_count; i++)
-		if (strcmp(r->headers[i].name, name) == 0)
-			return r->headers[i].value;
-	return NULL;
+		if ((r >= 0 && ret->status < 500) || r == -ECANCELED || attempt >= attempts) {
+			if (r < 0 && err && !err->code)
+				*err = last;
+			return r;
+		}
+		http_response_clear(ret);
+		if (http_client_wait(c, wait_ms) < 0)
+			return error_set(err, -ECANCELED, "stopped between two attempts");
+	}
 }

@@ -1,76 +1,34 @@
 /*
  * http.h: one HTTP/1.1 exchange at a time per thread, connections kept and shared. The only user
- * of libcurl. TLS is verified against the system's roots (or AWS_CA_BUNDLE). No redirects are
- * followed, no proxy is used for link-local addresses.
+ * of libcurl. TLS is verified against the system's roots (or
+ * http_client_set_ca_file()). No redirects are
+ * followed. What may go without TLS is decided by transport.h, for every request; without TLS no
+ * proxy is used, and none for a struct transport_peer.
  *
  * Threads: a client may be used by any number of threads; each call takes an idle handle.
- * Errors: -ETIMEDOUT deadline or stall, -EHOSTUNREACH name or route, -ECONNREFUSED, -ECONNRESET
- * cut off, -EKEYREJECTED never, -EPROTO not HTTP, -E2BIG body over the limit, -EIO TLS failure,
- * -ECANCELED after http_client_cancel(). Messages start with host:port. An HTTP status is not an
- * error here.
+ * Errors: -EINVAL a URL that is not allowed, -ETIMEDOUT deadline or stall, -EHOSTUNREACH name or
+ * route, -ECONNREFUSED, -ECONNRESET cut off, -EKEYREJECTED never, -EPROTO not HTTP, -E2BIG body
+ * over the limit, -EIO TLS failure, -ECANCELED after http_client_cancel(). Messages start with
+ * host:port. An HTTP status is not an error here.
  */
-#ifndef SEALEDFS_HTTP_H
-#define SEALEDFS_HTTP_H
+#ifndef SEALEDFS_NET_HTTP_H
+#define SEALEDFS_NET_HTTP_H
 
 #include "crypto/base/error.h"
-
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "fs/net/message.h"
 
 struct http_client;
-
-struct http_header {
-	const char *name;
-	const char *value;
-};
-
-struct http_request {
-	const char *method; /* "GET", "PUT", … */
-	const char *url;    /* finished: sent byte for byte */
-	const struct http_header *headers;
-	size_t header_count;
-	const void *body; /* may be NULL */
-	size_t body_size;
-	/*
-	 * Where the body of a 2xx response goes: a caller's buffer, or (sink NULL) fresh memory.
-	 * Other bodies go to fresh memory; what exceeds HTTP_ERROR_BODY_MAX of them is dropped.
-	 */
-	uint8_t *sink;
-	size_t body_max;	     /* more than this is -E2BIG; with a sink, its size */
-	unsigned connect_timeout_ms; /* 0: 3,000 */
-	unsigned stall_timeout_ms;   /* less than 1 byte/s for so long: -ETIMEDOUT. 0: 30,000 */
-	unsigned total_timeout_ms;   /* 0: none */
-	bool no_proxy;
-	/*
-	 * Never on a kept connection. libcurl sends a request again by itself when a kept one turns
-	 * out to be dead, so only with this is it sent at most once.
-	 */
-	bool fresh_connection;
-	/* Wipe every copy of the response; costs the connection, which is not kept. */
-	bool secret_body;
-};
-
-#define HTTP_RESPONSE_HEADERS_MAX 64
-#define HTTP_ERROR_BODY_MAX 65536
-
-struct http_response {
-	int status;    /* 0: no answer */
-	uint8_t *body; /* NUL-terminated beyond body_size; NULL when empty or in the sink */
-	size_t body_size;
-	struct {
-		char *name; /* lower case */
-		char *value;
-	} headers[HTTP_RESPONSE_HEADERS_MAX];
-	size_t header_count;
-	bool secret_body;
-};
 
 int http_client_new(struct http_client **ret);
 /* No call may be running. */
 void http_client_free(struct http_client *c);
 /* A file of PEM roots instead of the system's; before the first request. -ENOMEM. */
 int http_client_set_ca_file(struct http_client *c, const char *path);
+/* Servers that may be contacted without TLS. Borrowed as long as the client lives; before the first
+ * request. */
+void http_client_allow_plain(struct http_client *c, const struct transport_hosts *hosts);
+/* Set before the first request. */
+void http_client_observe_silence(struct http_client *c, http_silence_observer *observe, void *arg);
 /* For shutdown: running calls return -ECANCELED within a second, later ones at once. */
 void http_client_cancel(struct http_client *c);
 /* Calls work again, for cleaning up after a cancellation. All cancelled calls must have returned.
@@ -81,11 +39,14 @@ int http_client_wait(struct http_client *c, unsigned ms);
 /* Fills *ret; the caller calls http_response_clear() also after an error. */
 int http_perform(struct http_client *c, const struct http_request *req, struct http_response *ret,
 		 struct error *err);
-void http_response_clear(struct http_response *r);
-/* Value of the first header with this lower-case name, or NULL. */
-const char *http_response_header(const struct http_response *r, const char *name);
+/*
+ * The same, repeated after a network error or a 5xx status: at most `attempts` times, wait_ms
+ * apart. For small services on the local network.
+ */
+int http_perform_repeatedly(struct http_client *c, const struct http_request *req,
+			    unsigned attempts, unsigned wait_ms, struct http_response *ret,
+			    struct error *err);
 
 DEFINE_CLEANUP(struct http_client *, http_client_free)
-#define _cleanup_http_response_ _cleanup_(http_response_clear)
 
 #endif

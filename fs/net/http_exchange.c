@@ -1,82 +1,22 @@
 /*
- * One HTTP exchange on one libcurl handle. Job: set every option anew, store the answer within its
- * limits, and turn libcurl's codes into errno. Trusts libcurl's framing of the answer, not the
- * answer. Must never store a byte before the limit was checked, and never send a header with a
- * line break in it.
- *
- * Secret answers: libcurl cannot be told to wipe its buffers, so its allocator is ours, and wipes
- * when a thread has asked for it. What stays beyond reach are OpenSSL's record buffers and the
- * kernel's.
+ * One HTTP exchange on one libcurl handle. Job: store the response within its limits, and turn
+ * libcurl's codes into errno. Trusts libcurl's framing of the response, not the response. Must
+ * never store a byte before the limit was checked.
  */
+#include "crypto/base/clock.h"
 #include "crypto/base/secret.h"
-#include "fs/net/clock.h"
 #include "fs/net/far_copy.h"
-#include "fs/net/http_curl.h"
+#include "fs/net/http_internal.h"
 
 #include <ctype.h>
 #include <errno.h>
-#include <malloc.h>
-#include <pthread.h>
 #include <string.h>
 
-#define CONNECT_TIMEOUT_MS 3000
 #define STALL_TIMEOUT_MS 30000
-/* S3 closes idle connections after about 5 s. */
-#define IDLE_CONNECTION_S 4L
-#define CONNECTIONS_PER_HANDLE 2L
-/* Fits the L2 cache with what it is copied to; measured: from 16 KiB to 1 MiB within the noise. */
-#define RECEIVE_BUFFER_BYTES (128L * 1024)
-#define UPLOAD_BUFFER_BYTES (256L * 1024)
 #define HEADER_BYTES_MAX 65536
 /* A body that fits the processor's cache is wanted at once; of a larger one the first byte has left
  * it before the last one comes. */
 #define FAR_BODY_BYTES ((uint64_t)1 << 20)
-
-static _Thread_local bool wiping;
-
-void http_wipe_on_free(bool on)
-{
-	wiping = on;
-}
-
-static void curl_free_wiped(void *p)
-{
-	if (wiping && p)
-		wipe(p, malloc_usable_size(p));
-	free(p);
-}
-
-static void *curl_realloc_wiped(void *p, size_t size)
-{
-	size_t old = p ? malloc_usable_size(p) : 0;
-	void *bigger;
-
-	if (!wiping)
-		return realloc(p, size);
-	bigger = malloc(size);
-	if (!bigger)
-		return NULL;
-	if (p)
-		memcpy(bigger, p, MIN(old, size));
-	curl_free_wiped(p);
-	return bigger;
-}
-
-static CURLcode global_result = CURLE_FAILED_INIT;
-
-static void global_init_once(void)
-{
-	global_result = curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, curl_free_wiped,
-					     curl_realloc_wiped, strdup, calloc);
-}
-
-int http_global_init(void)
-{
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-	pthread_once(&once, global_init_once);
-	return global_result == CURLE_OK ? 0 : -EIO;
-}
 
 static size_t stop(struct http_exchange *x, int code)
 {
@@ -149,22 +89,13 @@ static size_t on_body(char *data, size_t one, size_t size, void *arg)
 	return size;
 }
 
-static void forget_headers(struct http_response *resp)
-{
-	for (size_t i = 0; i < resp->header_count; i++) {
-		free(resp->headers[i].name);
-		free(resp->headers[i].value);
-	}
-	resp->header_count = 0;
-}
-
 /* "HTTP/1.1 206 Partial Content": a new answer begins (an earlier one was 1xx). */
 static int start_answer(struct http_exchange *x, const char *line, size_t size)
 {
 	const char *space = memchr(line, ' ', size);
 	int status = 0;
 
-	forget_headers(x->resp);
+	http_response_clear_headers(x->resp);
 	if (!space || (size_t)(line + size - space) < 4)
 		return -EPROTO;
 	for (int i = 1; i <= 3; i++) {
@@ -243,12 +174,22 @@ static size_t on_header(char *line, size_t one, size_t count, void *arg)
 	return r < 0 ? stop(x, r) : full;
 }
 
+static void tell_silence(struct http_exchange *x, unsigned seconds)
+{
+	const char *host = strstr(x->handle->origin, "://");
+
+	if (!x->silence->observe || seconds == x->silent_s)
+		return;
+	x->silent_s = seconds;
+	x->silence->observe(x->silence->arg, host ? host + 3 : x->handle->origin, seconds);
+}
+
 static int on_progress(void *arg, curl_off_t down_total, curl_off_t down, curl_off_t up_total,
 		       curl_off_t up)
 {
 	struct http_exchange *x = arg;
 	unsigned limit_ms = x->req->stall_timeout_ms ? x->req->stall_timeout_ms : STALL_TIMEOUT_MS;
-	int64_t now_ms = clock_monotonic_ms();
+	uint64_t now_ms = monotonic_ms();
 
 	if (atomic_load_explicit(x->cancelled, memory_order_relaxed)) {
 		x->failure = -ECANCELED;
@@ -260,154 +201,10 @@ static int on_progress(void *arg, curl_off_t down_total, curl_off_t down, curl_o
 	} else if (now_ms - x->last_progress_ms > limit_ms) {
 		x->failure = -ETIMEDOUT;
 		return 1;
-	}
-	return 0;
-}
-
-static bool has_line_break(const char *s)
-{
-	return strpbrk(s, "\r\n") != NULL;
-}
-
-static int add_header_line(struct curl_slist **list, const char *line)
-{
-	struct curl_slist *longer = curl_slist_append(*list, line);
-
-	if (!longer)
-		return -ENOMEM;
-	*list = longer;
-	return 0;
-}
-
-static int build_headers(const struct http_request *req, struct curl_slist **list)
-{
-	bool has_type = false;
-	int r;
-
-	for (size_t i = 0; i < req->header_count; i++) {
-		const struct http_header *h = &req->headers[i];
-		_cleanup_free_ char *line = NULL;
-
-		if (has_line_break(h->name) || has_line_break(h->value))
-			return -EINVAL;
-		has_type |= strcasecmp(h->name, "content-type") == 0;
-		/* libcurl's spelling of a header without a value ends with a semicolon. */
-		if (asprintf(&line, h->value[0] ? "%s: %s" : "%s;%s", h->name, h->value) < 0) {
-			line = NULL;
-			return -ENOMEM;
-		}
-		r = add_header_line(list, line);
-		if (r < 0)
-			return r;
-	}
-	r = add_header_line(list, "Accept:");
-	if (r >= 0)
-		r = add_header_line(list, "Expect:");
-	if (r >= 0 && !has_type)
-		r = add_header_line(list, "Content-Type:");
-	return r;
-}
-
-#define SET(option, value)                                       \
-	do {                                                     \
-		if (rc == CURLE_OK)                              \
-			rc = curl_easy_setopt(c, option, value); \
-	} while (0)
-
-static CURLcode set_method(CURL *c, const struct http_request *req)
-{
-	bool sends = req->body_size > 0 || strcmp(req->method, "PUT") == 0 ||
-		     strcmp(req->method, "POST") == 0;
-	CURLcode rc = CURLE_OK;
-
-	if (strcmp(req->method, "HEAD") == 0) {
-		SET(CURLOPT_NOBODY, 1L);
-		return rc;
-	}
-	if (sends) {
-		SET(CURLOPT_POST, 1L);
-		SET(CURLOPT_POSTFIELDS, req->body_size > 0 ? (const char *)req->body : "");
-		SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)req->body_size);
 	} else {
-		SET(CURLOPT_HTTPGET, 1L);
+		tell_silence(x, (unsigned)((now_ms - x->last_progress_ms) / 1000));
 	}
-	SET(CURLOPT_CUSTOMREQUEST, req->method);
-	return rc;
-}
-
-static CURLcode set_connection(CURL *c, const struct http_exchange *x)
-{
-	const struct http_request *req = x->req;
-	CURLcode rc = CURLE_OK;
-
-	SET(CURLOPT_NOSIGNAL, 1L);
-	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-	SET(CURLOPT_FOLLOWLOCATION, 0L);
-	SET(CURLOPT_PATH_AS_IS, 1L);
-#if LIBCURL_VERSION_NUM >= 0x075500
-	SET(CURLOPT_PROTOCOLS_STR, "http,https");
-#else
-	SET(CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
-#endif
-	SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-	SET(CURLOPT_SSL_VERIFYPEER, 1L);
-	SET(CURLOPT_SSL_VERIFYHOST, 2L);
-	if (x->ca_file)
-		SET(CURLOPT_CAINFO, x->ca_file);
-	if (req->no_proxy)
-		SET(CURLOPT_NOPROXY, "*");
-	SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-	SET(CURLOPT_TCP_NODELAY, 1L);
-	SET(CURLOPT_TCP_KEEPALIVE, 1L);
-	/* A new connection looks the name up again and takes one of its addresses at random:
-	 * that is how the load spreads over S3's front ends. */
-	SET(CURLOPT_DNS_CACHE_TIMEOUT, 0L);
-	SET(CURLOPT_DNS_SHUFFLE_ADDRESSES, 1L);
-#if LIBCURL_VERSION_NUM >= 0x075700
-	/* A cancelled or late call must not wait for the thread that is stuck in the resolver. */
-	SET(CURLOPT_QUICK_EXIT, 1L);
-#endif
-	SET(CURLOPT_MAXAGE_CONN, IDLE_CONNECTION_S);
-	SET(CURLOPT_MAXCONNECTS, CONNECTIONS_PER_HANDLE);
-	SET(CURLOPT_BUFFERSIZE, RECEIVE_BUFFER_BYTES);
-	SET(CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER_BYTES);
-	SET(CURLOPT_FRESH_CONNECT, (long)req->fresh_connection);
-	SET(CURLOPT_CONNECTTIMEOUT_MS,
-	    (long)(req->connect_timeout_ms ? req->connect_timeout_ms : CONNECT_TIMEOUT_MS));
-	SET(CURLOPT_TIMEOUT_MS, (long)req->total_timeout_ms);
-	return rc;
-}
-
-static CURLcode set_callbacks(CURL *c, struct http_exchange *x)
-{
-	CURLcode rc = CURLE_OK;
-
-	SET(CURLOPT_ERRORBUFFER, x->handle->error);
-	SET(CURLOPT_WRITEFUNCTION, on_body);
-	SET(CURLOPT_WRITEDATA, x);
-	SET(CURLOPT_HEADERFUNCTION, on_header);
-	SET(CURLOPT_HEADERDATA, x);
-	SET(CURLOPT_NOPROGRESS, 0L);
-	SET(CURLOPT_XFERINFOFUNCTION, on_progress);
-	SET(CURLOPT_XFERINFODATA, x);
-	return rc;
-}
-
-static CURLcode set_options(struct http_exchange *x, struct curl_slist *headers)
-{
-	CURL *c = x->handle->curl;
-	CURLcode rc = CURLE_OK;
-
-	SET(CURLOPT_URL, x->req->url);
-	SET(CURLOPT_HTTPHEADER, headers);
-	SET(CURLOPT_USERAGENT, "sealedfs/" SEALEDFS_VERSION);
-	if (rc == CURLE_OK)
-		rc = set_method(c, x->req);
-	if (rc == CURLE_OK)
-		rc = set_connection(c, x);
-	if (rc == CURLE_OK)
-		rc = set_callbacks(c, x);
-	return rc;
+	return 0;
 }
 
 static int connect_errno(CURL *c)
@@ -462,6 +259,28 @@ static int map_code(struct http_exchange *x, CURLcode rc)
 	}
 }
 
+/* What the proxy refused CONNECT with; 0: it did not. */
+static long proxy_refusal(CURL *c)
+{
+	long status = 0;
+
+	(void)curl_easy_getinfo(c, CURLINFO_HTTP_CONNECTCODE, &status);
+	return status / 100 == 2 ? 0 : status;
+}
+
+/* Whom the proxy does not know, or may not let through, it will not let through later either. */
+static int report_proxy(const char *host, long status, int code, struct error *err)
+{
+	if (status == 401 || status == 407)
+		error_hint(err, "put the proxy's user and password into HTTPS_PROXY, or the server "
+				"into NO_PROXY");
+	else
+		error_hint(err, "see HTTPS_PROXY and NO_PROXY");
+	if (status / 100 == 4 && status != 408 && status != 429)
+		code = -EINVAL;
+	return error_set(err, code, "%s: the proxy answered %ld to CONNECT", host, status);
+}
+
 static int report(struct http_exchange *x, CURLcode rc, int code, struct error *err)
 {
 	const char *host = strstr(x->handle->origin, "://") + 3;
@@ -477,12 +296,44 @@ static int report(struct http_exchange *x, CURLcode rc, int code, struct error *
 	if (x->failure == -E2BIG)
 		return error_set(err, code, "%s: the answer is larger than the %zu bytes allowed",
 				 host, req->body_max);
+	if (!x->failure && proxy_refusal(x->handle->curl))
+		return report_proxy(host, proxy_refusal(x->handle->curl), code, err);
 	if (x->failure)
 		return error_set(err, code, "%s: bad answer: %s", host, strerror(-code));
 	if (code == -EIO)
 		error_hint(err, "check the certificate; AWS_CA_BUNDLE names another file of roots");
 	return error_set(err, code, "%s: %s", host,
 			 x->handle->error[0] ? x->handle->error : curl_easy_strerror(rc));
+}
+
+static CURLcode set_callbacks(CURL *c, struct http_exchange *x)
+{
+	CURLcode rc = CURLE_OK;
+
+	SET(CURLOPT_ERRORBUFFER, x->handle->error);
+	SET(CURLOPT_WRITEFUNCTION, on_body);
+	SET(CURLOPT_WRITEDATA, x);
+	SET(CURLOPT_HEADERFUNCTION, on_header);
+	SET(CURLOPT_HEADERDATA, x);
+	SET(CURLOPT_NOPROGRESS, 0L);
+	SET(CURLOPT_XFERINFOFUNCTION, on_progress);
+	SET(CURLOPT_XFERINFODATA, x);
+	return rc;
+}
+
+/* The first one that the peer has sent is its own (RFC 8446, 4.4.2). */
+static CURLcode keep_certificate(CURL *c, struct http_response *resp)
+{
+	static const char name[] = "Cert:";
+	struct curl_certinfo *info = NULL;
+	CURLcode rc = curl_easy_getinfo(c, CURLINFO_CERTINFO, &info);
+
+	if (rc != CURLE_OK || !info || info->num_of_certs < 1)
+		return CURLE_SSL_CONNECT_ERROR;
+	for (const struct curl_slist *i = info->certinfo[0]; i && !resp->certificate; i = i->next)
+		if (strncmp(i->data, name, sizeof(name) - 1) == 0)
+			resp->certificate = strdup(i->data + sizeof(name) - 1);
+	return resp->certificate ? CURLE_OK : CURLE_SSL_CONNECT_ERROR;
 }
 
 int http_exchange_run(struct http_exchange *x, struct error *err)
@@ -495,15 +346,20 @@ int http_exchange_run(struct http_exchange *x, struct error *err)
 	/* Keeps connections, forgets every option of the last request. */
 	curl_easy_reset(c);
 	x->handle->error[0] = '\0';
-	x->last_progress_ms = clock_monotonic_ms();
-	r = build_headers(x->req, &headers);
+	x->last_progress_ms = monotonic_ms();
+	r = http_build_headers(x->req, &headers);
 	if (r < 0) {
 		curl_slist_free_all(headers);
 		return error_set(err, r, "cannot build the headers of a request: %s", strerror(-r));
 	}
-	rc = set_options(x, headers);
+	rc = http_set_options(x, headers);
+	if (rc == CURLE_OK)
+		rc = set_callbacks(c, x);
 	if (rc == CURLE_OK)
 		rc = curl_easy_perform(c);
+	tell_silence(x, 0);
+	if (rc == CURLE_OK && x->req->peer == &transport_evidence && x->transport == TRANSPORT_TLS)
+		rc = keep_certificate(c, x->resp);
 	/* Nothing in the handle may point at this exchange any more. */
 	r = map_code(x, rc);
 	if (r < 0)

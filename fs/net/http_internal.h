@@ -1,11 +1,12 @@
 /*
- * http_curl.h: between http.c (the pool and the public calls) and http_exchange.c (one exchange on
- * one libcurl handle). Nobody else includes it.
+ * http_internal.h: between http.c (the pool and the public calls), http_exchange.c (one exchange on
+ * one libcurl handle), http_options.c and http_memory.c. No other file includes it.
  */
-#ifndef SEALEDFS_NET_HTTP_CURL_H
-#define SEALEDFS_NET_HTTP_CURL_H
+#ifndef SEALEDFS_NET_HTTP_INTERNAL_H
+#define SEALEDFS_NET_HTTP_INTERNAL_H
 
-#include "fs/net/http.h"
+#include "crypto/base/error.h"
+#include "fs/net/message.h"
 
 #include <curl/curl.h>
 #include <stdatomic.h>
@@ -19,26 +20,45 @@ struct http_handle {
 	char error[CURL_ERROR_SIZE];
 };
 
+struct http_silence {
+	http_silence_observer *observe; /* may be NULL */
+	void *arg;
+};
+
 struct http_exchange {
 	const struct http_request *req;
 	struct http_response *resp;
 	struct http_handle *handle;
+	enum transport transport;
 	const char *ca_file; /* NULL: the system's */
 	const atomic_bool *cancelled;
+	const struct http_silence *silence;
 	/* State of the callbacks. */
 	size_t capacity;
 	size_t header_bytes;
 	int failure; /* why a callback stopped the transfer */
 	bool body_started;
-	int64_t last_progress_ms;
+	uint64_t last_progress_ms;
+	unsigned silent_s; /* last reported to the observer */
 	curl_off_t last_bytes;
 };
 
 /* Runs the request of x on its handle. Errors as http.h. */
 int http_exchange_run(struct http_exchange *x, struct error *err);
+/* Headers for CURLOPT_HTTPHEADER; the caller frees *list also after an error. -EINVAL, -ENOMEM. */
+int http_build_headers(const struct http_request *req, struct curl_slist **list);
+/* All options but the callbacks. */
+CURLcode http_set_options(struct http_exchange *x, struct curl_slist *headers);
 /* While set in a thread, libcurl's memory is wiped before that thread frees it. */
 void http_wipe_on_free(bool on);
 /* Once a process; 0 or -EIO. */
 int http_global_init(void);
+
+/* Sets an option of c unless rc has an error. */
+#define SET(option, value)                                       \
+	do {                                                     \
+		if (rc == CURLE_OK)                              \
+			rc = curl_easy_setopt(c, option, value); \
+	} while (0)
 
 #endif

@@ -8,6 +8,7 @@
 #include "crypto/base/encode.h"
 #include "crypto/base/secret.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -152,4 +153,44 @@ ssize_t uri_decode(char *s, bool plus)
 	}
 	*out = '\0';
 	return out - s;
+}
+
+void text_copy(char *dst, size_t size, const char *src)
+{
+	size_t i;
+
+	for (i = 0; src && src[i] && i + 1 < size; i++) {
+		dst[i] = src[i];
+		if ((unsigned char)src[i] < 0x20 || src[i] == 0x7f)
+			dst[i] = '?';
+	}
+	dst[i] = '\0';
+}
+
+bool text_is_graphic(const char *s)
+{
+	for (; *s; s++)
+		if (*s <= ' ' || *s > '~')
+			return false;
+	return true;
+}
+
+int text_parse_u64(const char **text, uint64_t *ret)
+{
+	size_t n = strspn(*text, "0123456789");
+	uint64_t value = 0;
+
+	if (n == 0 || n > 18)
+		return -EPROTO;
+	for (; n > 0; n--, (*text)++)
+		value = value * 10 + (uint64_t)(**text - '0');
+	*ret = value;
+	return 0;
+}
+
+void text_wipe_free(char *s)
+{
+	if (s)
+		wipe(s, strlen(s));
+	free(s);
 }

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct text {
 	char *data; /* NUL-terminated once anything was appended */
@@ -35,6 +36,16 @@ char *text_steal(struct text *t);
  */
 ssize_t uri_decode(char *s, bool plus);
 
+/* Whether every byte is a printable ASCII character other than space. True for "". */
+bool text_is_graphic(const char *s);
+/* A decimal number at *text, which moves behind it. -EPROTO: none, or 10^18 and more. */
+int text_parse_u64(const char **text, uint64_t *ret);
+/* free() for a text that may be secret; NULL is allowed. */
+void text_wipe_free(char *s);
+/* Copies src (NULL: "") to dst, with '?' for control characters, cut to size bytes with the NUL. */
+void text_copy(char *dst, size_t size, const char *src);
+
+DEFINE_CLEANUP(char *, text_wipe_free)
 #define _cleanup_text_ _cleanup_(text_clear)
 
 #endif

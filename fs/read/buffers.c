@@ -1,11 +1,12 @@
 /*
  * The buffer cache. Job: hand out a fixed amount of memory to readers without ever letting two
  * of them load the same piece or wait for each other in a circle. Trusts its callers to load
- * what they were told to load. Must never give out a buffer whose load has not succeeded.
+ * the pieces assigned to them. Must never give out a buffer whose load has not succeeded.
  */
 #include "fs/read/buffers.h"
 
-#include "fs/read/monotonic.h"
+#include "crypto/base/clock.h"
+#include "crypto/base/locked.h"
 
 #include <errno.h>
 #include <string.h>
@@ -36,9 +37,13 @@ struct buffer_cache {
 	pthread_mutex_t lock;
 	pthread_cond_t room;
 	size_t reserved;
+	size_t limit; /* that may be reserved; at most the count */
+	size_t live;  /* that are not put away; at least what is reserved */
 	bool stopped;
-	/* Ring with a head; the next victim is idle.next. */
+	bool locked; /* immutable */
+	/* Rings with a head; the next victim is idle.next. */
 	struct buffer_private idle;
+	struct buffer_private away; /* without memory */
 };
 
 int buffer_cache_new(size_t count, size_t buffer_size, struct buffer_cache **ret)
@@ -47,7 +52,6 @@ int buffer_cache_new(size_t count, size_t buffer_size, struct buffer_cache **ret
 
 	if (!c)
 		return -ENOMEM;
-	c->memory = MAP_FAILED;
 	c->count = count;
 	c->buffer_size = buffer_size;
 	for (c->bucket_count = 16; c->bucket_count < 2 * count;)
@@ -55,18 +59,18 @@ int buffer_cache_new(size_t count, size_t buffer_size, struct buffer_cache **ret
 	c->buffers = calloc(count, sizeof(*c->buffers));
 	c->buckets = calloc(c->bucket_count, sizeof(struct buffer_private *));
 	if (c->buffers && c->buckets)
-		c->memory = mmap(NULL, count * buffer_size, PROT_READ | PROT_WRITE,
-				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (c->memory == MAP_FAILED) {
+		c->memory = locked_map(count * buffer_size, &c->locked);
+	if (!c->memory) {
 		free(c->buffers);
 		free(c->buckets);
 		free(c);
 		return -ENOMEM;
 	}
-	(void)madvise(c->memory, count * buffer_size, MADV_DONTDUMP);
 	pthread_mutex_init(&c->lock, NULL);
 	monotonic_cond_init(&c->room);
 	c->idle.prev = c->idle.next = &c->idle;
+	c->away.prev = c->away.next = &c->away;
+	c->limit = c->live = count;
 	for (size_t i = 0; i < count; i++) {
 		struct buffer_private *b = &c->buffers[i];
 
@@ -95,9 +99,19 @@ void buffer_cache_free(struct buffer_cache *c)
 	free(c);
 }
 
-size_t buffer_cache_count(const struct buffer_cache *c)
+size_t buffer_cache_count(struct buffer_cache *c)
 {
-	return c->count;
+	size_t n;
+
+	pthread_mutex_lock(&c->lock);
+	n = c->limit;
+	pthread_mutex_unlock(&c->lock);
+	return n;
+}
+
+bool buffer_cache_is_locked(const struct buffer_cache *c)
+{
+	return c->locked;
 }
 
 void buffer_cache_stop(struct buffer_cache *c)
@@ -115,24 +129,16 @@ int buffer_cache_reserve(struct buffer_cache *c, size_t n, uint64_t deadline_ms)
 	int r = 0;
 
 	pthread_mutex_lock(&c->lock);
-	while (!c->stopped && r == 0 && c->reserved + n > c->count)
+	while (!c->stopped && r == 0 && c->reserved + n > c->limit)
 		r = deadline_ms ? monotonic_cond_wait(&c->room, &c->lock, deadline_ms) : -EAGAIN;
 	if (c->stopped)
 		r = -ECANCELED;
-	else if (c->reserved + n <= c->count) {
+	else if (c->reserved + n <= c->limit) {
 		c->reserved += n;
 		r = 0;
 	}
 	pthread_mutex_unlock(&c->lock);
 	return r;
-}
-
-void buffer_cache_unreserve(struct buffer_cache *c, size_t n)
-{
-	pthread_mutex_lock(&c->lock);
-	c->reserved -= n;
-	pthread_cond_broadcast(&c->room);
-	pthread_mutex_unlock(&c->lock);
 }
 
 size_t buffer_cache_reserved(struct buffer_cache *c)
@@ -187,6 +193,47 @@ static void idle_insert_after(struct buffer_private *b, struct buffer_private *w
 	b->prev->next = b->next->prev = b;
 }
 
+/* Down to the limit; fewer buffers than are reserved, which have to be there, are idle. Under the
+ * lock. */
+static void put_away(struct buffer_cache *c)
+{
+	while (c->live > MAX(c->limit, c->reserved)) {
+		struct buffer_private *b = c->idle.next;
+
+		idle_remove(b);
+		table_remove(c, b);
+		b->state = BUFFER_EMPTY;
+		locked_give_back(b->self.data, c->buffer_size);
+		idle_insert_after(b, &c->away);
+		c->live--;
+	}
+}
+
+void buffer_cache_limit(struct buffer_cache *c, size_t count)
+{
+	pthread_mutex_lock(&c->lock);
+	c->limit = MIN(MAX(count, (size_t)2), c->count);
+	put_away(c);
+	while (c->live < c->limit) {
+		struct buffer_private *b = c->away.next;
+
+		idle_remove(b);
+		idle_insert_after(b, &c->idle);
+		c->live++;
+	}
+	pthread_cond_broadcast(&c->room);
+	pthread_mutex_unlock(&c->lock);
+}
+
+void buffer_cache_unreserve(struct buffer_cache *c, size_t n)
+{
+	pthread_mutex_lock(&c->lock);
+	c->reserved -= n;
+	put_away(c);
+	pthread_cond_broadcast(&c->room);
+	pthread_mutex_unlock(&c->lock);
+}
+
 static struct buffer_private *pin_existing(struct buffer_cache *c, const void *owner,
 					   uint64_t index)
 {
@@ -195,16 +242,6 @@ static struct buffer_private *pin_existing(struct buffer_cache *c, const void *o
 	if (b && b->pins++ == 0)
 		idle_remove(b);
 	return b;
-}
-
-struct buffer *buffer_cache_find(struct buffer_cache *c, const void *owner, uint64_t index)
-{
-	struct buffer_private *b;
-
-	pthread_mutex_lock(&c->lock);
-	b = pin_existing(c, owner, index);
-	pthread_mutex_unlock(&c->lock);
-	return b ? &b->self : NULL;
 }
 
 struct buffer *buffer_cache_pin(struct buffer_cache *c, const void *owner, uint64_t index,

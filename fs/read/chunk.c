@@ -1,11 +1,12 @@
 /*
- * One chunk, from ciphertext to bytes that may be seen. Job: fetch, decrypt, check the tag and
- * what the measuring mode demands on top, fetch once more from the origin when that fails, and
- * then poison the file with a cause that a person can act on. Trusts only what was authenticated
- * when the file was opened: keys, tags, hashes, fingerprints. Must never leave unchecked plaintext
- * in a buffer that is reported as loaded.
+ * One chunk, from ciphertext to bytes that may be seen. Job: fetch, decrypt, check the tag and the
+ * additional requirements of the measuring mode, fetch once more from the origin if that fails, and
+ * then poison the file with a cause that a person can act on. If a payload is uploaded again, reads
+ * continue in its new version: the tags identify its bytes, not the version.
+ * Trusts only what was authenticated when the file was opened: keys, tags, hashes, fingerprints.
+ * Must never leave unchecked plaintext in a buffer that is reported as loaded.
  */
-#include "fs/read/file.h"
+#include "fs/read/read_internal.h"
 
 #include "crypto/failure.h"
 #include "crypto/verity.h"
@@ -23,7 +24,7 @@ static int take_cipher(struct read_file *f, struct chunk_cipher **ret)
 		c = f->idle_ciphers[--f->idle_cipher_count];
 	pthread_mutex_unlock(&f->lock);
 	if (!c)
-		return chunk_cipher_new(f->keys, f->chunk_count, ret);
+		return chunk_cipher_new(f->keys, f->payload.chunk_count, ret);
 	*ret = c;
 	return 0;
 }
@@ -56,8 +57,8 @@ static int check_fingerprint(const struct read_file *f, uint64_t index, const ui
 	return -EBADMSG;
 }
 
-/* How long the two steps of a verity chunk take cannot be seen while they are one pass: one chunk
- * in so many is taken in two, and tells for those that follow. */
+/* A single pass over a verity chunk cannot be timed by step: one chunk of this many is processed
+ * in two passes, and its times are used for the following chunks. */
 #define SPLIT_EVERY 64
 
 static bool is_split(struct read_file *f)
@@ -71,8 +72,8 @@ static void share_time(struct read_file *f, uint64_t ns)
 {
 	uint64_t hash = ns * atomic_load_explicit(&f->hash_per_mille, memory_order_relaxed) / 1000;
 
-	stats_add(f->stats, STAT_HASH_NS, hash);
-	stats_add(f->stats, STAT_DECRYPT_NS, ns - hash);
+	stats_add(f->payload.stats, STAT_HASH_NS, hash);
+	stats_add(f->payload.stats, STAT_DECRYPT_NS, ns - hash);
 }
 
 static int verity_in_two(struct read_file *f, struct chunk_cipher *c, uint64_t index,
@@ -82,11 +83,11 @@ static int verity_in_two(struct read_file *f, struct chunk_cipher *c, uint64_t i
 	uint64_t start = stats_now(), middle, end;
 	int r = chunk_open(c, index, cipher, size, seal_tag(f->seal, index), plain);
 
-	middle = stats_lap(f->stats, STAT_DECRYPT_NS, start);
+	middle = stats_lap(f->payload.stats, STAT_DECRYPT_NS, start);
 	if (r < 0)
 		return r;
-	r = verity_chunk_hash(plain, size, f->length, hash);
-	end = stats_lap(f->stats, STAT_HASH_NS, middle);
+	r = verity_chunk_hash(plain, size, f->payload.length, hash);
+	end = stats_lap(f->payload.stats, STAT_HASH_NS, middle);
 	atomic_store_explicit(&f->hash_per_mille,
 			      (unsigned)((end - middle) * 1000 / MAX(end - start, UINT64_C(1))),
 			      memory_order_relaxed);
@@ -104,7 +105,7 @@ static int open_verity(struct read_file *f, struct chunk_cipher *c, uint64_t ind
 		r = verity_in_two(f, c, index, cipher, plain, hash);
 	} else {
 		r = chunk_open_verity(c, index, cipher, seal_chunk_size(f->seal, index),
-				      seal_tag(f->seal, index), f->length, plain, hash);
+				      seal_tag(f->seal, index), f->payload.length, plain, hash);
 		share_time(f, stats_now() - since);
 	}
 	if (r == 0 && memcmp(hash, seal_hash(f->seal, index), sizeof(hash)) != 0) {
@@ -114,22 +115,29 @@ static int open_verity(struct read_file *f, struct chunk_cipher *c, uint64_t ind
 	return r;
 }
 
-/* Decrypts, and asks of the plaintext what the measuring mode demands. The caller wipes what
- * fails. */
+/* Decrypts, and checks the plaintext as the measuring mode requires. The caller wipes it on
+ * failure. */
 static int open_checked(struct read_file *f, struct chunk_cipher *c, uint64_t index,
 			const uint8_t *cipher, uint8_t *plain, enum seal_failure *ret)
 {
 	size_t size = seal_chunk_size(f->seal, index);
+	bool prints = f->check == CHUNK_CHECK_FINGERPRINT;
 	uint64_t since = stats_now();
 	int r;
 
-	if (f->check == CHUNK_CHECK_VERITY)
-		return open_verity(f, c, index, cipher, plain, ret);
-	r = chunk_open(c, index, cipher, size, seal_tag(f->seal, index), plain);
-	since = stats_lap(f->stats, STAT_DECRYPT_NS, since);
-	if (r == 0 && f->check == CHUNK_CHECK_FINGERPRINT) {
+	/* In the flat pass there is no fingerprint to compare with yet, and the digests come last.
+	 * But its chunks go to the page cache one by one, where an older open file of the same
+	 * inode shows them: so each of them is compared with the hash table. */
+	if (f->check == CHUNK_CHECK_VERITY || (prints && !f->hashed)) {
+		r = open_verity(f, c, index, cipher, plain, ret);
+		since = stats_now();
+	} else {
+		r = chunk_open(c, index, cipher, size, seal_tag(f->seal, index), plain);
+		since = stats_lap(f->payload.stats, STAT_DECRYPT_NS, since);
+	}
+	if (r == 0 && prints) {
 		r = check_fingerprint(f, index, plain, size, ret);
-		stats_lap(f->stats, STAT_HASH_NS, since);
+		stats_lap(f->payload.stats, STAT_HASH_NS, since);
 	}
 	return r;
 }
@@ -138,7 +146,8 @@ static int open_and_check(struct read_file *f, uint64_t index, const uint8_t *ci
 			  uint8_t *plain, enum seal_failure *ret)
 {
 	struct chunk_cipher *c = NULL;
-	int r = take_cipher(f, &c);
+	/* A mistake of ours that must not look like tampering. */
+	int r = seal_has_tables(f->seal) ? take_cipher(f, &c) : -EIO;
 
 	if (r < 0)
 		return r;
@@ -150,15 +159,33 @@ static int open_and_check(struct read_file *f, uint64_t index, const uint8_t *ci
 	return r;
 }
 
+/* -ESTALE: it was replaced, and the new object is not the payload either, or changed again. */
+static int fetch_current(struct read_file *f, uint64_t index, bool whole_extent, bool fresh,
+			 struct buffer *b, struct fetched *ret, bool *ret_renewed,
+			 struct error *err)
+{
+	int r = fetch_chunk(f->engine->fetch, &f->payload, index, whole_extent, fresh, b->data, ret,
+			    err);
+
+	if (r != -ESTALE)
+		return r;
+	error_clear(err);
+	r = payload_renew(&f->payload, err);
+	if (r < 0)
+		return r;
+	*ret_renewed = true;
+	return fetch_chunk(f->engine->fetch, &f->payload, index, false, true, b->data, ret, err);
+}
+
 static int try_chunk(struct read_file *f, uint64_t index, bool whole_extent, bool fresh,
-		     struct buffer *b, enum seal_failure *ret, struct error *err)
+		     struct buffer *b, enum seal_failure *ret, bool *ret_renewed, struct error *err)
 {
 	size_t size = seal_chunk_size(f->seal, index);
 	struct fetched in;
 	uint64_t since = stats_now();
-	int r = fetch_chunk(f->engine->fetch, f, index, whole_extent, fresh, b->data, &in, err);
+	int r = fetch_current(f, index, whole_extent, fresh, b, &in, ret_renewed, err);
 
-	stats_lap(f->stats, STAT_FETCH_NS, since);
+	stats_lap(f->payload.stats, STAT_FETCH_NS, since);
 	if (r == -ENODATA)
 		*ret = SEAL_BAD_PAYLOAD_SIZE;
 	if (r < 0)
@@ -167,55 +194,63 @@ static int try_chunk(struct read_file *f, uint64_t index, bool whole_extent, boo
 	r = open_and_check(f, index, in.data, b->data, ret);
 	fetched_done(f->engine->fetch, &in, size);
 	if (r == 0)
-		stats_add(f->stats, STAT_CHUNKS_DECRYPTED, 1);
+		stats_add(f->payload.stats, STAT_CHUNKS_DECRYPTED, 1);
 	return r;
 }
 
 /* The one message of a poisoned file: object, chunk, offset, version, cause. */
-static int describe_failure(const struct read_file *f, uint64_t index, int code,
-			    enum seal_failure failure, struct error *err)
+static int describe_failure(struct read_file *f, uint64_t index, enum seal_failure failure,
+			    bool renewed, struct error *err)
 {
 	static const char *const causes[SEAL_FAILURE_COUNT] = {
 		[SEAL_BAD_PAYLOAD_SIZE] = "the object is shorter than its seal says",
 		[SEAL_BAD_CHUNK] = "its tag does not verify",
 		[SEAL_BAD_CHUNK_HASH] = "it is another one, made by someone who holds the data key",
 	};
-	uint64_t offset = index * SEAL_CHUNK_SIZE;
-	const char *version = f->version ? f->version : "any";
+	char version[SOURCE_VERSION_MAX];
 
+	payload_version(&f->payload, version);
 	error_clear(err);
+	error_hint(err, "put back a good copy of the object and run sealedfs --reload");
+	return seal_fail(err, failure, f->payload.label,
+			 "%s: chunk %" PRIu64 " at offset %" PRIu64 ", version %s: %s",
+			 renewed ? "changed on the server" : "tampered", index,
+			 index * SEAL_CHUNK_SIZE, version[0] ? version : "any", causes[failure]);
+}
+
+static int describe_trouble(struct read_file *f, uint64_t index, int code, struct error *err)
+{
 	if (code == -ESTALE) {
-		error_hint(err,
-			   "objects must not be overwritten while they are mounted; mount again");
+		error_clear(err);
+		error_hint(err, "put back the object that was sealed; reads then go on");
 		return error_set(err, code,
 				 "\"%s\": changed on the server: chunk %" PRIu64
-				 " at offset %" PRIu64 " is no longer of version %s",
-				 f->label, index, offset, version);
+				 " at offset %" PRIu64 " is not there in the size that was sealed",
+				 f->payload.label, index, index * SEAL_CHUNK_SIZE);
 	}
-	error_hint(err, "put back a good copy of the object and mount again");
-	return seal_fail(err, failure, f->label,
-			 "tampered: chunk %" PRIu64 " at offset %" PRIu64 ", version %s: %s", index,
-			 offset, version, causes[failure]);
+	error_set(err, code, "\"%s\": %s", f->payload.label, strerror(-code));
+	return error_prefix(err, code, "chunk %" PRIu64 " at offset %" PRIu64, index,
+			    index * SEAL_CHUNK_SIZE);
 }
 
 int file_load_chunk(struct read_file *f, uint64_t index, bool whole_extent, struct buffer *b,
 		    struct error *err)
 {
 	enum seal_failure failure = SEAL_BAD_CHUNK;
-	int r = try_chunk(f, index, whole_extent, false, b, &failure, err);
+	bool renewed = false;
+	int r = try_chunk(f, index, whole_extent, false, b, &failure, &renewed, err);
 
-	if (r < 0 && r != -ECANCELED && r != -ENOMEM) {
+	if (r < 0 && r != -ECANCELED && r != -ENOMEM && r != -ESTALE) {
 		error_clear(err);
-		r = try_chunk(f, index, false, true, b, &failure, err);
+		r = try_chunk(f, index, false, true, b, &failure, &renewed, err);
 	}
-	if (r == -EBADMSG || r == -ESTALE) {
-		r = describe_failure(f, index, r, failure, err);
+	if (r == -EBADMSG) {
+		r = describe_failure(f, index, failure, renewed, err);
 		file_poison(f, err);
 	} else if (r < 0) {
-		error_set(err, r, "\"%s\": %s", f->label, strerror(-r));
-		error_prefix(err, r, "chunk %" PRIu64 " at offset %" PRIu64, index,
-			     index * SEAL_CHUNK_SIZE);
+		r = describe_trouble(f, index, r, err);
 	}
+	file_note_load(f, r, err);
 	return r;
 }
 
@@ -223,6 +258,13 @@ int file_load_ahead(struct read_file *f, uint64_t index, struct buffer *b)
 {
 	enum seal_failure failure;
 	struct error err = {0};
+	bool renewed = false;
+	int r = -ECANCELED;
 
-	return try_chunk(f, index, false, false, b, &failure, &err) < 0 ? -ECANCELED : 0;
+	if (!read_file_try_use(f))
+		return r;
+	if (try_chunk(f, index, false, false, b, &failure, &renewed, &err) == 0)
+		r = 0;
+	read_file_unuse(f);
+	return r;
 }

@@ -1,15 +1,18 @@
 /*
  * The flat pass: the whole file, in order, through SHA-256 and SHA-384. Job: keep both hashers
- * busy while the workers decrypt the chunks ahead of them. The chunk that is hashed is the very
- * buffer whose fingerprint was taken. Must be over before anybody else reads the file.
+ * busy while the workers decrypt the chunks ahead of them. The fingerprint and the hash of a chunk
+ * are taken from the same buffer. Must end before any other read of the file.
  */
-#include "fs/read/file.h"
+#include "fs/read/read_internal.h"
 
-#include "crypto/digest.h"
-#include "fs/read/monotonic.h"
+#include "crypto/base/clock.h"
+#include "crypto/base/digest.h"
+#include "crypto/base/thread.h"
+#include "fs/read/pagecache.h"
+#include "fs/read/tables.h"
 
 #include <errno.h>
-#include <signal.h>
+#include <string.h>
 
 #define RING_SIZE 16
 /* And one that hashes nothing, but leaves the chunks in the page cache. */
@@ -23,7 +26,7 @@ struct pass {
 	pthread_cond_t changed;
 	struct buffer *ring[RING_SIZE]; /* NULL: not loaded */
 	uint64_t next;			/* chunk that the next free worker takes */
-	uint64_t hashed[HASHERS_MAX];	/* chunks each hasher is through with */
+	uint64_t hashed[HASHERS_MAX];	/* chunks that each hasher has finished */
 	size_t hasher_count;
 	unsigned workers;
 	int code; /* first failure; everybody stops */
@@ -61,10 +64,15 @@ static int load_one(struct pass *p, uint64_t index, struct buffer **ret, struct 
 {
 	struct read_engine *e = p->file->engine;
 	uint64_t offset = index * SEAL_CHUNK_SIZE;
-	bool load, whole_extent = fetch_note(e->fetch, p->file, offset,
-					     seal_chunk_size(p->file->seal, index), false);
-	struct buffer *b = buffer_cache_pin(e->chunks, p->file, index, &load);
+	struct reader_note note;
+	struct buffer *b;
+	bool load, whole_extent;
 	int r;
+
+	readers_note(e->readers, &p->file->payload, offset, seal_chunk_size(p->file->seal, index),
+		     monotonic_ms(), false, &note);
+	whole_extent = fetch_ahead(e->fetch, &p->file->payload, &note);
+	b = buffer_cache_pin(e->chunks, p->file, index, &load);
 
 	/* Nobody else reads this file yet. */
 	r = load ? file_load_chunk(p->file, index, whole_extent, b, err) : -EBUSY;
@@ -82,7 +90,7 @@ static void run_worker(void *arg)
 	struct pass *p = arg;
 
 	pthread_mutex_lock(&p->lock);
-	while (p->code == 0 && p->next < p->file->chunk_count) {
+	while (p->code == 0 && p->next < p->file->payload.chunk_count) {
 		struct error err = {0};
 		struct buffer *b = NULL;
 		uint64_t index;
@@ -137,23 +145,36 @@ static void done_with_chunk(struct pass *p, size_t hasher, struct buffer *b)
 	pthread_mutex_unlock(&p->lock);
 }
 
-/* Nobody can open the file before the pass has succeeded, so nobody sees these pages either. */
+/* Nobody can open the file before the pass has succeeded, but a file that was opened before a
+ * reload may show these pages: chunk.c has compared each chunk with the hash table. */
 static void *run_storer(void *arg)
 {
 	struct hasher *h = arg;
 	struct pass *p = h->pass;
+	struct pagecache *cache = p->file->engine->pagecache;
 	bool more = true;
 
-	for (uint64_t i = 0; i < p->file->chunk_count; i++) {
+	for (uint64_t i = 0; i < p->file->payload.chunk_count; i++) {
 		struct buffer *b = next_chunk(p, i);
 
 		if (!b)
 			return NULL;
 		if (more)
-			more = fill_chunk(p->file->engine->fill, p->file, i, b->data, b->filled);
+			more = pagecache_take(cache, p->file, i, false, monotonic_ms()) == 0 &&
+			       pagecache_push(cache, p->file, i, b->data, b->filled, false) == 0;
 		done_with_chunk(p, h->number, b);
 	}
 	return NULL;
+}
+
+static int check_beginning(const struct pass *p, const struct buffer *b, struct error *err)
+{
+	const char *text = p->file->refused_beginning;
+	size_t size = text ? strlen(text) : 0;
+
+	if (size == 0 || b->index != 0 || b->filled < size || memcmp(b->data, text, size) != 0)
+		return 0;
+	return error_set(err, -ENOKEY, "the plaintext begins with \"%s\"", text);
 }
 
 static void *run_hasher(void *arg)
@@ -161,31 +182,34 @@ static void *run_hasher(void *arg)
 	struct hasher *h = arg;
 	struct pass *p = h->pass;
 	_cleanup_digest_ struct digest *d = NULL;
+	struct error err = {0};
 	int r = digest_new(h->alg, &d);
 
-	for (uint64_t i = 0; r == 0 && i < p->file->chunk_count; i++) {
+	for (uint64_t i = 0; r == 0 && i < p->file->payload.chunk_count; i++) {
 		struct buffer *b = next_chunk(p, i);
 
 		if (!b)
 			return NULL;
-		r = digest_update(d, b->data, b->filled);
+		r = check_beginning(p, b, &err);
+		if (r == 0)
+			r = digest_update(d, b->data, b->filled);
 		done_with_chunk(p, h->number, b);
 	}
 	if (r == 0)
 		r = digest_final(d, h->out);
 	if (r < 0) {
 		pthread_mutex_lock(&p->lock);
-		fail_locked(p, r, NULL);
+		fail_locked(p, r, &err);
 		pthread_mutex_unlock(&p->lock);
 	}
 	return NULL;
 }
 
-static int start_workers(struct pass *p)
+static int start_workers(struct pass *p, struct error *err)
 {
 	struct read_engine *e = p->file->engine;
 	unsigned started = 0;
-	int r = 0;
+	int r = pool_start(e->workers, err);
 
 	/* Held throughout: a worker that ends at once must not see the count too early. */
 	pthread_mutex_lock(&p->lock);
@@ -210,31 +234,22 @@ static void finish_pass(struct pass *p)
 	pthread_mutex_unlock(&p->lock);
 }
 
-static int start_hasher(struct hasher *h)
-{
-	sigset_t all, old;
-	int r;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&h->thread, NULL, h->out ? run_hasher : run_storer, h);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return -r;
-}
-
 /* The first hasher runs here, the others beside it. */
 static int run_pass(struct pass *p, struct hasher *hashers)
 {
+	struct error err = {0};
 	size_t started = 1;
-	int r = start_workers(p);
+	int r = start_workers(p, &err);
 
 	while (r == 0 && started < p->hasher_count) {
-		r = start_hasher(&hashers[started]);
+		struct hasher *h = &hashers[started];
+
+		r = thread_start(&h->thread, h->out ? run_hasher : run_storer, h, &err);
 		started += r == 0;
 	}
 	if (r < 0) {
 		pthread_mutex_lock(&p->lock);
-		fail_locked(p, r, NULL);
+		fail_locked(p, r, &err);
 		pthread_mutex_unlock(&p->lock);
 	} else {
 		run_hasher(&hashers[0]);
@@ -245,11 +260,19 @@ static int run_pass(struct pass *p, struct hasher *hashers)
 	return p->code;
 }
 
-static int prepare_fingerprints(struct read_file *f)
+static int prepare_fingerprints(struct read_file *f, struct error *err)
 {
+	int r;
+
 	if (f->check != CHUNK_CHECK_FINGERPRINT)
 		return 0;
-	f->fingerprints = calloc(f->chunk_count ? f->chunk_count : 1, FINGERPRINT_SIZE);
+	r = tables_keep(&f->engine->tables, f,
+			(size_t)f->payload.chunk_count * FINGERPRINT_SIZE + ALLOWANCE_OVERHEAD,
+			err);
+	if (r < 0)
+		return r;
+	f->fingerprints =
+		calloc(f->payload.chunk_count ? f->payload.chunk_count : 1, FINGERPRINT_SIZE);
 	return f->fingerprints ? fingerprint_key_new(&f->fingerprint_key) : -ENOMEM;
 }
 
@@ -259,7 +282,7 @@ int read_file_hash(struct read_file *f, uint8_t sha256[SHA256_SIZE], uint8_t sha
 	struct pass p = {.file = f};
 	struct hasher hashers[HASHERS_MAX];
 	struct buffer_cache *chunks = f->engine->chunks;
-	int r = f->hashed || (!sha256 && !sha384) ? -EINVAL : prepare_fingerprints(f);
+	int r = f->hashed || (!sha256 && !sha384) ? -EINVAL : prepare_fingerprints(f, err);
 
 	if (r < 0)
 		return r;
@@ -275,10 +298,10 @@ int read_file_hash(struct read_file *f, uint8_t sha256[SHA256_SIZE], uint8_t sha
 		hashers[p.hasher_count] = (struct hasher){.pass = &p, .number = p.hasher_count};
 		p.hasher_count++;
 	}
-	r = buffer_cache_reserve(chunks, p.ring_size, monotonic_ms() + READ_WAIT_MS);
+	r = buffer_cache_reserve(chunks, p.ring_size, monotonic_ms() + FETCH_WAIT_MS);
 	if (r < 0)
 		return r;
-	fetch_expect(f->engine->fetch, f);
+	readers_expect(f->engine->readers, &f->payload, monotonic_ms());
 	pthread_mutex_init(&p.lock, NULL);
 	pthread_cond_init(&p.changed, NULL);
 	r = run_pass(&p, hashers);

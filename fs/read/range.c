@@ -3,10 +3,11 @@
  * rest, and hand out pinned pieces. A reader first loads everything it owns and only then waits
  * for others, and it reserved all its room at once: no two readers can wait for each other.
  */
-#include "fs/read/file.h"
+#include "fs/read/read_internal.h"
 
-#include "fs/read/monotonic.h"
-#include "fs/read/share.h"
+#include "crypto/base/clock.h"
+#include "fs/read/background.h"
+#include "fs/read/pagecache.h"
 
 #include <errno.h>
 
@@ -30,7 +31,7 @@ static int wait_for_one(struct request *q, size_t i, struct error *err)
 
 	for (;;) {
 		r = buffer_cache_wait(q->cache, q->buffers[i], q->deadline_ms, err);
-		since = stats_lap(q->file->stats, STAT_WAIT_NS, since);
+		since = stats_lap(q->file->payload.stats, STAT_WAIT_NS, since);
 		if (r != -ECANCELED || atomic_load(&e->stopping))
 			break;
 		/* Its owner failed elsewhere and gave this chunk up. */
@@ -45,51 +46,63 @@ static int wait_for_one(struct request *q, size_t i, struct error *err)
 	}
 	if (r == -ETIMEDOUT)
 		error_set(err, r, "%s: gave up waiting for a chunk that another reader fetches",
-			  q->file->label);
+			  q->file->payload.label);
+	return r;
+}
+
+/* What the request is to load; after a failure the rest is given back for others to load. */
+static int load_own(struct request *q, struct error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < q->count; i++) {
+		int code = -ECANCELED;
+
+		if (!q->load[i])
+			continue;
+		if (r == 0)
+			r = code = file_load_chunk(q->file, q->first + i, q->whole_extent,
+						   q->buffers[i], err);
+		buffer_cache_loaded(q->cache, q->buffers[i], code, code == r ? err : NULL);
+	}
 	return r;
 }
 
 static int fill_request(struct request *q, struct error *err)
 {
-	struct shared_load load = {.file = q->file,
-				   .buffers = q->buffers,
-				   .load = q->load,
-				   .first = q->first,
-				   .count = q->count,
-				   .whole_extent = q->whole_extent};
-	bool any = false;
-	int r = 0;
+	int r;
 
 	for (size_t i = 0; i < q->count; i++) {
 		q->buffers[i] = buffer_cache_pin(q->cache, q->file, q->first + i, &q->load[i]);
-		stats_add(q->file->stats, q->load[i] ? STAT_CHUNK_MISSES : STAT_CHUNK_HITS, 1);
-		any |= q->load[i];
+		stats_add(q->file->payload.stats, q->load[i] ? STAT_CHUNK_MISSES : STAT_CHUNK_HITS,
+			  1);
 	}
-	if (any)
-		r = share_load(&load, err);
+	r = load_own(q, err);
 	for (size_t i = 0; r == 0 && i < q->count; i++)
 		if (!q->load[i])
 			r = wait_for_one(q, i, err);
-	if (r < 0)
-		for (size_t i = 0; i < q->count; i++)
-			buffer_cache_unpin(q->cache, q->buffers[i], 0);
 	return r;
 }
 
-static void cut_pieces(const struct request *q, uint64_t offset, size_t size,
-		       struct read_result *ret)
+/* Not one byte less than size: the kernel would put zeros there. */
+static int cut_pieces(const struct request *q, uint64_t offset, size_t size,
+		      struct read_result *ret, struct error *err)
 {
 	size_t skip = (size_t)(offset % SEAL_CHUNK_SIZE);
 
 	for (size_t i = 0; i < q->count; i++) {
 		struct buffer *b = q->buffers[i];
-		size_t n = MIN(size, b->filled - skip);
+		size_t n = MIN(size, b->filled - MIN(skip, b->filled));
 
 		ret->pieces[i] = (struct read_piece){b->data + skip, n, b};
 		size -= n;
 		skip = 0;
 	}
+	if (size > 0)
+		return error_set(err, -EIO, "%s: a chunk is shorter than its place",
+				 q->file->payload.label);
 	ret->count = q->count;
+	return 0;
 }
 
 enum read_purpose { READ_FOR_READER, READ_FOR_FILL, READ_A_LOOK };
@@ -98,8 +111,9 @@ static int read_range(struct read_file *f, uint64_t offset, size_t size, enum re
 		      struct read_result *ret, struct error *err)
 {
 	struct request q = {.file = f, .cache = f->engine->chunks};
+	uint64_t since, now_ms = monotonic_ms();
 	struct error ignored = {0};
-	uint64_t since;
+	struct reader_note note;
 	int r;
 
 	err = err ? err : &ignored;
@@ -109,37 +123,42 @@ static int read_range(struct read_file *f, uint64_t offset, size_t size, enum re
 		return r;
 	if (size > SEAL_EXTENT_SIZE || (f->check == CHUNK_CHECK_FINGERPRINT && !f->hashed))
 		return -EINVAL;
-	if (size == 0 || offset >= f->length)
+	if (size == 0 || offset >= f->payload.length)
 		return 0;
-	size = (size_t)MIN((uint64_t)size, f->length - offset);
+	size = (size_t)MIN((uint64_t)size, f->payload.length - offset);
 	q.first = offset / SEAL_CHUNK_SIZE;
 	q.count = (size_t)((offset + size - 1) / SEAL_CHUNK_SIZE - q.first + 1);
-	q.deadline_ms = monotonic_ms() + READ_WAIT_MS;
+	q.deadline_ms = now_ms + FETCH_WAIT_MS;
+	if (purpose != READ_A_LOOK)
+		readers_note(f->engine->readers, &f->payload, offset, size, now_ms,
+			     purpose == READ_FOR_FILL, &note);
 	if (purpose == READ_FOR_READER) {
-		ret->jumped = fill_note(f->engine->fill, f, offset, size);
-		ahead_note(f->engine->ahead, f, offset, size);
+		pagecache_note(f->engine->pagecache, f, offset, size);
+		background_note(f->engine->background, f, offset, size, now_ms, &note);
+		ret->jumped = note.jumped;
 	}
 	since = stats_now();
 	r = buffer_cache_reserve(q.cache, q.count, q.deadline_ms);
-	stats_lap(f->stats, STAT_WAIT_NS, since);
+	stats_lap(f->payload.stats, STAT_WAIT_NS, since);
 	if (r < 0)
 		return r;
 	if (purpose != READ_A_LOOK)
-		q.whole_extent =
-			fetch_note(f->engine->fetch, f, offset, size, purpose == READ_FOR_FILL);
+		q.whole_extent = fetch_ahead(f->engine->fetch, &f->payload, &note);
 	r = fill_request(&q, err);
+	if (r == 0)
+		r = cut_pieces(&q, offset, size, ret, err);
 	if (r < 0) {
+		for (size_t i = 0; i < q.count; i++)
+			buffer_cache_unpin(q.cache, q.buffers[i], 0);
 		buffer_cache_unreserve(q.cache, q.count);
-		return r;
 	}
-	cut_pieces(&q, offset, size, ret);
-	return 0;
+	return r;
 }
 
 static void answered(struct read_engine *e)
 {
 	if (atomic_fetch_sub(&e->answering, 1) == 1)
-		ahead_go(e->ahead);
+		background_go(e->background);
 }
 
 int read_file_read(struct read_file *f, uint64_t offset, size_t size, struct read_result *ret,
@@ -160,7 +179,15 @@ int read_file_read(struct read_file *f, uint64_t offset, size_t size, struct rea
 int read_file_background(struct read_file *f, uint64_t offset, size_t size, bool in_order,
 			 struct read_result *ret)
 {
-	return read_range(f, offset, size, in_order ? READ_FOR_FILL : READ_A_LOOK, ret, NULL);
+	int r;
+
+	/* Nobody has it open any more, and its tables went. */
+	*ret = (struct read_result){.file = f};
+	if (!read_file_try_use(f))
+		return -ECANCELED;
+	r = read_range(f, offset, size, in_order ? READ_FOR_FILL : READ_A_LOOK, ret, NULL);
+	read_file_unuse(f);
+	return r;
 }
 
 void read_result_clear(struct read_result *r)
@@ -180,7 +207,7 @@ void read_result_spread(struct read_result *r)
 	struct read_engine *e = r->file->engine;
 
 	if (r->count == 1 && r->jumped && r->pieces[0].size <= REST_REQUEST_MAX &&
-	    rest_offer(e->rest, r->file, r->pieces[0].pin)) {
+	    background_offer(e->background, r->file, r->pieces[0].pin)) {
 		r->count = 0; /* the rest has the pin now; the file may be freed */
 		if (r->answering)
 			answered(e);

@@ -1,24 +1,35 @@
 /*
- * The report. Job: gather what the parts of a mount count into one JSON object. Trusts the parts
- * for their numbers; names are UTF-8 by crypto/name.h. Must never wait for a network, a TPM or a
- * reader, nor show a key, a token or plaintext.
+ * The report. Job: gather what the parts of a mount count, and one model after the other. Trusts
+ * the parts for their numbers; names are UTF-8 by crypto/name.h. Must never wait for a network, a
+ * TPM or a reader, nor show a key, a token or plaintext.
  */
-#include "fs/report.h"
+#include "fs/report/report.h"
 
 #include "crypto/backend.h"
-#include "fs/net/aws.h"
-#include "fs/source/staged.h"
+#include "crypto/base/encode.h"
+#include "crypto/base/json.h"
+#include "crypto/sealed_head.h"
+#include "fs/aws/aws.h"
+#include "fs/stage/staged.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+/* What a model that is read takes at most in one of the formats, about. */
+#define MODEL_SIZE ((size_t)8192)
+
 static const char *const conditions[MODEL_CONDITION_COUNT] = {
 	[MODEL_IS_SEALED] = "sealed",	  [MODEL_IS_UNLOCKING] = "unlocking",
 	[MODEL_IS_UNLOCKED] = "unlocked", [MODEL_IS_MEASURED] = "measured",
 	[MODEL_IS_POISONED] = "poisoned", [MODEL_IS_BROKEN] = "broken",
 };
+
+const char *report_condition(enum model_condition condition)
+{
+	return conditions[condition];
+}
 
 static json_t *number(uint64_t n)
 {
@@ -39,21 +50,6 @@ static json_t *time_text(int64_t s)
 	if (!gmtime_r(&t, &tm) || strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
 		return json_null();
 	return json_string(text);
-}
-
-/* Messages may quote bytes that are not UTF-8, and are cut at any byte. */
-static json_t *message(const char *text)
-{
-	json_t *value = json_string(text);
-	_cleanup_free_ char *plain = NULL;
-
-	if (value)
-		return value;
-	plain = strdup(text);
-	for (char *c = plain; c && *c; c++)
-		if ((unsigned char)*c >= 0x80)
-			*c = '?';
-	return plain ? json_string(plain) : NULL;
 }
 
 /* What waits for the source waits for a network, or for a disk. */
@@ -124,8 +120,8 @@ static void add_stats(const struct report_sources *s, json_t *to, const struct s
 
 static json_t *reason(const struct error *why)
 {
-	return json_pack("{s:o, s:o, s:i}", "message", message(why->message), "hint",
-			 why->hint[0] ? message(why->hint) : json_null(), "exit_code",
+	return json_pack("{s:o, s:o, s:i}", "message", json_outside_text(why->message), "hint",
+			 why->hint[0] ? json_outside_text(why->hint) : json_null(), "exit_code",
 			 (int)error_exit_code(why->code));
 }
 
@@ -135,61 +131,80 @@ static json_t *measured(const struct measurement *m)
 			 (int)m->pcr, "event", m->event, "earlier_since_boot", m->earlier);
 }
 
-static json_t *report_model(const struct report_sources *s, const struct generation *g,
-			    const struct view_node *file)
+/* Of all served models together: a model's own state is that of its opening. */
+static json_t *report_pcr(const struct report_sources *s)
 {
-	struct model_look look;
-	char inode[24];
-	json_t *to = json_object();
+	json_t *to = json_pack("{s:i}", "number", (int)s->config->pcr);
+	struct error why;
 
-	model_look(generation_model(g, file), &look);
-	json_object_set_new(to, "name", message(file->path));
-	(void)snprintf(inode, sizeof(inode), "%" PRIu64, file->ino);
-	json_object_set_new(to, "inode", json_string(inode)); /* JSON's numbers are too short */
-	json_object_set_new(to, "size_bytes", number(file->size));
-	json_object_set_new(to, "state", json_string(conditions[look.condition]));
-	if (look.why.code)
-		json_object_set_new(to, "reason", reason(&look.why));
-	if (look.unlock_failures)
-		json_object_set_new(to, "unlock_failures", number(look.unlock_failures));
-	if (look.unlocked_s)
-		json_object_set_new(to, "unlocked", time_text(look.unlocked_s));
-	if (look.measurement.done)
-		json_object_set_new(to, "measured", measured(&look.measurement));
-	if (look.has_stats)
-		add_stats(s, to, &look.stats);
+	measured_look(catalog_options(s->catalog)->measured, &why);
+	json_object_set_new(to, "shows_what_is_served", json_boolean(why.code == 0));
+	if (why.code)
+		json_object_set_new(to, "reason", reason(&why));
 	return to;
 }
 
-static json_t *report_models(const struct report_sources *s, const struct generation *g)
+/* The readers that get errors late, if there are any. */
+static void add_waiting(json_t *to, struct late *late, uint64_t ino)
 {
-	const struct view *v = generation_view(g);
-	json_t *list = json_array();
+	struct deferral_look look;
+	json_t *list;
 
-	for (size_t i = 0; i < v->file_count; i++)
-		if (json_array_append_new(list, report_model(s, g, v->files[i])) < 0) {
-			json_decref(list);
-			return NULL;
-		}
-	return list;
+	late_look(late, ino, &look);
+	json_object_set_new(to, "waiting_readers", number(look.count));
+	if (look.count == 0)
+		return;
+	list = json_array();
+	for (unsigned i = 0; i < look.shown; i++)
+		json_array_append_new(list, json_pack("{s:i, s:o}", "process",
+						      (int)look.readers[i].process, "offset",
+						      number(look.readers[i].offset)));
+	json_object_set_new(to, "waiting", list);
 }
 
-static json_t *report_options(const struct config *c)
+static json_t *report_model(const struct report_sources *s, const struct view_node *file,
+			    const struct model_look *look)
 {
+	char inode[24];
 	json_t *to = json_object();
 
-	json_object_set_new(to, "measure", json_string(measure_mode_name(c->measure)));
+	json_object_set_new(to, "name", json_outside_text(file->path));
+	(void)snprintf(inode, sizeof(inode), "%" PRIu64, file->ino);
+	json_object_set_new(to, "inode", json_string(inode)); /* JSON's numbers are too short */
+	json_object_set_new(to, "size_bytes", number(file->size));
+	json_object_set_new(to, "state", json_string(report_condition(look->condition)));
+	if (look->why.code)
+		json_object_set_new(to, "reason", reason(&look->why));
+	if (look->unlock_failures)
+		json_object_set_new(to, "unlock_failures", number(look->unlock_failures));
+	if (look->unlocked_s)
+		json_object_set_new(to, "unlocked", time_text(look->unlocked_s));
+	if (look->measurement.done)
+		json_object_set_new(to, "measured", measured(&look->measurement));
+	if (look->has_stats) {
+		add_stats(s, to, &look->stats);
+		add_waiting(to, s->late, file->ino);
+	}
+	return to;
+}
+
+static json_t *report_options(const struct report_sources *s)
+{
+	const struct config *c = s->config;
+	json_t *to = json_object();
+
+	json_object_set_new(to, "measure",
+			    json_string(measure_mode_name(catalog_options(s->catalog)->measure)));
+	json_object_set_new(to, "set", json_string(config_word(c, "set")));
 	json_object_set_new(to, "pcr", number(c->pcr));
-	json_object_set_new(to, "unlock", json_string(c->unlock_at_mount ? "mount" : "open"));
-	json_object_set_new(to, "attest",
-			    json_string(c->attest == CONFIG_ATTEST_NONE ? "none" : "nitrotpm"));
+	json_object_set_new(to, "unlock",
+			    json_string(c->ready >= CONFIG_READY_UNLOCKED ? "mount" : "open"));
+	json_object_set_new(to, "attest", json_string(config_word(c, "attest")));
 	json_object_set_new(to, "measure_when",
-			    json_string(c->measure_at_mount ? "mount" : "open"));
-	json_object_set_new(to, "fill",
-			    json_string(c->fill == READ_FILL_OFF   ? "off"
-					: c->fill == READ_FILL_ALL ? "all"
-								   : "auto"));
-	json_object_set_new(to, "stage", c->stage ? message(c->stage) : json_null());
+			    json_string(c->ready == CONFIG_READY_MEASURED ? "mount" : "open"));
+	json_object_set_new(to, "ready", json_string(config_word(c, "ready")));
+	json_object_set_new(to, "fill", json_string(config_word(c, "fill")));
+	json_object_set_new(to, "stage", c->stage ? json_outside_text(c->stage) : json_null());
 	json_object_set_new(to, "owner_keys", number(c->owner_keys.count));
 	json_object_set_new(to, "allow_foreign_extend", json_boolean(c->allow_foreign_extend));
 	json_object_set_new(to, "allow_other", json_boolean(c->allow_other));
@@ -208,10 +223,10 @@ static uint64_t resident_bytes(void)
 
 static json_t *report_memory(const struct read_engine_state *e)
 {
-	return json_pack("{s:o, s:o, s:o}", "budget_bytes",
+	return json_pack("{s:o, s:o, s:o, s:o}", "budget_bytes",
 			 number(e->chunk_bytes + e->extent_bytes), "buffers_in_use_bytes",
-			 number(e->chunk_bytes_in_use + e->extent_bytes_in_use), "resident_bytes",
-			 number(resident_bytes()));
+			 number(e->chunk_bytes_in_use + e->extent_bytes_in_use), "kept_bytes",
+			 number(e->kept_bytes), "resident_bytes", number(resident_bytes()));
 }
 
 static json_t *report_aws(const struct aws *aws)
@@ -253,9 +268,52 @@ static json_t *report_stage(const struct stage_counters *n)
 	return to;
 }
 
-json_t *report_make(const struct report_sources *s)
+static json_t *report_listing(const struct report_sources *s, const struct view *v)
 {
-	struct generation *g = catalog_acquire(s->catalog);
+	json_t *notes = json_array(), *to;
+	bool failed = s->reload_error.code != 0;
+
+	for (size_t i = 0; i < v->note_count; i++)
+		json_array_append_new(notes, json_outside_text(v->notes[i]));
+	to = json_pack("{s:I, s:b, s:o, s:o, s:o}", "reloads", (json_int_t)s->reloads,
+		       "last_reload_failed", failed, "hidden", number(v->hidden_count), "notes",
+		       notes, "more_notes", number(v->more_notes));
+	if (failed)
+		json_object_set_new(to, "reason", reason(&s->reload_error));
+	return to;
+}
+
+static json_t *report_set(const struct report_sources *s, const struct mounted_set *mounted)
+{
+	const struct models_options *o = catalog_options(s->catalog);
+	const struct set *set = mounted_set_get(mounted);
+	const struct set_header *h = set_header(set);
+	const struct sealed_head *head = set_head(set);
+	struct measured_model claim = mounted_set_claim(mounted);
+	char id[2 * SET_ID_SIZE + 1], content[2 * SHA256_SIZE + 1], signer[2 * SIGNER_ID_SIZE + 1];
+	struct measurement m = {.mode = MEASURE_SET, .pcr = s->config->pcr};
+	bool checked = owner_keys_count(o->owners) > 0;
+	json_t *to;
+
+	hex_encode(h->id, SET_ID_SIZE, id);
+	hex_encode(h->content, SHA256_SIZE, content);
+	hex_encode(head->signer_id, SIGNER_ID_SIZE, signer);
+	to = json_pack("{s:o, s:s, s:o, s:o, s:o, s:o, s:s, s:o}", "name",
+		       json_outside_text(h->name), "id", id, "version", number(h->version),
+		       "members", number(h->member_count), "created",
+		       time_text((int64_t)h->created), "expires",
+		       h->expires ? time_text((int64_t)h->expires) : json_null(), "content",
+		       content, "signer", checked ? json_string(signer) : json_null());
+	if (h->expires)
+		json_object_set_new(to, "expires_seconds", number(h->expires));
+	m.done = mounted_set_is_measured(mounted, &m.earlier);
+	if (m.done && measure_text(MEASURE_SET, &claim.event.digests, m.event) == 0)
+		json_object_set_new(to, "measured", measured(&m));
+	return to;
+}
+
+static json_t *report_head(const struct report_sources *s, const struct generation *g)
+{
 	const struct stage_counters *stage = source_stage_counters(s->source);
 	struct read_engine_state engine;
 	char crypto[CRYPTO_BACKEND_TEXT_SIZE];
@@ -265,28 +323,68 @@ json_t *report_make(const struct report_sources *s)
 	crypto_backend_text(crypto);
 	json_object_set_new(to, "sealedfs", json_string(SEALEDFS_VERSION));
 	json_object_set_new(to, "pid", number((uint64_t)getpid()));
-	json_object_set_new(to, "source", message(s->config->source));
+	json_object_set_new(to, "source", json_outside_text(s->config->source));
 	json_object_set_new(to, "started", time_text(s->started_s));
 	json_object_set_new(to, "start_seconds", number((uint64_t)s->started_s));
 	json_object_set_new(to, "uptime_seconds",
 			    number((uint64_t)MAX((int64_t)time(NULL) - s->started_s, (int64_t)0)));
-	json_object_set_new(to, "options", report_options(s->config));
+	json_object_set_new(to, "options", report_options(s));
 	json_object_set_new(to, "crypto", json_string(crypto));
 	json_object_set_new(to, "memory", report_memory(&engine));
-	json_object_set_new(to, "listing",
-			    json_pack("{s:i, s:b, s:o}", "reloads", (int)s->reloads,
-				      "last_reload_failed", s->reload_failed, "hidden",
-				      number(generation_view(g)->note_count)));
+	if (s->config->measure != MEASURE_NONE)
+		json_object_set_new(to, "pcr", report_pcr(s));
+	if (generation_set(g))
+		json_object_set_new(to, "set", report_set(s, generation_set(g)));
+	json_object_set_new(to, "listing", report_listing(s, generation_view(g)));
 	if (s->aws)
 		json_object_set_new(to, "aws", report_aws(s->aws));
 	if (stage)
 		json_object_set_new(to, "stage", report_stage(stage));
 	add_stats(s, total, &engine.stats);
 	json_object_set_new(to, "total", total);
-	if (json_object_set_new(to, "models", report_models(s, g)) < 0) {
-		json_decref(to);
-		to = NULL;
-	}
-	catalog_release(s->catalog, g);
 	return to;
+}
+
+/* If there is no room for all models: those that were opened, those that failed, the others. */
+static unsigned rank_of(const struct model_look *look)
+{
+	return look->has_stats ? 0 : look->why.code ? 1 : 2;
+}
+
+/* Adds models until the limit is reached; returns how many were left out. */
+static size_t add_models(const struct report_sources *s, const struct generation *g, size_t limit,
+			 struct report_writer *w)
+{
+	const struct view *v = generation_view(g);
+	bool sorted = v->file_count > limit / MODEL_SIZE;
+	size_t added = 0;
+
+	for (unsigned rank = 0; rank < (sorted ? 3 : 1); rank++)
+		for (size_t i = 0; i < v->file_count && report_size(w) < limit; i++) {
+			struct model_look look;
+			json_t *model;
+
+			model_look(generation_model(g, v->files[i]), &look);
+			if (sorted && rank_of(&look) != rank)
+				continue;
+			model = report_model(s, v->files[i], &look);
+			report_add(w, model);
+			json_decref(model);
+			added++;
+		}
+	return v->file_count - added;
+}
+
+int report_write(const struct report_sources *s, enum report_format format, size_t limit, FILE *to)
+{
+	struct generation *g = catalog_acquire(s->catalog);
+	json_t *head = report_head(s, g);
+	struct report_writer *w;
+	int r = report_begin(format, head, to, &w);
+
+	if (r == 0)
+		r = report_end(w, add_models(s, g, limit, w));
+	json_decref(head);
+	catalog_release(s->catalog, g);
+	return r < 0 || ferror(to) ? -ENOMEM : 0;
 }

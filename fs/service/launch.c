@@ -1,8 +1,10 @@
 /*
- * Parent and child. Job: one byte through a pipe: the exit code of the launch. Trusts the child;
- * a child that dies without a word is a failure.
+ * Parent and child. Job: pass the exit code of the start through a pipe, as one byte. Trusts the
+ * child; if it ends without an answer, the start has failed.
  */
-#include "fs/launch.h"
+#include "fs/service/launch.h"
+
+#include "crypto/base/thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,7 +40,7 @@ int launch_start(struct launch *l, bool foreground, struct error *err)
 
 		close(fds[0]);
 		close(fds[1]);
-		return error_set(err, r, "cannot fork: %s", strerror(-r));
+		return error_no_process(err, r);
 	}
 	if (pid > 0) {
 		close(fds[1]);

@@ -1,7 +1,7 @@
 /*
- * Signs of life. Job: see a hang, and take no slow network for one.
+ * Signs of life. Job: detect hangs without mistaking a slow network for one.
  */
-#include "fs/life.h"
+#include "fs/service/life.h"
 
 void life_start(struct life *l, uint64_t now_ms)
 {

@@ -1,12 +1,17 @@
 /*
- * The service manager's socket. Job: one datagram a message, sent or forgotten: a manager that does
- * not listen must not keep a mount from working. Trusts the environment that the manager made.
+ * The service manager's socket. Job: send each message once and ignore errors, because a manager
+ * that does not read must not stop a mount; rate-limit the status line. Trusts the environment that
+ * the manager made.
  */
-#include "fs/notify.h"
+#include "fs/service/notify.h"
 
+#include "crypto/base/clock.h"
+#include "crypto/base/encode.h"
 #include "crypto/base/log.h"
+#include "crypto/base/printable.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
@@ -14,26 +19,27 @@
 #include <sys/un.h>
 #include <time.h>
 
-#define MESSAGE_MAX 2048
+/* systemd reads at most 4096 bytes of a message. */
+#define STATUS_MAX 1010
+#define TROUBLE_MAX 768
+#define DOING_WITH_TROUBLE_MAX 400
+/* How long trouble is shown after it was last reported. */
+#define TROUBLE_MS 15000
+#define TROUBLE_PAUSE_MS 1000
 #define USEC_PER_MSEC 1000
 
 struct notify {
-	int fd; /* -1: nobody listens */
+	int fd; /* -1: there is no service manager */
 	struct sockaddr_un address;
 	socklen_t address_size;
 	unsigned watchdog_ms;
+
+	pthread_mutex_t lock; /* guards what follows */
+	char doing[STATUS_MAX];
+	char trouble[TROUBLE_MAX]; /* "": none */
+	uint64_t trouble_ms, sent_ms;
+	char logged[STATUS_MAX];
 };
-
-static int parse_number(const char *text, unsigned long long *ret)
-{
-	char *end = NULL;
-
-	if (text[0] < '0' || text[0] > '9')
-		return -EINVAL;
-	errno = 0;
-	*ret = strtoull(text, &end, 10);
-	return errno || *end ? -EINVAL : 0;
-}
 
 static int take_socket(struct notify *n, const char *path, struct error *err)
 {
@@ -54,14 +60,14 @@ static int take_socket(struct notify *n, const char *path, struct error *err)
 
 static int take_watchdog(struct notify *n, const char *usec, const char *pid, struct error *err)
 {
-	unsigned long long value;
+	uint64_t value;
 
-	if (pid && (parse_number(pid, &value) < 0 || value != (unsigned long long)getpid()))
+	if (pid && (number_parse(pid, 10, INT32_MAX, &value) < 0 || value != (uint64_t)getpid()))
 		return 0; /* meant for another process */
-	if (parse_number(usec, &value) < 0 || value == 0)
+	if (number_parse(usec, 10, UINT64_MAX, &value) < 0 || value == 0)
 		return error_set(err, -EINVAL, "WATCHDOG_USEC=%.40s: not a time", usec);
 	value /= USEC_PER_MSEC;
-	n->watchdog_ms = value > UINT32_MAX ? UINT32_MAX : (unsigned)MAX(value, 1ULL);
+	n->watchdog_ms = value > UINT32_MAX ? UINT32_MAX : (unsigned)MAX(value, UINT64_C(1));
 	return 0;
 }
 
@@ -74,6 +80,7 @@ int notify_new(struct notify **ret, struct error *err)
 	if (!n)
 		return -ENOMEM;
 	n->fd = -1;
+	pthread_mutex_init(&n->lock, NULL);
 	if (path && *path)
 		r = take_socket(n, path, err);
 	if (r == 0 && n->fd >= 0 && usec && *usec)
@@ -91,8 +98,8 @@ void notify_free(struct notify *n)
 {
 	if (!n)
 		return;
-	if (n->fd >= 0)
-		close(n->fd);
+	closep(&n->fd);
+	pthread_mutex_destroy(&n->lock);
 	free(n);
 }
 
@@ -117,24 +124,7 @@ static void send_message(struct notify *n, const char *text)
 			      (const struct sockaddr *)&n->address, n->address_size);
 	while (sent < 0 && errno == EINTR);
 	if (sent < 0)
-		log_debug("cannot tell the service manager \"%s\": %s", text, strerror(errno));
-}
-
-void notify_status(struct notify *n, const char *fmt, ...)
-{
-	static const char name[] = "STATUS=";
-	char text[MESSAGE_MAX];
-	va_list ap;
-
-	memcpy(text, name, sizeof(name));
-	va_start(ap, fmt);
-	(void)vsnprintf(text + sizeof(name) - 1, sizeof(text) - sizeof(name) + 1, fmt, ap);
-	va_end(ap);
-	/* A line end would begin another variable. */
-	for (char *p = text; *p; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			*p = '?';
-	send_message(n, text);
+		log_debug("cannot send \"%s\" to the service manager: %s", text, strerror(errno));
 }
 
 void notify_ready(struct notify *n)
@@ -147,7 +137,7 @@ void notify_reloading(struct notify *n)
 	char text[80] = "RELOADING=1";
 	struct timespec now;
 
-	/* The time is what Type=notify-reload wants to see (systemd 253 and later). */
+	/* Type=notify-reload needs the time (systemd 253 and later). */
 	if (clock_gettime(CLOCK_MONOTONIC, &now) == 0)
 		(void)snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%lld",
 			       (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
@@ -171,4 +161,81 @@ void notify_extend(struct notify *n, unsigned ms)
 void notify_alive(struct notify *n)
 {
 	send_message(n, "WATCHDOG=1");
+}
+
+/* The caller holds the lock. */
+static void make_line(const struct notify *n, char out[STATUS_MAX])
+{
+	int doing_max = n->trouble[0] ? DOING_WITH_TROUBLE_MAX : STATUS_MAX;
+
+	(void)snprintf(out, STATUS_MAX, "%.*s%s%s", doing_max, n->doing,
+		       n->trouble[0] ? "; trying again: " : "", n->trouble);
+}
+
+/* The caller holds the lock: a datagram to the manager does not block. */
+static void send_status(struct notify *n, uint64_t now)
+{
+	static const char name[] = "STATUS=";
+	char message[sizeof(name) + (size_t)PRINTABLE_GROWTH * STATUS_MAX];
+	char line[STATUS_MAX];
+
+	n->sent_ms = now;
+	make_line(n, line);
+	memcpy(message, name, sizeof(name));
+	/* A line end would begin another variable. */
+	printable_text(line, strlen(line), message + sizeof(name) - 1);
+	send_message(n, message);
+}
+
+void notify_status(struct notify *n, const char *fmt, ...)
+{
+	va_list ap;
+
+	pthread_mutex_lock(&n->lock);
+	va_start(ap, fmt);
+	(void)vsnprintf(n->doing, sizeof(n->doing), fmt, ap);
+	va_end(ap);
+	n->trouble[0] = '\0';
+	send_status(n, monotonic_ms());
+	pthread_mutex_unlock(&n->lock);
+}
+
+void notify_trouble(struct notify *n, const char *what, const char *why)
+{
+	uint64_t now = monotonic_ms();
+	bool is_new;
+
+	pthread_mutex_lock(&n->lock);
+	is_new = n->trouble[0] == '\0';
+	(void)snprintf(n->trouble, sizeof(n->trouble), "%s: %s", what, why);
+	n->trouble_ms = now;
+	if (is_new || now - n->sent_ms >= TROUBLE_PAUSE_MS)
+		send_status(n, now);
+	pthread_mutex_unlock(&n->lock);
+}
+
+void notify_refresh(struct notify *n)
+{
+	uint64_t now = monotonic_ms();
+
+	pthread_mutex_lock(&n->lock);
+	if (n->trouble[0] && now - n->trouble_ms >= TROUBLE_MS) {
+		n->trouble[0] = '\0';
+		send_status(n, now);
+	}
+	pthread_mutex_unlock(&n->lock);
+}
+
+void notify_log_status(struct notify *n)
+{
+	char line[STATUS_MAX];
+	bool is_new;
+
+	pthread_mutex_lock(&n->lock);
+	make_line(n, line);
+	is_new = line[0] && strcmp(line, n->logged) != 0;
+	memcpy(n->logged, line, sizeof(line));
+	pthread_mutex_unlock(&n->lock);
+	if (is_new)
+		log_notice("%s", line);
 }

@@ -1,8 +1,8 @@
 /*
- * Capabilities. Job: leave the fewest, and check that they are gone. Must never report success
- * while something that was to be dropped is still there.
+ * Capabilities. Job: drop them, and check the result. Must never report success while a capability
+ * that should be dropped is still present.
  */
-#include "fs/privileges.h"
+#include "fs/service/privileges.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -71,7 +71,7 @@ int privileges_drop(const struct privileges *keep, struct error *err)
 	int r = get(&permitted, &effective);
 
 	if (keep->mount)
-		wanted |= BIT(CAP_SYS_ADMIN) | BIT(CAP_DAC_OVERRIDE);
+		wanted |= BIT(CAP_SYS_ADMIN) | BIT(CAP_DAC_OVERRIDE) | BIT(CAP_DAC_READ_SEARCH);
 	if (keep->read_anything)
 		wanted |= BIT(CAP_DAC_READ_SEARCH);
 	if (r == 0 && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
@@ -98,5 +98,5 @@ int privileges_keep_unmount(void)
 	uint64_t permitted = 0, effective = 0;
 	int r = get(&permitted, &effective);
 
-	return r < 0 ? r : set(permitted & BIT(CAP_SYS_ADMIN));
+	return r < 0 ? r : set(permitted & (BIT(CAP_SYS_ADMIN) | BIT(CAP_DAC_READ_SEARCH)));
 }

@@ -1,6 +1,6 @@
 /*
- * Sealed objects in a directory: opening, listing, reading. Job: hand out ciphertext exactly as it
- * lies there and notice when a file was replaced under a reader. Trusts the kernel; does not trust
+ * Sealed objects in a directory: opening, listing, reading. Job: return ciphertext exactly as it
+ * is stored and detect a file that was replaced under a reader. Trusts the kernel; does not trust
  * the directory's contents (links, devices, FIFOs, changes at any moment). Must never open anything
  * outside the root: every part of a name is opened by itself, without following links.
  */
@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -136,18 +137,12 @@ static int directory_stat(struct source *s, const char *name, struct source_obje
 	struct directory_source *d = (struct directory_source *)s;
 	struct stat st = {0};
 	_cleanup_close_ int fd = open_object(d, name, &st);
-	struct source_object o = {0};
+	char version[SOURCE_VERSION_MAX];
 
 	if (fd < 0)
 		return directory_error(d, name, "look at", fd, err);
-	o.name = strdup(name);
-	if (!o.name)
-		return -ENOMEM;
-	o.size = (uint64_t)st.st_size;
-	o.mtime_ns = mtime_of(&st);
-	version_of(&st, o.version);
-	*ret = o;
-	return 0;
+	version_of(&st, version);
+	return source_object_make(ret, name, version, (uint64_t)st.st_size, mtime_of(&st));
 }
 
 static int check_version(const struct directory_source *d, const char *name, const char *version,
@@ -183,7 +178,7 @@ static int directory_read(struct source *s, const char *name, const char *versio
 	if ((size_t)n < size)
 		return error_set(err, -ENODATA, "%s/%s ends before offset %llu", d->path, name,
 				 (unsigned long long)offset + size);
-	/* Written to in the meantime: say so, rather than let it look like tampering. */
+	/* Written to in the meantime: without this check it would look like tampering. */
 	if (version && fstat(fd, &st) == 0)
 		r = check_version(d, name, version, &st, err);
 	return r;
@@ -197,12 +192,44 @@ struct walk {
 
 static int list_folder(struct walk *w, int fd, const char *prefix, unsigned depth);
 
+/* It is not searched, but it may hold a seal. */
+static int skip_folder(struct walk *w, const char *folder, const char *why)
+{
+	_cleanup_free_ char *name = NULL;
+
+	if (asprintf(&name, "%s/*" SEAL_SUFFIX, folder) < 0) {
+		name = NULL;
+		return -ENOMEM;
+	}
+	return source_listing_skip(w->listing, name, why);
+}
+
+static int list_subfolder(struct walk *w, DIR *dir, const char *leaf, const char *name,
+			  unsigned depth)
+{
+	_cleanup_free_ char *below = NULL;
+	int fd;
+
+	if (depth >= DEPTH_MAX)
+		return skip_folder(w, name, "more than 64 directories deep");
+	fd = openat(dirfd(dir), leaf, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : directory_error(w->d, name, "list", -errno, w->err);
+	if (asprintf(&below, "%s/", name) < 0) {
+		close(fd);
+		return -ENOMEM;
+	}
+	return list_folder(w, fd, below, depth + 1);
+}
+
 static int list_entry(struct walk *w, DIR *dir, const char *prefix, const char *leaf,
 		      unsigned depth)
 {
+	static const char too_long[] = "it is longer than 1024 bytes";
 	char version[SOURCE_VERSION_MAX];
 	_cleanup_free_ char *name = NULL;
-	struct stat st;
+	struct stat st, target;
+	bool fits;
 
 	if (strcmp(leaf, ".") == 0 || strcmp(leaf, "..") == 0 || directory_name_is_temporary(leaf))
 		return 0;
@@ -213,28 +240,25 @@ static int list_entry(struct walk *w, DIR *dir, const char *prefix, const char *
 		return errno == ENOENT ? 0 : -errno;
 	if (asprintf(&name, "%s%s", prefix, leaf) < 0)
 		return -ENOMEM;
-	if (strlen(name) >= SOURCE_NAME_MAX)
-		return 0;
-	if (S_ISREG(st.st_mode)) {
-		version_of(&st, version);
-		return source_listing_add(w->listing, name, (uint64_t)st.st_size, mtime_of(&st),
-					  version);
-	}
-	if (S_ISDIR(st.st_mode) && depth < DEPTH_MAX) {
-		_cleanup_free_ char *below = NULL;
-		int fd = openat(dirfd(dir), leaf, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-		if (fd < 0)
-			return errno == ENOENT
-				       ? 0
-				       : directory_error(w->d, name, "list", -errno, w->err);
-		if (asprintf(&below, "%s/", name) < 0) {
-			close(fd);
-			return -ENOMEM;
-		}
-		return list_folder(w, fd, below, depth + 1);
-	}
-	return 0;
+	fits = strlen(name) < SOURCE_NAME_MAX;
+	if (S_ISDIR(st.st_mode))
+		return fits ? list_subfolder(w, dir, leaf, name, depth)
+			    : skip_folder(w, name, too_long);
+	if (!fits)
+		return source_listing_skip(w->listing, name, too_long);
+	if (S_ISLNK(st.st_mode) && fstatat(dirfd(dir), leaf, &target, 0) == 0 &&
+	    S_ISDIR(target.st_mode))
+		return skip_folder(w, name,
+				   "it is a symbolic link to a directory, and those are "
+				   "not followed");
+	if (S_ISLNK(st.st_mode))
+		return source_listing_skip(w->listing, name,
+					   "it is a symbolic link, and links below the source are "
+					   "not followed");
+	if (!S_ISREG(st.st_mode))
+		return source_listing_skip(w->listing, name, "it is no regular file");
+	version_of(&st, version);
+	return source_listing_add(w->listing, name, (uint64_t)st.st_size, mtime_of(&st), version);
 }
 
 /* Takes over fd. */
@@ -273,6 +297,27 @@ static int directory_list(struct source *s, struct source_listing *ret, struct e
 	return r;
 }
 
+static char *directory_nearby(struct source *s)
+{
+	struct directory_source *d = (struct directory_source *)s;
+	int fd = openat(d->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	size_t count = 0;
+	const struct dirent *de;
+	char *text = NULL;
+
+	if (!dir) {
+		closep(&fd);
+		return NULL;
+	}
+	while ((de = readdir(dir)))
+		count += strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0;
+	if (asprintf(&text, "the folder has %zu entries, and no NAME" SEAL_SUFFIX " below it",
+		     count) < 0)
+		return NULL;
+	return text;
+}
+
 static void directory_free(struct source *s)
 {
 	struct directory_source *d = (struct directory_source *)s;
@@ -287,6 +332,7 @@ static const struct source_ops directory_ops = {
 	.free = directory_free,
 	.describe = directory_describe,
 	.list = directory_list,
+	.nearby = directory_nearby,
 	.stat = directory_stat,
 	.read = directory_read,
 	.put = directory_put,
@@ -329,6 +375,8 @@ int directory_source_open(const char *path, bool create, struct source **ret, st
 	if (fd < 0) {
 		int code = -errno;
 
+		if (code == -ENOTDIR)
+			error_hint(err, "name the folder that holds the seals");
 		return error_set(err, code, "cannot open the directory %s: %s", path,
 				 strerror(-code));
 	}

@@ -19,7 +19,7 @@ int directory_source_open(const char *path, bool create, struct source **ret, st
 
 /*
  * Opens the folder that holds `name` and points *ret_leaf at its last part. With create, missing
- * folders are made and *ret_created says how many. Returns a descriptor or a negative errno.
+ * folders are made; *ret_created is their number. Returns a descriptor or a negative errno.
  */
 int directory_open_parent(const struct directory_source *d, const char *name, bool create,
 			  unsigned *ret_created, const char **ret_leaf);
@@ -30,8 +30,8 @@ int directory_error(const struct directory_source *d, const char *name, const ch
 		    struct error *err);
 
 /* directory_write.c */
-int directory_put(struct source *s, const char *name, const void *data, size_t size,
-		  struct error *err);
+int directory_put(struct source *s, const char *name, const char *version, const void *data,
+		  size_t size, struct error *err);
 int directory_remove(struct source *s, const char *name, struct error *err);
 int directory_writer_new(struct source *s, const char *name, uint64_t size, size_t part_size,
 			 struct source_writer **ret, struct error *err);

@@ -1,137 +1,57 @@
 /*
- * The one door to sealed objects, whatever holds them. Job: pick the backend, refuse names that
- * could leave the source's root, and keep the rules that all writers share (part sizes, every part
- * present before a commit). Trusts its backends to move bytes; trusts no name, since names come
- * from listings that others control. Must never see plaintext or a key.
+ * One object: stat, read, write, remove. Job: reject names that could leave the source's root, and
+ * keep the rules that all writers share (part sizes, every part present before a commit). Trusts
+ * the backends to move bytes; trusts no name, because names come from listings that others
+ * control. Must never see plaintext or a key.
  */
-#include "fs/source/source.h"
-
-#include "fs/source/directory.h"
-#include "fs/source/s3_source.h"
 #include "fs/source/source_backend.h"
 
 #include <errno.h>
 #include <string.h>
 
-#define S3_SCHEME "s3://"
-
-bool source_spec_is_s3(const char *spec)
+const char *source_name_problem(const char *name)
 {
-	return strncmp(spec, S3_SCHEME, strlen(S3_SCHEME)) == 0;
-}
-
-int source_open(const char *spec, struct aws *aws, bool create, struct source **ret,
-		struct error *err)
-{
-	if (spec[0] == '\0')
-		return error_set(err, -EINVAL, "the source's name is empty");
-	if (source_spec_is_s3(spec))
-		return s3_source_open(spec + strlen(S3_SCHEME), aws, ret, err);
-	return directory_source_open(spec, create, ret, err);
-}
-
-void source_free(struct source *s)
-{
-	if (s)
-		s->ops->free(s);
-}
-
-size_t source_preferred_size(const struct source *s)
-{
-	return s->ops->preferred_size;
-}
-
-char *source_describe(const struct source *s, const char *name)
-{
-	return s->ops->describe(s, name);
-}
-
-bool source_name_is_valid(const char *name)
-{
-	const char *part = name;
-
+	if (name[0] == '\0')
+		return "it is empty";
+	if (name[0] == '/')
+		return "it begins with /";
 	if (strlen(name) > SOURCE_NAME_MAX)
-		return false;
-	for (;;) {
+		return "it is longer than 1024 bytes";
+	for (const char *part = name;; part++) {
 		size_t n = strcspn(part, "/");
 
-		if (n == 0 || (n == 1 && part[0] == '.') || (n == 2 && memcmp(part, "..", 2) == 0))
-			return false;
-		if (part[n] == '\0')
-			return true;
-		part += n + 1;
+		if (n == 0)
+			return "it has an empty part: //, or a / at its end";
+		if ((n == 1 && part[0] == '.') || (n == 2 && memcmp(part, "..", 2) == 0))
+			return "it has a part that is . or ..";
+		part += n;
+		if (*part == '\0')
+			return NULL;
 	}
 }
 
 static int check_name(const char *name, struct error *err)
 {
-	if (source_name_is_valid(name))
-		return 0;
-	return error_set(err, -EINVAL,
-			 "\"%s\" cannot name an object: it is empty, too long, absolute, or has an "
-			 "empty, \".\" or \"..\" part",
-			 name);
+	const char *problem = source_name_problem(name);
+
+	return problem ? error_set(err, -EINVAL, "\"%s\" cannot name an object: %s", name, problem)
+		       : 0;
 }
 
-int source_listing_add(struct source_listing *l, const char *name, uint64_t size, int64_t mtime_ns,
-		       const char *version)
+int source_object_make(struct source_object *o, const char *name, const char *version,
+		       uint64_t size, int64_t mtime_ns)
 {
-	struct source_object *o;
+	size_t name_size = strlen(name) + 1,
+	       version_size = strnlen(version, SOURCE_VERSION_MAX - 1);
+	char *block = malloc(name_size + version_size + 1);
 
-	/* Room doubles whenever the count is a power of two. */
-	if (l->count >= SOURCE_OBJECTS_MAX)
-		return -E2BIG;
-	if ((l->count & (l->count - 1)) == 0) {
-		size_t room = l->count ? 2 * l->count : 1;
-
-		o = reallocarray(l->objects, room, sizeof(*o));
-		if (!o)
-			return -ENOMEM;
-		l->objects = o;
-	}
-	o = &l->objects[l->count];
-	*o = (struct source_object){.name = strdup(name), .size = size, .mtime_ns = mtime_ns};
-	if (!o->name)
+	if (!block)
 		return -ENOMEM;
-	(void)snprintf(o->version, sizeof(o->version), "%s", version);
-	l->count++;
+	memcpy(block, name, name_size);
+	memcpy(block + name_size, version, version_size);
+	block[name_size + version_size] = '\0';
+	*o = (struct source_object){block, block + name_size, size, mtime_ns};
 	return 0;
-}
-
-static int compare_names(const void *a, const void *b)
-{
-	const struct source_object *x = a, *y = b;
-
-	return strcmp(x->name, y->name);
-}
-
-int source_list(struct source *s, struct source_listing *ret, struct error *err)
-{
-	struct source_listing l = {0};
-	int r = s->ops->list(s, &l, err);
-
-	atomic_fetch_add(&s->answers, 1);
-	if (r < 0) {
-		_cleanup_free_ char *label = source_describe(s, "");
-
-		source_listing_clear(&l);
-		if (r == -E2BIG)
-			error_set(err, r, "%s holds more than %zu objects", label ? label : "?",
-				  SOURCE_OBJECTS_MAX);
-		return r;
-	}
-	if (l.count > 1)
-		qsort(l.objects, l.count, sizeof(*l.objects), compare_names);
-	*ret = l;
-	return 0;
-}
-
-void source_listing_clear(struct source_listing *l)
-{
-	for (size_t i = 0; i < l->count; i++)
-		source_object_clear(&l->objects[i]);
-	free(l->objects);
-	*l = (struct source_listing){0};
 }
 
 void source_object_clear(struct source_object *o)
@@ -190,7 +110,15 @@ int source_put(struct source *s, const char *name, const void *data, size_t size
 {
 	int r = check_name(name, err);
 
-	return r < 0 ? r : s->ops->put(s, name, data, size, err);
+	return r < 0 ? r : s->ops->put(s, name, NULL, data, size, err);
+}
+
+int source_put_if(struct source *s, const char *name, const char *version, const void *data,
+		  size_t size, struct error *err)
+{
+	int r = check_name(name, err);
+
+	return r < 0 ? r : s->ops->put(s, name, version, data, size, err);
 }
 
 int source_remove(struct source *s, const char *name, struct error *err)

@@ -1,13 +1,14 @@
 /*
  * Sealed objects below s3://bucket/prefix/. Job: map names to keys and writers to uploads. Trusts
- * fs/net for the protocol; takes no key of a listing as a name before source_name_is_valid()
+ * fs/net for the protocol; takes no key of a listing as a name before source_name_problem()
  * agreed. Must never make an object visible before its commit, nor leave an upload behind:
- * unfinished uploads are not listed but are paid for.
+ * unfinished uploads are not listed but are charged for.
  */
 #include "fs/source/s3_source.h"
 
-#include "crypto/base/log.h"
-#include "fs/net/s3.h"
+#include "crypto/name.h"
+#include "fs/aws/endpoint.h"
+#include "fs/aws/s3.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -53,25 +54,112 @@ static char *s3_source_describe(const struct source *base, const char *name)
 	return text;
 }
 
+struct listing_to {
+	const struct s3_source *source;
+	struct source_listing *listing;
+};
+
+static int add_listed(void *arg, const struct s3_object *o)
+{
+	const struct listing_to *to = arg;
+	const struct s3_source *s = to->source;
+	size_t prefix_size = strlen(s->prefix);
+	const char *name = o->key + prefix_size, *problem = source_name_problem(name);
+
+	/* s3_list() hands out nothing from outside of the prefix. */
+	if (problem)
+		return source_listing_skip(to->listing, name, problem);
+	return source_listing_add(to->listing, name, o->size, o->mtime_s * 1000000000, o->etag);
+}
+
 static int s3_source_list(struct source *base, struct source_listing *ret, struct error *err)
 {
 	struct s3_source *s = (struct s3_source *)base;
-	size_t prefix_size = strlen(s->prefix);
-	struct s3_listing l = {0};
-	int r = s3_list(s->s3, s->prefix, &l, err);
+	struct listing_to to = {s, ret};
 
-	for (size_t i = 0; r == 0 && i < l.count; i++) {
-		const struct s3_object *o = &l.objects[i];
-		const char *name = o->key + prefix_size;
+	return s3_list(s->s3, s->prefix, add_listed, &to, err);
+}
 
-		if (strncmp(o->key, s->prefix, prefix_size) != 0 || !source_name_is_valid(name)) {
-			log_debug("s3://%s/%s cannot be a file and is left out", s->bucket, o->key);
-			continue;
-		}
-		r = source_listing_add(ret, name, o->size, o->mtime_s * 1000000000, o->etag);
+#define NEARBY_MAX 8
+
+struct nearby {
+	char *text; /* "a/, b.seal" */
+	size_t count, skip;
+};
+
+static int add_nearby(void *arg, const struct s3_object *o)
+{
+	struct nearby *n = arg;
+	_cleanup_free_ char *before = steal_ptr(n->text);
+	char printable[NAME_PRINTABLE_SIZE];
+
+	name_printable(o->key + n->skip, printable);
+	if (n->count++ >= NEARBY_MAX)
+		n->text = steal_ptr(before);
+	else if (asprintf(&n->text, "%s%s%s", before ? before : "", before ? ", " : "", printable) <
+		 0)
+		n->text = NULL;
+	return n->text ? 0 : -ENOMEM;
+}
+
+/* The size of the prefix without its last part. */
+static size_t parent_size(const char *prefix, size_t size)
+{
+	if (size > 0)
+		size--;
+	while (size > 0 && prefix[size - 1] != '/')
+		size--;
+	return size;
+}
+
+/* The prefix is the name of an object or of a model: the user meant the prefix that holds it. */
+static char *nearby_object(struct s3_source *s)
+{
+	size_t size = strlen(s->prefix), parent = parent_size(s->prefix, size);
+	_cleanup_free_ char *key = size > 0 ? strndup(s->prefix, size - 1) : NULL, *seal = NULL;
+	struct s3_object info = {0};
+	char *text = NULL;
+	int r = -ENOENT;
+
+	if (!key || asprintf(&seal, "%s" SEAL_SUFFIX, key) < 0)
+		return NULL;
+	r = s3_head(s->s3, key, &info, NULL);
+	s3_object_clear(&info);
+	if (r < 0) {
+		r = s3_head(s->s3, seal, &info, NULL);
+		s3_object_clear(&info);
 	}
-	s3_listing_clear(&l);
-	return r;
+	if (r == 0 &&
+	    asprintf(&text, "that is an object, not a prefix: s3://%s/%.*s is where it lies",
+		     s->bucket, (int)parent, s->prefix) < 0)
+		return NULL;
+	return text;
+}
+
+static char *s3_source_nearby(struct source *base)
+{
+	struct s3_source *s = (struct s3_source *)base;
+	char *text = nearby_object(s);
+	size_t size = strlen(s->prefix);
+
+	while (!text) {
+		_cleanup_free_ char *prefix = strndup(s->prefix, size);
+		struct nearby n = {.skip = size};
+		int r = prefix ? s3_list_some(s->s3, prefix, add_nearby, &n, NULL) : -ENOMEM;
+
+		if (r == 0 && n.count > 0 &&
+		    asprintf(&text, "s3://%s/%s has %s%s%s", s->bucket, prefix, n.text,
+			     n.count > NEARBY_MAX ? ", …" : "",
+			     strchr(s->prefix, '?') ? "; a \"?\" belongs to the prefix, there are "
+						      "no queries"
+						    : "") < 0)
+			text = NULL;
+		free(n.text);
+		if (r < 0 || (size == 0 && !text))
+			break;
+		size = parent_size(s->prefix, size);
+	}
+	return text;
 }
 
 static int s3_source_stat(struct source *base, const char *name, struct source_object *ret,
@@ -79,25 +167,14 @@ static int s3_source_stat(struct source *base, const char *name, struct source_o
 {
 	struct s3_source *s = (struct s3_source *)base;
 	_cleanup_free_ char *key = key_of(s, name);
-	struct source_object o = {.name = strdup(name)};
 	struct s3_object info = {0};
-	int r;
+	int r = key ? s3_head(s->s3, key, &info, err) : -ENOMEM;
 
-	if (!key || !o.name) {
-		free(o.name);
-		return -ENOMEM;
-	}
-	r = s3_head(s->s3, key, &info, err);
-	if (r < 0) {
-		free(o.name);
+	if (r < 0)
 		return r;
-	}
-	o.size = info.size;
-	o.mtime_ns = info.mtime_s * 1000000000;
-	(void)snprintf(o.version, sizeof(o.version), "%s", info.etag);
+	r = source_object_make(ret, name, info.etag, info.size, info.mtime_s * 1000000000);
 	s3_object_clear(&info);
-	*ret = o;
-	return 0;
+	return r;
 }
 
 static int s3_source_read(struct source *base, const char *name, const char *version,
@@ -112,13 +189,15 @@ static int s3_source_read(struct source *base, const char *name, const char *ver
 	return size == 0 ? 0 : s3_get_range(s->s3, key, version, offset, size, buf, err);
 }
 
-static int s3_source_put(struct source *base, const char *name, const void *data, size_t size,
-			 struct error *err)
+static int s3_source_put(struct source *base, const char *name, const char *version,
+			 const void *data, size_t size, struct error *err)
 {
 	struct s3_source *s = (struct s3_source *)base;
 	_cleanup_free_ char *key = key_of(s, name);
 
-	return key ? s3_put(s->s3, key, data, size, false, NULL, err) : -ENOMEM;
+	int r = key ? s3_put(s->s3, key, data, size, version, NULL, err) : -ENOMEM;
+
+	return r == -ENOENT && version ? -ESTALE : r;
 }
 
 static int s3_source_remove(struct source *base, const char *name, struct error *err)
@@ -169,7 +248,7 @@ static int s3_writer_commit(struct source_writer *base, struct error *err)
 					  (const char(*)[S3_ETAG_MAX])w->etags,
 					  (unsigned)w->part_count, err);
 	else
-		r = s3_put(w->s3, w->key, w->held, w->held_size, false, NULL, err);
+		r = s3_put(w->s3, w->key, w->held, w->held_size, NULL, NULL, err);
 	if (r < 0 && w->upload_id && is_complete(w)) {
 		error_clear(err);
 		r = 0;
@@ -257,6 +336,7 @@ static const struct source_ops s3_source_ops = {
 	.free = s3_source_free,
 	.describe = s3_source_describe,
 	.list = s3_source_list,
+	.nearby = s3_source_nearby,
 	.stat = s3_source_stat,
 	.read = s3_source_read,
 	.put = s3_source_put,
@@ -266,7 +346,7 @@ static const struct source_ops s3_source_ops = {
 
 static int parse_spec(struct s3_source *s, const char *spec, struct error *err)
 {
-	size_t bucket_size = strcspn(spec, "/");
+	size_t bucket_size = endpoint_bucket_size(spec);
 	const char *prefix = spec + bucket_size;
 	size_t prefix_size;
 

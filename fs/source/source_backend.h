@@ -1,6 +1,6 @@
 /*
- * source_backend.h: what a kind of source implements. source.c validates names, ranges and part
- * numbers before it calls; a backend only talks to its storage. Private to fs/source and its tests.
+ * source_backend.h: what a kind of source implements. object.c checks names, ranges and part
+ * numbers before it calls; a backend only talks to its storage. For backends, fs/stage and tests.
  *
  * A backend embeds struct source (or struct source_writer) as its first member.
  */
@@ -22,8 +22,10 @@ struct source_ops {
 	size_t preferred_size;
 	void (*free)(struct source *s);
 	char *(*describe)(const struct source *s, const char *name);
-	/* In any order; source.c sorts. On failure *ret is left for source.c to clear. */
+	/* In any order, by source_listing_add(); listing.c sorts, and clears *ret on failure. */
 	int (*list)(struct source *s, struct source_listing *ret, struct error *err);
+	/* As source_nearby(); may be NULL. */
+	char *(*nearby)(struct source *s);
 	int (*stat)(struct source *s, const char *name, struct source_object *ret,
 		    struct error *err);
 	int (*read)(struct source *s, const char *name, const char *version, uint64_t offset,
@@ -31,8 +33,8 @@ struct source_ops {
 	/* NULL: the same as read. */
 	int (*read_fresh)(struct source *s, const char *name, const char *version, uint64_t offset,
 			  size_t size, uint8_t *buf, struct error *err);
-	int (*put)(struct source *s, const char *name, const void *data, size_t size,
-		   struct error *err);
+	int (*put)(struct source *s, const char *name, const char *version, const void *data,
+		   size_t size, struct error *err);
 	int (*remove)(struct source *s, const char *name, struct error *err);
 	int (*writer_new)(struct source *s, const char *name, uint64_t size, size_t part_size,
 			  struct source_writer **ret, struct error *err);
@@ -40,7 +42,7 @@ struct source_ops {
 
 struct source {
 	const struct source_ops *ops;
-	atomic_ullong answers; /* source_answers(); source.c counts */
+	atomic_ullong answers; /* source_answers(); object.c and listing.c count */
 };
 
 struct source_writer_ops {
@@ -49,10 +51,10 @@ struct source_writer_ops {
 	int (*commit)(struct source_writer *w, struct error *err);
 	/* Removes every trace unless commit succeeded; may be called twice. */
 	int (*abort)(struct source_writer *w, struct error *err);
-	void (*free)(struct source_writer *w); /* abort came before */
+	void (*free)(struct source_writer *w); /* abort was called before */
 };
 
-/* source.c fills everything but ops after writer_new returned. */
+/* object.c fills everything but ops after writer_new returned. */
 struct source_writer {
 	const struct source_writer_ops *ops;
 	uint64_t size;
@@ -62,9 +64,12 @@ struct source_writer {
 	char *label;	     /* for messages */
 };
 
-/* Appends to a listing being built; takes no ownership of name. -ENOMEM, -E2BIG. */
+/* Appends to a listing being built; copies name and version. -ENOMEM, -E2BIG. */
 int source_listing_add(struct source_listing *l, const char *name, uint64_t size, int64_t mtime_ns,
 		       const char *version);
-bool source_name_is_valid(const char *name);
+/* Remembers a name that cannot be used, if it is a seal's; others are ignored. -ENOMEM. */
+int source_listing_skip(struct source_listing *l, const char *name, const char *why);
+/* NULL: the name can be used; else the problem. */
+const char *source_name_problem(const char *name);
 
 #endif

@@ -1,39 +1,66 @@
 /*
  * Unlocking. Job: find the slot that can be opened with what is at hand, cheapest first, and say
  * clearly why none could. Trusts no slot: whatever a recipient returns must fit the seal's
- * commitment. Must never log or keep a data key.
+ * commitment, and a slot does not decide whom we ask. Must never log or keep a data key, nor send
+ * an attested request to a key that the user did not mean.
  */
 #include "fs/unlock/unlock.h"
 
-#include "crypto/base/encode.h"
 #include "crypto/base/log.h"
 #include "crypto/failure.h"
-#include "fs/net/kms.h"
+#include "fs/aws/kms.h"
+#include "fs/aws/kms_arn.h"
+#include "fs/unlock/denial.h"
 #include "fs/unlock/kms_recipient.h"
+#include "fs/unlock/no_means.h"
 
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <pthread.h>
 #include <string.h>
+#include <time.h>
 
 #define SECURE_HEAP_SIZE ((size_t)256 * 1024) /* for the RSA keys of a few unlocks at once */
 #define SECURE_HEAP_MIN 32
-#define RECIPIENTS_TEXT_MAX 480 /* fits the detail of seal_fail() */
+/* Second and later attempts for refused models: at most this many at once, then one per interval.
+ */
+#define REPEATS_MAX 8
+/* The same for the second to fourth KMS key of a seal: 16 models at a time may need three each. */
+#define FURTHER_MAX 48
+#define TOKEN_EVERY_S 5
 #define WHERE_MAX (SLOT_KMS_ARN_MAX + 32)
+
+/* What is left of a limited number of requests. */
+struct tokens {
+	unsigned left, max;
+	time_t counted_s; /* CLOCK_MONOTONIC */
+};
 
 struct unlock {
 	struct aws *aws;
-	struct attest_provider *provider;
+	struct kms_recipients *recipients; /* NULL: no attestation */
+	struct denial *denial;
 	struct keyfile **keyfiles;
 	size_t keyfile_count;
+	const char *const *pins;
+	size_t pin_count;
+	pthread_mutex_t lock; /* guards what follows */
+	struct set_keys **sets;
+	size_t set_count;
+	struct tokens repeats, further;
 };
 
-/* One seal being opened: what was tried, and the failure that says most. */
+/* One seal or set being opened: what was tried, and the failure that says most. */
 struct attempt {
 	struct unlock *u;
-	const struct seal *seal;
+	const struct sealed_head *head;
+	const uint8_t *id;	 /* file id or set id */
+	const struct seal *seal; /* or */
+	const struct set *set;
 	const char *name;
-	unsigned tried;
+	unsigned tried, asked;		       /* asked: KMS keys */
+	unsigned passed_over;		       /* KMS slots */
+	char not_asked[UNLOCK_RECIPIENTS_MAX]; /* the first of them, and why */
 	struct error worst;
 };
 
@@ -48,12 +75,23 @@ int unlock_new(const struct unlock_options *options, struct unlock **ret, struct
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	_cleanup_(unlock_freep) struct unlock *u = calloc(1, sizeof(*u));
+	int r;
 
 	(void)pthread_once(&once, make_secure_heap);
 	if (!u)
 		return error_set(err, -ENOMEM, "out of memory");
 	u->aws = options->aws;
-	u->provider = options->provider;
+	r = denial_new(options->kms_policy, &u->denial, err);
+	if (r < 0)
+		return r;
+	if (options->provider &&
+	    kms_recipients_new(options->provider, u->denial, &u->recipients) < 0)
+		return error_set(err, -ENOMEM, "out of memory");
+	u->pins = options->kms_pins;
+	u->pin_count = options->kms_pin_count;
+	u->repeats = (struct tokens){REPEATS_MAX, REPEATS_MAX, 0};
+	u->further = (struct tokens){FURTHER_MAX, FURTHER_MAX, 0};
+	pthread_mutex_init(&u->lock, NULL);
 	u->keyfiles = calloc(options->keyfile_count + 1, sizeof(struct keyfile *));
 	if (!u->keyfiles)
 		return error_set(err, -ENOMEM, "out of memory");
@@ -75,6 +113,12 @@ void unlock_free(struct unlock *u)
 	for (size_t n = 0; n < u->keyfile_count; n++)
 		keyfile_free(u->keyfiles[n]);
 	free(u->keyfiles);
+	for (size_t n = 0; n < u->set_count; n++)
+		set_keys_free(u->sets[n]);
+	free(u->sets);
+	pthread_mutex_destroy(&u->lock);
+	kms_recipients_free(u->recipients);
+	denial_free(u->denial);
 	free(u);
 }
 
@@ -106,14 +150,14 @@ static void failed(struct attempt *a, const struct error *err, int code)
 static int take_if_fits(struct attempt *a, struct secret *key, const char *where,
 			struct secret **ret, struct error *err)
 {
-	if (seal_key_fits(a->seal, key)) {
+	if (a->seal ? seal_key_fits(a->seal, key) : set_key_fits(a->set, key)) {
 		*ret = key;
 		return 0;
 	}
 	secret_free(key);
 	error_hint(err, "the seal's slots were altered, or it was put together from two seals");
-	return seal_fail(err, SEAL_WRONG_KEY, a->name, "%s holds a key that is not this seal's",
-			 where);
+	return seal_fail(err, SEAL_WRONG_KEY, a->name, "%s holds a key that is not this %s's",
+			 where, a->seal ? "seal" : "set");
 }
 
 static int try_keyfiles(struct attempt *a, unsigned index, const struct seal_slot *slot,
@@ -125,8 +169,7 @@ static int try_keyfiles(struct attempt *a, unsigned index, const struct seal_slo
 	for (size_t n = 0; n < a->u->keyfile_count; n++) {
 		struct secret *key = NULL;
 		struct error err = {0};
-		int e = slot_open_keyfile(slot, a->u->keyfiles[n], seal_core(a->seal)->file_id,
-					  &key);
+		int e = slot_open_keyfile(slot, a->u->keyfiles[n], a->id, &key);
 
 		if (e == -ENOKEY)
 			continue;
@@ -145,22 +188,94 @@ static int try_keyfiles(struct attempt *a, unsigned index, const struct seal_slo
 	return -ENOKEY;
 }
 
-static int try_kms(struct attempt *a, unsigned index, const struct seal_slot *slot,
-		   struct secret **ret)
+static bool is_pinned(const struct unlock *u, const char *text, const struct kms_arn *arn)
 {
-	const uint8_t *file_id = seal_core(a->seal)->file_id;
+	for (size_t i = 0; i < u->pin_count; i++)
+		if (kms_pin_matches(u->pins[i], text, arn))
+			return true;
+	return u->pin_count == 0;
+}
+
+static bool take_token(struct unlock *u, struct tokens *t)
+{
+	struct timespec now;
+	bool may;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	pthread_mutex_lock(&u->lock);
+	if (now.tv_sec - t->counted_s >= TOKEN_EVERY_S) {
+		time_t gained = (now.tv_sec - t->counted_s) / TOKEN_EVERY_S;
+
+		t->left = (unsigned)MIN((time_t)t->max, (time_t)t->left + gained);
+		t->counted_s = now.tv_sec;
+	}
+	may = t->left > 0;
+	t->left -= may;
+	pthread_mutex_unlock(&u->lock);
+	return may;
+}
+
+static void return_tokens(struct unlock *u, struct tokens *t, unsigned count)
+{
+	pthread_mutex_lock(&u->lock);
+	t->left = MIN(t->max, t->left + count);
+	pthread_mutex_unlock(&u->lock);
+}
+
+/* NULL when the key may be asked, else why not. */
+static const char *find_objection(const struct attempt *a, const char *text, const char *partition)
+{
+	struct kms_arn arn;
+
+	if (kms_arn_parse(text, &arn) < 0)
+		return "not the ARN of a KMS key";
+	if (strcmp(arn.partition, partition) != 0)
+		return "not of this region's partition";
+	if (!is_pinned(a->u, text, &arn))
+		return "no kms-key names it";
+	if (a->asked >= UNLOCK_KMS_ASKED_MAX)
+		return "enough others were asked: see kms-key";
+	if (a->asked > 0 && !take_token(a->u, &a->u->further))
+		return "too many requests for other keys were refused: see kms-key";
+	return NULL;
+}
+
+static void pass_over(struct attempt *a, const char *arn, const char *why)
+{
+	size_t at = strlen(a->not_asked), room = sizeof(a->not_asked) - at;
+	int n = snprintf(a->not_asked + at, room, "%s%s (%s)", at ? ", " : "", arn, why);
+
+	a->passed_over++;
+	log_debug("%s: %s is not asked: %s", a->name, arn, why);
+	if (n < 0 || (size_t)n >= room)
+		a->not_asked[at] = '\0';
+}
+
+/* -ENOKEY: this slot did not open it, or is not asked. */
+static int try_kms(struct attempt *a, unsigned index, const struct seal_slot *slot,
+		   const char *partition, struct secret **ret)
+{
 	struct secret *key = NULL;
 	struct error err = {0};
 	char where[WHERE_MAX];
 	struct kms_slot kms = {0};
 	int e;
 
-	a->tried++;
 	e = slot_parse_kms(slot, &kms, &err);
-	if (e == 0 && a->u->provider)
-		e = kms_recipient_decrypt(a->u->aws, a->u->provider, &kms, file_id, &key, &err);
+	if (e == 0) {
+		const char *objection = find_objection(a, kms.arn, partition);
+
+		if (objection) {
+			pass_over(a, kms.arn, objection);
+			return -ENOKEY;
+		}
+		a->asked++;
+	}
+	a->tried++;
+	if (e == 0 && a->u->recipients)
+		e = kms_recipient_decrypt(a->u->aws, a->u->recipients, &kms, a->id, &key, &err);
 	else if (e == 0)
-		e = kms_decrypt(a->u->aws, kms.arn, file_id, kms.blob, kms.blob_size, &key, &err);
+		e = kms_decrypt(a->u->aws, kms.arn, a->id, kms.blob, kms.blob_size, &key, &err);
 	(void)snprintf(where, sizeof(where), "slot %u (%s)", index, kms.arn);
 	if (e < 0)
 		error_prefix(&err, e, "%s: %s", a->name, where);
@@ -172,79 +287,153 @@ static int try_kms(struct attempt *a, unsigned index, const struct seal_slot *sl
 	return e;
 }
 
-static void describe_slot(const struct seal_slot *slot, char *out, size_t size)
+static int none_asked(const struct attempt *a, struct error *err)
 {
-	char id[2 * SLOT_KEYFILE_ID_SIZE + 1];
-	const uint8_t *keyfile;
-	struct kms_slot kms;
-
-	switch (slot->type) {
-	case SEAL_SLOT_KMS:
-		if (slot_parse_kms(slot, &kms, NULL) == 0)
-			(void)snprintf(out, size, "KMS key %s", kms.arn);
-		else
-			(void)snprintf(out, size, "a malformed KMS slot");
-		return;
-	case SEAL_SLOT_KEYFILE:
-		keyfile = slot_keyfile_id(slot);
-		hex_encode(keyfile ? keyfile : (const uint8_t *)"", keyfile ? sizeof(id) / 2 : 0,
-			   id);
-		(void)snprintf(out, size, "key file %s", id);
-		return;
-	case SEAL_SLOT_TPM2:
-		(void)snprintf(out, size, "a TPM (not opened by this version)");
-		return;
-	default:
-		(void)snprintf(out, size, "a recipient of unknown type %u", slot->type);
-	}
-}
-
-static int no_means(const struct attempt *a, struct error *err)
-{
-	char text[RECIPIENTS_TEXT_MAX] = "";
-	size_t at = 0;
-	bool has_kms = false;
-
-	for (unsigned n = 0; n < seal_slot_count(a->seal); n++) {
-		const struct seal_slot *slot = seal_slot(a->seal, n);
-		char one[SLOT_KMS_ARN_MAX + 32];
-		int written;
-
-		describe_slot(slot, one, sizeof(one));
-		has_kms |= slot->type == SEAL_SLOT_KMS;
-		written = snprintf(text + at, sizeof(text) - at, "%s%s", at ? ", " : "", one);
-		if (written < 0 || (size_t)written >= sizeof(text) - at)
-			break;
-		at += (size_t)written;
-	}
-	seal_fail(err, SEAL_NO_RECIPIENT, a->name, "it is sealed for %s", text);
-	error_hint(err, has_kms ? "give one of its key files, or an AWS region and credentials "
-				  "for KMS"
-				: "give one of its key files");
+	seal_fail(err, SEAL_NO_RECIPIENT, a->name, "%u of its KMS keys were not asked: %s",
+		  a->passed_over, a->not_asked);
+	error_hint(err, "name the key that is meant with the option kms-key");
 	return -ENOKEY;
 }
 
-static bool is_usable(const struct attempt *a, const struct seal_slot *slot, unsigned type)
+/* The failure that says most, and which keys had no say in it. */
+static int report(const struct attempt *a, struct error *err)
 {
-	return slot->type == type && (type != SEAL_SLOT_KMS || a->u->aws);
+	struct error e = a->worst;
+
+	if (a->passed_over > 0) {
+		size_t at = strlen(e.message);
+
+		(void)snprintf(e.message + at, sizeof(e.message) - at,
+			       "; %u KMS keys were not asked: %s", a->passed_over, a->not_asked);
+	}
+	if (err && !err->code)
+		*err = e;
+	return e.code;
+}
+
+static int try_kms_slots(struct attempt *a, struct secret **ret, struct error *err)
+{
+	const char *partition = NULL;
+
+	for (unsigned n = 0; n < a->head->slot_count; n++) {
+		if (a->head->slots[n].type != SEAL_SLOT_KMS || !a->u->aws)
+			continue;
+		if (!partition && aws_partition(a->u->aws, &partition) < 0)
+			return error_set(err, -ECANCELED, "%s: stopped", a->name);
+		if (try_kms(a, n, &a->head->slots[n], partition, ret) < 0)
+			continue;
+		if (a->asked > 1)
+			return_tokens(a->u, &a->u->further, a->asked - 1);
+		return 0;
+	}
+	return -ENOKEY;
+}
+
+/* -ENOKEY: no slot of a set that is open. */
+static int try_sets(struct attempt *a, struct secret **ret)
+{
+	const struct sealed_head *h = a->head;
+	struct secret *key = NULL;
+	struct error err = {0};
+	int e = -ENOKEY;
+
+	pthread_mutex_lock(&a->u->lock);
+	for (unsigned n = 0; e == -ENOKEY && n < h->slot_count; n++)
+		for (size_t i = 0; e == -ENOKEY && i < a->u->set_count; i++)
+			e = slot_open_set(&h->slots[n], a->u->sets[i], a->id, &key);
+	pthread_mutex_unlock(&a->u->lock);
+	if (e == -ENOKEY)
+		return e;
+	a->tried++;
+	if (e == 0)
+		e = take_if_fits(a, key, "the slot of the set", ret, &err);
+	else if (e == -EBADMSG)
+		e = seal_fail(&err, SEAL_WRONG_KEY, a->name,
+			      "the slot of the set was not wrapped for this file");
+	else
+		error_set(&err, e, "%s: the slot of the set: %s", a->name, strerror(-e));
+	if (e == 0)
+		return 0;
+	failed(a, &err, e);
+	return -ENOKEY;
+}
+
+static int run_attempt(struct attempt *a, struct secret **ret, struct error *err)
+{
+	int r;
+
+	if (try_sets(a, ret) == 0)
+		return 0;
+	for (unsigned n = 0; n < a->head->slot_count; n++)
+		if (a->head->slots[n].type == SEAL_SLOT_KEYFILE &&
+		    try_keyfiles(a, n, &a->head->slots[n], ret) == 0)
+			return 0;
+	r = try_kms_slots(a, ret, err);
+	if (r != -ENOKEY)
+		return r;
+	if (a->tried > 0)
+		return report(a, err);
+	return a->passed_over > 0 ? none_asked(a, err) : unlock_no_means(a->head, a->name, err);
 }
 
 int unlock_data_key(struct unlock *u, const struct seal *seal, const char *name,
 		    struct secret **ret, struct error *err)
 {
-	struct attempt a = {.u = u, .seal = seal, .name = name};
+	struct attempt a = {.u = u,
+			    .head = seal_head(seal),
+			    .id = seal_core(seal)->file_id,
+			    .seal = seal,
+			    .name = name};
 
-	for (unsigned n = 0; n < seal_slot_count(seal); n++)
-		if (is_usable(&a, seal_slot(seal, n), SEAL_SLOT_KEYFILE) &&
-		    try_keyfiles(&a, n, seal_slot(seal, n), ret) == 0)
-			return 0;
-	for (unsigned n = 0; n < seal_slot_count(seal); n++)
-		if (is_usable(&a, seal_slot(seal, n), SEAL_SLOT_KMS) &&
-		    try_kms(&a, n, seal_slot(seal, n), ret) == 0)
-			return 0;
-	if (a.tried == 0)
-		return no_means(&a, err);
-	if (err && !err->code)
-		*err = a.worst;
-	return a.worst.code;
+	return run_attempt(&a, ret, err);
+}
+
+int unlock_set_key(struct unlock *u, const struct set *set, const char *name, struct secret **ret,
+		   struct error *err)
+{
+	struct attempt a = {
+		.u = u, .head = set_head(set), .id = set_header(set)->id, .set = set, .name = name};
+
+	return run_attempt(&a, ret, err);
+}
+
+int unlock_add_set(struct unlock *u, struct set_keys *keys)
+{
+	struct set_keys **more;
+	int r = 0;
+
+	pthread_mutex_lock(&u->lock);
+	for (size_t i = 0; i < u->set_count; i++)
+		if (memcmp(set_keys_id(u->sets[i]), set_keys_id(keys), SET_ID_SIZE) == 0) {
+			set_keys_free(u->sets[i]);
+			u->sets[i] = keys;
+			goto out;
+		}
+	more = reallocarray(u->sets, u->set_count + 1, sizeof(struct set_keys *));
+	if (more) {
+		u->sets = more;
+		more[u->set_count++] = keys;
+	} else {
+		r = -ENOMEM;
+	}
+out:
+	pthread_mutex_unlock(&u->lock);
+	return r;
+}
+
+void unlock_batch_begin(struct unlock *u)
+{
+	if (u->recipients)
+		kms_recipients_share_begin(u->recipients);
+}
+
+void unlock_batch_end(struct unlock *u)
+{
+	if (u->recipients)
+		kms_recipients_share_end(u->recipients);
+}
+
+bool unlock_may_repeat(struct unlock *u)
+{
+	return take_token(u, &u->repeats);
 }

@@ -1,9 +1,11 @@
 /*
  * Inode numbers. Job: the same number for the same thing at every mount, so that programs which
  * remember inodes (backup, rsync, find) are not fooled, and another number for another version of
- * a model, so that the kernel's page cache of the old one can never be taken for the new one.
+ * a model, so that the kernel's page cache of the old one can never be taken for the new one. A
+ * version is everything that the seal's core states. The file id alone is no version: its owner
+ * chooses it. The payload's version is not part of it: what a payload can be is in the core.
  */
-#include "crypto/digest.h"
+#include "crypto/base/digest.h"
 #include "fs/view/view.h"
 
 #include <errno.h>
@@ -15,7 +17,7 @@
  * ended by a zero byte. */
 static int hash_node(const struct view_node *n, uint8_t again, uint64_t *ret)
 {
-	static const uint8_t no_id[SEAL_FILE_ID_SIZE];
+	static const uint8_t unread[SHA256_SIZE];
 	_cleanup_digest_ struct digest *d = NULL;
 	uint8_t out[SHA256_SIZE], kind = (uint8_t)n->kind;
 	int r = digest_new(DIGEST_SHA256, &d);
@@ -25,9 +27,9 @@ static int hash_node(const struct view_node *n, uint8_t again, uint64_t *ret)
 	if (r == 0)
 		r = digest_update(d, n->path, strlen(n->path) + 1);
 	if (r == 0)
-		r = digest_update(d, n->facts.file_id, sizeof(n->facts.file_id));
-	/* A head that cannot be read has no file id: its object's version stands in. */
-	if (r == 0 && n->kind == VIEW_FILE && memcmp(n->facts.file_id, no_id, sizeof(no_id)) == 0)
+		r = digest_update(d, n->facts.core, sizeof(n->facts.core));
+	/* A head that cannot be read has no core: its object's version stands in. */
+	if (r == 0 && n->kind == VIEW_FILE && memcmp(n->facts.core, unread, sizeof(unread)) == 0)
 		r = digest_update(d, n->seal.version, strlen(n->seal.version) + 1);
 	if (r == 0 && n->kind == VIEW_BYTES)
 		r = digest_update(d, n->facts.sha256, sizeof(n->facts.sha256));
@@ -47,7 +49,7 @@ static int compare_inos(const void *a, const void *b)
 
 	if (x->ino != y->ino)
 		return x->ino < y->ino ? -1 : 1;
-	return strcmp(x->path, y->path); /* who keeps a number in a collision */
+	return strcmp(x->path, y->path); /* decides which keeps its number in a collision */
 }
 
 static void gather(struct view *v, struct view_node *n, size_t *count)
@@ -94,7 +96,7 @@ int view_number(struct view *v)
 	for (uint8_t again = 1; r == 0 && spread_collisions(v, again, &r);)
 		if (++again > TRIES_MAX)
 			return -EEXIST;
-	return r;
+	return r < 0 ? r : view_order(v);
 }
 
 static int compare_ino(const void *key, const void *item)

@@ -1,11 +1,11 @@
 /*
- * Nodes and entries. Job: keep a tree sound while it is made: order of names, counts, who owns
- * what. Trusts its callers for names that may be shown.
+ * Nodes and entries. Job: keep a tree sound while it is made: order of names, counts,
+ * ownership. Trusts its callers for names that may be shown.
  */
 #include "fs/view/nodes.h"
 
-#include "crypto/digest.h"
-#include "fs/view/ollama_description.h"
+#include "crypto/base/digest.h"
+#include "fs/formats/ollama_description.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -13,14 +13,46 @@
 
 #define NOTES_MAX 100
 
+/* A place among a directory's children may be there twice while their room grows; by_ino. */
+#define ENTRY_BYTES (3 * sizeof(struct view_entry) + sizeof(struct view_node *))
+
+int view_take(struct view *v, size_t bytes)
+{
+	int r = allowance_take(v->allowance, bytes);
+
+	if (r == 0)
+		atomic_fetch_add(&v->taken, bytes);
+	return r;
+}
+
+static size_t node_bytes(size_t path_size)
+{
+	return sizeof(struct view_node) + path_size + 1 + 2 * ALLOWANCE_OVERHEAD + ENTRY_BYTES;
+}
+
+size_t view_file_bytes(const char *seal_name, size_t *worst)
+{
+	size_t size = strlen(seal_name);
+
+	*worst = 0;
+	for (size_t i = 0; i < size; i++)
+		if (seal_name[i] == '/')
+			*worst += node_bytes(i);
+	/* Twice: while the tree is made there is a list of paths. */
+	return node_bytes(size) + 2 * (size + 1 + ALLOWANCE_OVERHEAD) + SOURCE_VERSION_MAX / 2 +
+	       sizeof(struct view_node *);
+}
+
 int view_note(struct view *v, const char *fmt, ...)
 {
 	char **notes;
 	va_list ap;
 	int r;
 
-	if (v->note_count >= NOTES_MAX)
+	if (v->note_count >= NOTES_MAX) {
+		v->more_notes++;
 		return 0;
+	}
 	notes = reallocarray(v->notes, v->note_count + 1, sizeof(*notes));
 	if (!notes)
 		return -ENOMEM;
@@ -39,15 +71,18 @@ static void node_free(struct view_node *n)
 	if (!n)
 		return;
 	for (size_t i = 0; i < n->child_count; i++) {
-		free(n->children[i].name);
-		if (!n->children[i].is_link)
+		if (n->children[i].is_link)
+			free(n->children[i].name);
+		else
 			node_free(n->children[i].node);
 	}
 	node_free(n->description);
 	free(n->children);
+	free(n->listing);
 	free(n->bytes);
 	free(n->path);
 	source_object_clear(&n->seal);
+	free(n->stated);
 	free(n->broken);
 	free(n);
 }
@@ -62,6 +97,7 @@ void view_free(struct view *v)
 	free(v->notes);
 	free(v->files);
 	free(v->by_ino);
+	allowance_give(v->allowance, atomic_load(&v->taken));
 	free(v);
 }
 
@@ -109,7 +145,7 @@ static int make_room(struct view_node *dir)
 	return 0;
 }
 
-/* Where name is, or would have to be. */
+/* The index of name, or where it would be inserted. */
 static size_t find_place(const struct view_node *dir, const char *name)
 {
 	size_t from = 0, to = dir->child_count;
@@ -128,16 +164,17 @@ static size_t find_place(const struct view_node *dir, const char *name)
 static int insert(struct view_node *dir, size_t place, struct view_node *n, const char *name,
 		  bool is_link)
 {
-	char *copy = strdup(name);
+	char *copy = is_link ? strdup(name) : n->path + (n->name - n->path);
 	int r = make_room(dir);
 
 	if (!copy || r < 0) {
-		free(copy);
+		if (is_link)
+			free(copy);
 		return -ENOMEM;
 	}
 	memmove(&dir->children[place + 1], &dir->children[place],
 		(dir->child_count - place) * sizeof(dir->children[0]));
-	dir->children[place] = (struct view_entry){copy, n, is_link};
+	dir->children[place] = (struct view_entry){.name = copy, .node = n, .is_link = is_link};
 	dir->child_count++;
 	return 0;
 }
@@ -161,9 +198,12 @@ static int add_node(struct view *v, struct view_node *dir, size_t place, struct 
 int view_append(struct view *v, struct view_node *dir, enum view_kind kind, const char *path,
 		size_t path_size, struct view_node **ret)
 {
-	struct view_node *n = node_new(dir, kind, path, path_size);
-	int r = n ? add_node(v, dir, dir->child_count, n) : -ENOMEM;
+	/* A file's bytes were taken with the listing. */
+	int r = kind == VIEW_FILE ? 0 : view_take(v, node_bytes(path_size));
+	struct view_node *n = r == 0 ? node_new(dir, kind, path, path_size) : NULL;
 
+	if (r == 0)
+		r = n ? add_node(v, dir, dir->child_count, n) : -ENOMEM;
 	if (r == 0)
 		*ret = n;
 	return r;
@@ -187,6 +227,9 @@ static int add_below(struct view *v, struct view_node *dir, enum view_kind kind,
 		path = NULL;
 		return -ENOMEM;
 	}
+	r = view_take(v, node_bytes(strlen(path)));
+	if (r < 0)
+		return r;
 	*ret = node_new(dir, kind, path, strlen(path));
 	r = *ret ? add_node(v, dir, place, *ret) : -ENOMEM;
 	return r;
@@ -213,6 +256,8 @@ int view_add_bytes(struct view *v, struct view_node *dir, const char *name, cons
 	struct view_node *n;
 	int r = add_below(v, dir, VIEW_BYTES, name, &n);
 
+	if (r == 0)
+		r = view_take(v, size + ALLOWANCE_OVERHEAD);
 	if (r < 0)
 		return r;
 	n->bytes = malloc(size + 1);
@@ -226,11 +271,15 @@ int view_add_bytes(struct view *v, struct view_node *dir, const char *name, cons
 	return digest_buffer(DIGEST_SHA256, n->bytes, size, n->facts.sha256);
 }
 
-int view_add_link(struct view_node *dir, const char *name, struct view_node *file)
+int view_add_link(struct view *v, struct view_node *dir, const char *name, struct view_node *file)
 {
 	size_t place = find_place(dir, name);
-	int r = is_taken(dir, place, name) ? -EEXIST : insert(dir, place, file, name, true);
+	int r = is_taken(dir, place, name)
+			? -EEXIST
+			: view_take(v, ENTRY_BYTES + strlen(name) + 1 + ALLOWANCE_OVERHEAD);
 
+	if (r == 0)
+		r = insert(dir, place, file, name, true);
 	if (r < 0)
 		return r;
 	file->link_count++;
@@ -243,6 +292,18 @@ struct view_node *view_child(const struct view_node *dir, const char *name)
 	size_t place = find_place(dir, name);
 
 	return is_taken(dir, place, name) ? dir->children[place].node : NULL;
+}
+
+struct error view_fault_of(const struct view_node *n)
+{
+	struct error err = {0};
+
+	if (!n->broken)
+		return err;
+	error_set(&err, n->broken->code, "%s", n->broken->text);
+	if (n->broken->hint[0])
+		error_hint(&err, "%s", n->broken->hint);
+	return err;
 }
 
 const struct view_node *view_lookup(const struct view_node *dir, const char *name)
@@ -269,7 +330,6 @@ static void take_out(struct view *v, struct view_node *n)
 	struct view_node *dir = n->parent;
 	size_t place = find_place(dir, n->name);
 
-	free(dir->children[place].name);
 	memmove(&dir->children[place], &dir->children[place + 1],
 		(dir->child_count - place - 1) * sizeof(dir->children[0]));
 	dir->child_count--;
@@ -292,5 +352,8 @@ int view_pair_descriptions(struct view *v)
 		v->files[kept++] = n;
 	}
 	v->file_count = kept;
+	for (size_t i = 0; i < v->file_count; i++)
+		if (__builtin_add_overflow(v->total_size, v->files[i]->size, &v->total_size))
+			v->total_size = UINT64_MAX;
 	return 0;
 }

@@ -1,116 +1,45 @@
 /*
- * Ollama's store. Job: names and manifests for the models that Ollama can take, whatever the source
- * holds, always in the same way: explicit names first, both in path order. Trusts the descriptions
- * to be parsed. Must never show a manifest whose blobs are not all there, nor an empty directory
- * below manifests: Ollama would try to remove it, and end.
+ * Ollama's store. Job: names and manifests for the models that Ollama can load, in a fixed order:
+ * owners as the configuration lists them; of each owner explicit names first; both in path order.
+ * Trusts the descriptions to be parsed, but no owner about another owner's models: blobs are named
+ * by digests that seals only state. Must never show a manifest with a blob that is missing or
+ * belongs to another file, nor an empty directory below manifests: Ollama would try to remove it,
+ * and exit.
  */
 #include "fs/view/ollama_store.h"
 
 #include "crypto/name.h"
-#include "fs/view/gguf_name.h"
+#include "fs/formats/gguf_name.h"
 #include "fs/view/nodes.h"
+#include "fs/view/ollama_derive.h"
+#include "fs/view/ollama_internal.h"
+#include "fs/view/ollama_plain.h"
 
 #include <errno.h>
-#include <search.h>
 #include <string.h>
 
-/* Magic, version and the two counts: nothing shorter is a GGUF. */
-#define GGUF_SIZE_MIN 24
+/* Where newer versions of Ollama keep tags, beside the older place. */
+#define MANIFESTS_V2 "manifests-v2"
+
+/* Keeps a directory from being empty: Ollama would try to remove it, and exit. It is not four
+ * levels deep, so it is not taken for a manifest. */
+#define KEEPER "README"
+#define KEEPER_TEXT "This file keeps Ollama from removing the directory.\n"
 
 struct store {
 	struct view *view;
 	struct ollama_description *const *descriptions;
 	struct view_node *blobs, *manifests;
-	struct view_node **by_digest; /* files that can be opened, by SHA-256, then path */
-	size_t by_digest_count;
+	struct ollama_files files;
+	struct ollama_names names;
 	bool *is_part; /* by file_index: another model's projector or the like */
-	void *names;   /* tsearch() tree of struct ollama_name */
 };
-
-static int compare_names(const void *a, const void *b)
-{
-	return ollama_name_compare(a, b);
-}
 
 static void store_clear(struct store *s)
 {
-	free(s->by_digest);
+	ollama_files_clear(&s->files);
+	ollama_names_clear(&s->names);
 	free(s->is_part);
-	tdestroy(s->names, free);
-}
-
-static int compare_digest(const struct view_node *n, const uint8_t sha256[SHA256_SIZE],
-			  uint64_t size)
-{
-	int order = memcmp(n->facts.sha256, sha256, SHA256_SIZE);
-
-	return order ? order : (n->size > size) - (n->size < size);
-}
-
-static int compare_digests(const void *a, const void *b)
-{
-	const struct view_node *x = *(struct view_node *const *)a;
-	const struct view_node *y = *(struct view_node *const *)b;
-	int order = compare_digest(x, y->facts.sha256, y->size);
-
-	if (order)
-		return order;
-	return x->file_index < y->file_index ? -1 : x->file_index > y->file_index;
-}
-
-static int index_digests(struct store *s)
-{
-	struct view *v = s->view;
-
-	s->by_digest = calloc(v->file_count + 1, sizeof(struct view_node *));
-	s->is_part = calloc(v->file_count + 1, sizeof(bool));
-	if (!s->by_digest || !s->is_part)
-		return -ENOMEM;
-	for (size_t i = 0; i < v->file_count; i++)
-		if (!v->files[i]->broken)
-			s->by_digest[s->by_digest_count++] = v->files[i];
-	qsort(s->by_digest, s->by_digest_count, sizeof(struct view_node *), compare_digests);
-	return 0;
-}
-
-/* The place of the first file with these bytes in by_digest, where there is one. */
-static size_t find_digest(const struct store *s, const struct ollama_layer *layer)
-{
-	size_t from = 0, to = s->by_digest_count;
-
-	while (from < to) {
-		size_t middle = from + (to - from) / 2;
-
-		if (compare_digest(s->by_digest[middle], layer->sha256, layer->size) < 0)
-			from = middle + 1;
-		else
-			to = middle;
-	}
-	return from;
-}
-
-static bool has_digest(const struct store *s, size_t place, const struct ollama_layer *layer)
-{
-	return place < s->by_digest_count &&
-	       compare_digest(s->by_digest[place], layer->sha256, layer->size) == 0;
-}
-
-static struct view_node *find_file(const struct store *s, const struct ollama_layer *layer)
-{
-	size_t place = find_digest(s, layer);
-
-	return has_digest(s, place, layer) ? s->by_digest[place] : NULL;
-}
-
-/* Projectors, adapters and drafts are no models of their own. */
-static void mark_parts(struct store *s, const struct ollama_manifest *m)
-{
-	for (size_t i = 0; i < m->layer_count; i++) {
-		size_t place = find_digest(s, &m->layers[i]);
-
-		for (; i != m->model && has_digest(s, place, &m->layers[i]); place++)
-			s->is_part[s->by_digest[place]->file_index] = true;
-	}
 }
 
 static const struct ollama_blob *find_blob(const struct ollama_description *d,
@@ -128,30 +57,41 @@ static int64_t manifest_mtime(const struct view_node *n)
 	return n->description ? MAX(n->mtime_ns, n->description->mtime_ns) : n->mtime_ns;
 }
 
-static int ignore_existing(int r)
+/* Whether the blob under this name has the wanted bytes, as far as this is known. */
+static bool is_same(const struct view_node *was, const struct ollama_blob *blob,
+		    const struct view_node *file)
 {
-	return r == -EEXIST ? 0 : r;
+	/* The digest of these bytes was computed here. */
+	if (was->kind == VIEW_BYTES)
+		return was->size == (blob ? blob->size : file->size);
+	return file && was->size == file->size &&
+	       memcmp(was->facts.verity, file->facts.verity, sizeof(file->facts.verity)) == 0;
 }
 
-/* One entry of a manifest; -ENOENT: nobody has its bytes. n: whose manifest it is. */
-static int add_blob(struct store *s, const struct view_node *n, const struct ollama_description *d,
+/* One entry of a manifest. n: its model. -ENOENT: no file has its bytes; -EADDRINUSE: other bytes
+ * have its name. */
+static int add_blob(struct store *s, struct view_node *n, const struct ollama_description *d,
 		    const struct ollama_layer *layer, bool dry)
 {
 	const struct ollama_blob *blob = find_blob(d, layer);
-	struct view_node *file = blob ? NULL : find_file(s, layer);
+	struct view_node *file = blob ? NULL : ollama_files_find(&s->files, n, layer);
+	const struct view_node *was;
 	char name[OLLAMA_BLOB_NAME_SIZE];
 
 	if (!blob && !file)
 		return -ENOENT;
-	if (dry)
-		return 0;
 	ollama_blob_name(layer->sha256, name);
-	return ignore_existing(blob ? view_add_bytes(s->view, s->blobs, name, blob->data,
-						     blob->size, manifest_mtime(n))
-				    : view_add_link(s->blobs, name, file));
+	was = view_child(s->blobs, name);
+	if (was && !is_same(was, blob, file))
+		return -EADDRINUSE;
+	if (dry || was)
+		return 0;
+	return blob ? view_add_bytes(s->view, s->blobs, name, blob->data, blob->size,
+				     manifest_mtime(n))
+		    : view_add_link(s->view, s->blobs, name, file);
 }
 
-static int add_blobs(struct store *s, const struct view_node *n, const struct ollama_description *d,
+static int add_blobs(struct store *s, struct view_node *n, const struct ollama_description *d,
 		     bool dry)
 {
 	const struct ollama_manifest *m = d->manifest;
@@ -187,23 +127,19 @@ static int add_manifest(struct store *s, const struct view_node *n, const struct
 	return r;
 }
 
-/* 1: it is free, and now taken. */
-static int take_name(struct store *s, const struct ollama_name *name)
+/* A name stays with its first owner; otherwise another owner's model would be run in its place. */
+static int note_foreign_name(struct store *s, const struct view_node *n,
+			     const struct ollama_name *name, const struct view_node *by)
 {
-	struct ollama_name *copy, **found;
+	char path[NAME_PRINTABLE_SIZE], other[NAME_PRINTABLE_SIZE], taken[OLLAMA_NAME_MAX + 1];
 
-	if (tfind(name, &s->names, compare_names))
-		return 0;
-	copy = malloc(sizeof(*copy));
-	if (!copy)
-		return -ENOMEM;
-	*copy = *name;
-	found = tsearch(copy, &s->names, compare_names);
-	if (!found) {
-		free(copy);
-		return -ENOMEM;
-	}
-	return 1;
+	name_printable(n->path, path);
+	name_printable(by->path, other);
+	ollama_name_short(name, taken);
+	return view_note(s->view,
+			 "\"%s\" is not in the Ollama store: the name %s belongs to \"%s\", whose "
+			 "owner comes first in the configuration",
+			 path, taken, other);
 }
 
 /* For a model whose first choice is taken. */
@@ -211,12 +147,13 @@ static int find_other_name(struct store *s, const struct view_node *n, struct ol
 {
 	char taken[OLLAMA_NAME_MAX + 1], given[OLLAMA_NAME_MAX + 1];
 	char path[NAME_PRINTABLE_SIZE];
+	const struct view_node *by;
 	int r;
 
 	ollama_name_short(name, taken);
 	r = ollama_name_of_path(n->path, true, name);
 	if (r == 0)
-		r = take_name(s, name);
+		r = ollama_names_take(&s->names, name, n, false, &by);
 	if (r < 0)
 		return r;
 	name_printable(n->path, path);
@@ -230,21 +167,33 @@ static int find_other_name(struct store *s, const struct view_node *n, struct ol
 	return r < 0 ? r : 1;
 }
 
-static int add_model(struct store *s, const struct view_node *n, const struct ollama_name *wanted,
+static int note_blob(struct store *s, const struct view_node *n, const char *what)
+{
+	char path[NAME_PRINTABLE_SIZE];
+
+	name_printable(n->path, path);
+	return view_note(s->view, "\"%s\" is not in the Ollama store: %s", path, what);
+}
+
+static int add_model(struct store *s, struct view_node *n, const struct ollama_name *wanted,
 		     const struct ollama_description *d)
 {
 	struct ollama_name name = *wanted;
-	char path[NAME_PRINTABLE_SIZE];
+	const struct view_node *by = NULL;
 	int r = add_blobs(s, n, d, true);
 
-	if (r == -ENOENT) {
-		name_printable(n->path, path);
-		return view_note(s->view,
-				 "\"%s\" is not in the Ollama store: a blob of its manifest is not "
-				 "there",
-				 path);
-	}
-	r = take_name(s, &name);
+	if (r == -ENOENT)
+		return note_blob(s, n, "a blob of its manifest is missing");
+	if (r == -EADDRINUSE)
+		return note_blob(s, n,
+				 "one of its blobs has the SHA-256 that an earlier model's seal "
+				 "states for other content; 'sealctl check' shows which is "
+				 "wrong");
+	if (r < 0)
+		return r;
+	r = ollama_names_take(&s->names, &name, n, false, &by);
+	if (r == 0 && by->owner != n->owner)
+		return note_foreign_name(s, n, &name, by);
 	if (r == 0)
 		r = find_other_name(s, n, &name);
 	if (r <= 0)
@@ -253,38 +202,23 @@ static int add_model(struct store *s, const struct view_node *n, const struct ol
 	return r < 0 ? r : add_manifest(s, n, &name, d);
 }
 
-/* A model that nobody has described: its GGUF and the plainest of configurations. */
-static int add_plain_model(struct store *s, const struct view_node *n)
+/* A model without a description: its GGUF, and what can be derived from its facts. */
+static int add_plain_model(struct store *s, struct view_node *n)
 {
-	struct ollama_manifest m = {.has_config = true, .layer_count = 1};
-	struct ollama_description d = {.manifest = &m, .blob_count = 1};
-	_cleanup_free_ char *text = NULL;
-	int r = ollama_layer_set(&m.config, OLLAMA_CONFIG_TYPE, OLLAMA_PLAIN_CONFIG,
-				 sizeof(OLLAMA_PLAIN_CONFIG) - 1);
+	_cleanup_(ollama_plain_clear) struct ollama_plain plain = {0};
+	int r = ollama_plain_make(n->stated, n->facts.sha256, n->size, &plain);
 
-	d.blobs[0].data = (const uint8_t *)OLLAMA_PLAIN_CONFIG;
-	d.blobs[0].size = sizeof(OLLAMA_PLAIN_CONFIG) - 1;
-	memcpy(d.blobs[0].sha256, m.config.sha256, SHA256_SIZE);
-	memcpy(m.layers[0].type, OLLAMA_IMAGE "model", sizeof(OLLAMA_IMAGE "model"));
-	memcpy(m.layers[0].sha256, n->facts.sha256, SHA256_SIZE);
-	m.layers[0].size = n->size;
-	text = ollama_manifest_make(&m);
-	if (r == 0 && !text)
-		r = -ENOMEM;
-	if (r < 0)
-		return r;
-	d.manifest_bytes = (const uint8_t *)text;
-	d.manifest_size = strlen(text);
-	r = ollama_name_of_path(n->path, false, &d.name);
-	return r < 0 ? r : add_model(s, n, &d.name, &d);
+	if (r == 0)
+		r = ollama_name_of_path(n->path, false, &plain.description.name);
+	return r < 0 ? r : add_model(s, n, &plain.description.name, &plain.description);
 }
 
 static bool is_gguf(const struct view_node *n)
 {
-	return n->description || (gguf_is_name(n->path) && n->size >= GGUF_SIZE_MIN);
+	return n->description || gguf_is_name(n->path);
 }
 
-/* Parts of one file stand beside each other in path order: the first of them speaks for all. */
+/* Parts of one file are neighbours in path order: only the first is noted. */
 static int note_shard(struct store *s, size_t index, const struct gguf_shard *shard)
 {
 	const char *path = s->view->files[index]->path;
@@ -302,40 +236,105 @@ static int note_shard(struct store *s, size_t index, const struct gguf_shard *sh
 			 printable);
 }
 
-/* 1: Ollama can take it. What is broken has its own line in the log. */
+/* 1: Ollama can load it. A broken file has its own line in the log. */
 static int is_fit(struct store *s, size_t index, bool described)
 {
 	const struct view_node *n = s->view->files[index];
+	char path[NAME_PRINTABLE_SIZE];
 	struct gguf_shard shard;
+	const char *refusal;
 
 	if (!is_gguf(n) || n->broken || !!n->description != described)
 		return 0;
 	if (gguf_parse_shard(n->path, &shard))
 		return note_shard(s, index, &shard);
-	return described || !s->is_part[index];
+	if (!described && s->is_part[index])
+		return 0;
+	refusal = ollama_derive_refusal(n->stated ? n->stated : "");
+	if (!refusal)
+		return 1;
+	name_printable(n->path, path);
+	return view_note(s->view, "\"%s\" is not in the Ollama store: it %s", path, refusal);
 }
 
-static int add_models(struct store *s)
+/* A description signed by another owner could give the model any name and template. */
+static int note_foreign_description(struct store *s, const struct view_node *n)
 {
-	size_t count = s->view->file_count;
+	char printable[NAME_PRINTABLE_SIZE];
+
+	name_printable(n->path, printable);
+	return view_note(
+		s->view,
+		"\"%s\" is not in the Ollama store: its description belongs to another owner",
+		printable);
+}
+
+static int add_described(struct store *s, int owner)
+{
 	int r = 0;
 
-	for (size_t i = 0; i < count; i++)
-		if (s->descriptions[i])
-			mark_parts(s, s->descriptions[i]->manifest);
-	for (size_t i = 0; r >= 0 && i < count; i++) {
+	for (size_t i = 0; r >= 0 && i < s->view->file_count; i++) {
 		const struct ollama_description *d = s->descriptions[i];
+		struct view_node *n = s->view->files[i];
 
+		if (n->owner != owner)
+			continue;
 		r = is_fit(s, i, true);
-		if (r > 0 && d)
-			r = add_model(s, s->view->files[i], &d->name, d);
-	}
-	for (size_t i = 0; r >= 0 && i < count; i++) {
-		r = is_fit(s, i, false);
-		if (r > 0)
-			r = add_plain_model(s, s->view->files[i]);
+		if (r > 0 && !n->description->broken && n->description->owner != owner)
+			r = note_foreign_description(s, n);
+		else if (r > 0 && d)
+			r = add_model(s, n, &d->name, d);
 	}
 	return MIN(r, 0);
+}
+
+/* A later owner does not get the name of a damaged model. */
+static int reserve_name(struct store *s, const struct view_node *n)
+{
+	const struct view_node *by;
+	struct ollama_name name;
+	int r = ollama_name_of_path(n->path, false, &name);
+
+	return r < 0 ? r : MIN(ollama_names_take(&s->names, &name, n, true, &by), 0);
+}
+
+static int add_undescribed(struct store *s, int owner)
+{
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < s->view->file_count; i++) {
+		struct view_node *n = s->view->files[i];
+
+		if (n->owner != owner)
+			continue;
+		r = is_fit(s, i, false);
+		if (r > 0)
+			r = add_plain_model(s, n);
+		else if (r == 0 && n->broken && is_gguf(n) && !n->description)
+			r = reserve_name(s, n);
+	}
+	return MIN(r, 0);
+}
+
+/* All of the first owner's before any of the second's. */
+static int add_models(struct store *s)
+{
+	int last = 0, r = 0;
+
+	for (size_t i = 0; i < s->view->file_count; i++) {
+		const struct view_node *n = s->view->files[i];
+
+		last = MAX(last, n->owner);
+		if (s->descriptions[i])
+			ollama_files_mark_parts(&s->files, s->descriptions[i]->manifest, n->owner,
+						s->is_part);
+	}
+	for (int owner = 0; r == 0 && owner <= last; owner++) {
+		r = add_described(s, owner);
+		if (r == 0)
+			r = add_undescribed(s, owner);
+	}
+	return r;
 }
 
 static bool has_any(const struct view *v)
@@ -346,11 +345,13 @@ static bool has_any(const struct view *v)
 	return false;
 }
 
-/* What the source itself has under this name stays, beside the store where that is possible. 0:
- * impossible. */
+/* The source's own files under this name stay visible beside the store if they do not clash. 0:
+ * they do. */
 static int claim_directory(struct view *v, struct view_node **ret)
 {
+	static const char *const places[] = {"/blobs", "/manifests", ("/" MANIFESTS_V2)};
 	struct view_node *dir = view_child(v->root, OLLAMA_DIRECTORY);
+	const char *clash = NULL;
 	int r;
 
 	if (!dir) {
@@ -358,20 +359,30 @@ static int claim_directory(struct view *v, struct view_node **ret)
 		return r < 0 ? r : 1;
 	}
 	*ret = dir;
-	if (dir->kind == VIEW_DIRECTORY && !view_child(dir, "blobs") &&
-	    !view_child(dir, "manifests"))
+	if (dir->kind != VIEW_DIRECTORY)
+		clash = "";
+	for (size_t i = 0; !clash && i < ARRAY_LEN(places); i++)
+		if (view_child(dir, places[i] + 1))
+			clash = places[i];
+	if (!clash)
 		return 1;
-	return view_note(v, "no Ollama store is shown: the source has \"%s\" of its own",
-			 dir->kind == VIEW_DIRECTORY ? OLLAMA_DIRECTORY
-				 "/blobs or " OLLAMA_DIRECTORY "/manifests"
-						     : OLLAMA_DIRECTORY);
+	return view_note(
+		v, "no Ollama store is shown: the source has \"" OLLAMA_DIRECTORY "%s\" of its own",
+		clash);
+}
+
+static int keep(struct store *s, struct view_node *dir)
+{
+	return view_add_bytes(s->view, dir, KEEPER, KEEPER_TEXT, sizeof(KEEPER_TEXT) - 1,
+			      s->view->root->mtime_ns);
 }
 
 int ollama_store_add(struct view *v, enum ollama_mode mode,
 		     struct ollama_description *const *descriptions)
 {
-	_cleanup_(store_clear) struct store s = {.view = v, .descriptions = descriptions};
-	struct view_node *dir = NULL;
+	_cleanup_(store_clear) struct store s = {
+		.view = v, .names.view = v, .descriptions = descriptions};
+	struct view_node *dir = NULL, *newer = NULL;
 	int r;
 
 	if (mode == OLLAMA_OFF || (mode == OLLAMA_AUTO && !has_any(v)))
@@ -383,9 +394,18 @@ int ollama_store_add(struct view *v, enum ollama_mode mode,
 	if (r == 0)
 		r = view_add_directory(v, dir, "manifests", &s.manifests);
 	if (r == 0)
-		r = index_digests(&s);
+		r = ollama_files_make(v, &s.files);
+	s.is_part = calloc(v->file_count + 1, sizeof(bool));
+	if (r == 0 && !s.is_part)
+		r = -ENOMEM;
 	if (r == 0)
 		r = add_models(&s);
+	if (r == 0)
+		r = view_add_directory(v, dir, MANIFESTS_V2, &newer);
+	if (r == 0)
+		r = keep(&s, newer);
+	if (r == 0 && s.manifests->child_count == 0)
+		r = keep(&s, s.manifests);
 	/* An empty store is as old as what there is. */
 	if (r == 0 && s.blobs->child_count == 0)
 		s.blobs->mtime_ns = s.manifests->mtime_ns = dir->mtime_ns = v->root->mtime_ns;

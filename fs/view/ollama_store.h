@@ -6,21 +6,16 @@
 #ifndef SEALEDFS_VIEW_OLLAMA_STORE_H
 #define SEALEDFS_VIEW_OLLAMA_STORE_H
 
-#include "fs/view/ollama_description.h"
+#include "fs/formats/ollama_description.h"
+#include "fs/formats/ollama_name.h"
 #include "fs/view/view.h"
 
 #define OLLAMA_DIRECTORY "ollama"
 
-enum ollama_mode {
-	OLLAMA_AUTO, /* when any model is a GGUF */
-	OLLAMA_ON,
-	OLLAMA_OFF,
-};
-
 /*
- * Before view_number(). descriptions: by file_index, NULL where there is none; a file that has a
- * node of one but no description here is left out (its description could not be had, and the
- * caller has said so). What else is left out has a note in v->notes. 0 or -ENOMEM.
+ * Before view_number(). descriptions: by file_index, NULL where there is none; a file whose node
+ * has a description but that has none here is left out (the caller has logged why it could not be
+ * read). Everything else that is left out has a note in v->notes. 0 or -ENOMEM.
  */
 int ollama_store_add(struct view *v, enum ollama_mode mode,
 		     struct ollama_description *const *descriptions);
