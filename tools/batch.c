@@ -1,7 +1,6 @@
 /*
- * Batches. Job: remember what was there before each publication, and be able to go back. Trusts the
- * destination to keep the payloads that old seals point to; that is why nothing is removed before
- * the end.
+ * Batches. Job: keep what each publication replaces, and restore it on failure. Trusts the
+ * destination to keep the payloads of old seals, so nothing is removed before the end.
  */
 #include "tools/batch.h"
 
@@ -49,7 +48,7 @@ void batch_free(struct batch *b)
 	free(b);
 }
 
-/* Who may only write cannot read; then an old seal is simply not kept. */
+/* With permission to write but not to read, the old seal is not kept. */
 static void keep_old_seal(struct source *dest, struct piece *p)
 {
 	_cleanup_free_ char *seal_name = NULL;
@@ -98,11 +97,13 @@ static int take_back(struct source *dest, const struct piece *p, struct error *e
 {
 	int r;
 
-	if (p->old_seal)
+	if (p->result.pending)
+		r = source_remove(dest, p->result.pending, err);
+	else if (p->old_seal)
 		r = source_put(dest, p->result.seal_name, p->old_seal, p->old_size, err);
 	else
 		r = source_remove(dest, p->result.seal_name, err);
-	/* Its seal is gone; a payload alone is invisible. */
+	/* Without its seal a payload is invisible. */
 	if (r == 0)
 		r = source_remove(dest, p->result.payload_name, err);
 	return r;

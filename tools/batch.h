@@ -1,7 +1,7 @@
 /*
- * batch.h: several sealed objects that belong together: all of them become visible, or none stays.
- * Each is published by itself (publish.h); when a later one fails, the earlier ones are taken back,
- * and what they replaced is put back. One thread.
+ * batch.h: several sealed objects that belong together: all of them stay visible, or none.
+ * Each is published by itself (publish.h); if a later one fails, the earlier ones are removed and
+ * what they replaced is restored. One thread.
  */
 #ifndef SEALEDFS_TOOLS_BATCH_H
 #define SEALEDFS_TOOLS_BATCH_H
@@ -13,14 +13,14 @@ struct batch;
 int batch_new(const struct seal_request *req, struct batch **ret);
 void batch_free(struct batch *b);
 /*
- * seal_input() as part of the batch. Old payloads stay until batch_done(), whatever
- * req->remove_old says. results are the batch's.
+ * seal_input() as part of the batch. Old payloads stay until batch_done(), regardless of
+ * req->remove_old. Results belong to the batch.
  */
 int batch_seal(struct batch *b, const struct seal_request *req, struct input *in, const char *name,
 	       struct error *err);
-/* Takes everything back, newest first, as far as that is possible; what is not is logged. */
+/* Undoes everything, newest first, as far as possible; failures are logged. */
 void batch_undo(struct batch *b);
-/* All is well: with req->remove_old removes the payloads that were replaced. */
+/* On success: removes the replaced payloads if req->remove_old is set. */
 void batch_done(struct batch *b);
 
 size_t batch_count(const struct batch *b);

@@ -1,14 +1,16 @@
 /*
- * Checking of one sealed object. Job: make every check that its means allow, say which were made,
- * and go on after a failure where the next check still means something. Trusts nothing that it
- * reads. Must never say that something was checked when it was not.
+ * Checking of one sealed object. Job: make every check that the given keys allow, report
+ * which were made, and continue after a failure if the next check is still meaningful. Trusts
+ * nothing that it reads. Must never report a check that was not made.
  */
 #include "tools/check_object.h"
 
 #include "crypto/failure.h"
+#include "crypto/name.h"
 #include "tools/check_payload.h"
 #include "tools/interrupt.h"
 #include "tools/output.h"
+#include "tools/target.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -21,7 +23,7 @@ struct checking {
 	const struct check_options *options;
 	struct check_report *report;
 	struct seal *seal;
-	struct source_object payload;
+	struct source_object object, payload; /* the seal's and the other */
 };
 
 static void add_step(struct check_report *rep, const char *name, enum check_result result,
@@ -54,34 +56,26 @@ static void add_failure(struct check_report *rep, const char *name, int code,
 	}
 }
 
-static int load_seal(struct checking *c, struct error *err)
+static int load_head(struct checking *c, struct error *err)
 {
-	struct source_object object = {0};
-	_cleanup_free_ uint8_t *bytes = NULL;
-	_cleanup_seal_ struct seal *head = NULL;
-	size_t size;
-	int r = source_stat(c->source, c->seal_name, &object, err);
+	int r = source_stat(c->source, c->seal_name, &c->object, err);
 
-	if (r < 0)
-		return r;
-	size = (size_t)MIN(object.size, (uint64_t)SEAL_HEAD_MAX);
-	bytes = malloc(SEAL_HEAD_MAX);
-	r = bytes ? source_read(c->source, c->seal_name, object.version, 0, size, bytes, err)
-		  : -ENOMEM;
-	/* The head says whether the rest may be as long as it is. */
-	if (r == 0)
-		r = seal_parse_head(c->label, bytes, size, object.size, &head, err);
-	if (r == 0) {
-		uint8_t *whole = realloc(bytes, (size_t)object.size);
+	return r < 0 ? r : target_read_head(c->source, &c->object, c->label, &c->seal, err);
+}
 
-		bytes = whole ? whole : bytes;
-		r = whole ? source_read(c->source, c->seal_name, object.version, 0,
-					(size_t)object.size, bytes, err)
-			  : -ENOMEM;
-	}
+/* Only with the keys: before the slot MAC was checked, the size may be forged. */
+static int load_tables(struct checking *c, const struct seal_keys *keys, struct error *err)
+{
+	size_t at = (size_t)seal_tables_offset(c->seal), size = (size_t)seal_tables_size(c->seal);
+	uint8_t *tables = malloc(size + 1);
+	int r;
+
+	if (!tables)
+		return -ENOMEM;
+	r = source_read(c->source, c->seal_name, c->object.version, at, size, tables, err);
 	if (r == 0)
-		r = seal_parse(c->label, bytes, (size_t)object.size, &c->seal, err);
-	source_object_clear(&object);
+		return seal_load_tables(c->seal, keys, tables, err);
+	free(tables);
 	return r;
 }
 
@@ -108,7 +102,7 @@ static void check_signature(struct checking *c)
 			 OUTPUT_HEX(seal_signer_id(c->seal), SIGNER_ID_SIZE));
 }
 
-/* True when the payload is there in its full length. */
+/* True if the payload exists in its full length. */
 static bool check_payload_size(struct checking *c)
 {
 	uint64_t length = seal_core(c->seal)->length;
@@ -121,7 +115,7 @@ static bool check_payload_size(struct checking *c)
 	if (r == 0 && c->payload.size != length) {
 		label = source_describe(c->source, c->report->payload_name);
 		r = seal_fail(&err, SEAL_BAD_PAYLOAD_SIZE, label,
-			      "it has %llu bytes, the seal says %llu",
+			      "it has %llu bytes, the seal states %llu",
 			      (unsigned long long)c->payload.size, (unsigned long long)length);
 	}
 	if (r == -ENOENT) {
@@ -137,7 +131,7 @@ static bool check_payload_size(struct checking *c)
 	return r == 0;
 }
 
-/* An unlock failure in the words and classes of crypto/FORMAT.md section 9, where it is of one. */
+/* Gives an unlock failure the class and text of crypto/FORMAT.md section 9 if it has one. */
 static void name_unlock_failure(const struct checking *c, int code, struct error *err)
 {
 	enum seal_failure failure = code == -EBADMSG  ? SEAL_WRONG_KEY
@@ -174,6 +168,8 @@ static int check_with_key(struct checking *c, bool payload_there, struct error *
 	}
 	add_step(rep, "key", CHECK_PASSED, "fits the seal");
 	r = seal_unlock(c->seal, key, &keys, &failure);
+	if (r == 0)
+		r = load_tables(c, keys, &failure);
 	if (r < 0) {
 		add_failure(rep, "tables", r, &failure);
 		return 0;
@@ -189,8 +185,9 @@ static int check_with_key(struct checking *c, bool payload_there, struct error *
 	if (res.chunks_code < 0)
 		add_failure(rep, "chunks", res.chunks_code, &res.error);
 	else
-		add_step(rep, "chunks", CHECK_PASSED, "%llu chunks",
-			 (unsigned long long)seal_core(c->seal)->chunk_count);
+		add_step(rep, "chunks", CHECK_PASSED, "%llu chunk%s",
+			 (unsigned long long)seal_core(c->seal)->chunk_count,
+			 seal_core(c->seal)->chunk_count == 1 ? "" : "s");
 	if (res.chunks_code < 0)
 		add_step(rep, "digests", CHECK_SKIPPED, "not every chunk is good");
 	else if (res.digests_code < 0)
@@ -200,23 +197,36 @@ static int check_with_key(struct checking *c, bool payload_there, struct error *
 	return 0;
 }
 
+/* A mount shows it only if its folders follow the rules for names, too. */
+static int check_path(const struct checking *c, struct error *err)
+{
+	size_t size = strlen(c->seal_name) - strlen(SEAL_SUFFIX);
+	const char *problem = model_path_problem(c->seal_name, size);
+
+	return problem ? error_set(err, -EILSEQ, "%s: a mount does not show it: %s", c->label,
+				   problem)
+		       : 0;
+}
+
 static int run_checks(struct checking *c, struct error *err)
 {
 	const struct seal_core *core;
 	struct error failure = {0};
 	bool payload_there;
-	int r = load_seal(c, &failure);
+	int r = load_head(c, &failure);
 
 	if (r < 0) {
 		add_failure(c->report, "structure", r, &failure);
 		return interrupt_check(err);
 	}
 	core = seal_core(c->seal);
-	add_step(c->report, "structure", CHECK_PASSED, "%llu bytes sealed in %llu chunks, %u %s",
+	add_step(c->report, "structure", CHECK_PASSED, "%llu bytes sealed in %llu chunk%s, %u %s",
 		 (unsigned long long)core->length, (unsigned long long)core->chunk_count,
-		 seal_slot_count(c->seal),
+		 core->chunk_count == 1 ? "" : "s", seal_slot_count(c->seal),
 		 seal_slot_count(c->seal) == 1 ? "recipient" : "recipients");
-	r = seal_check_name(c->seal, c->seal_name, &failure);
+	r = check_path(c, &failure);
+	if (r == 0)
+		r = seal_check_name(c->seal, c->options->found_name, &failure);
 	if (r < 0)
 		add_failure(c->report, "name", r, &failure);
 	else
@@ -245,9 +255,19 @@ int check_object(struct source *source, const char *seal_name, const struct chec
 		return -ENOMEM;
 	r = run_checks(&c, err);
 	seal_free(c.seal);
+	source_object_clear(&c.object);
 	source_object_clear(&c.payload);
 	free(c.label);
 	return r;
+}
+
+void check_report_refuse(struct check_report *ret, const char *label, const char *why)
+{
+	struct error err = {0};
+
+	*ret = (struct check_report){0};
+	error_set(&err, -EILSEQ, "%s: a mount does not show it: %s", label, why);
+	add_failure(ret, "name", -EILSEQ, &err);
 }
 
 void check_report_clear(struct check_report *r)

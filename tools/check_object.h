@@ -11,6 +11,7 @@ struct check_options {
 	const struct owner_keys *owners; /* NULL or empty: signatures are not checked */
 	struct unlock *unlock;		 /* NULL: nothing that needs the key is checked */
 	bool quiet;			 /* no progress line */
+	const char *found_name;		 /* of the seal, for seal_check_name() */
 };
 
 enum check_result { CHECK_PASSED, CHECK_FAILED, CHECK_SKIPPED };
@@ -33,11 +34,13 @@ struct check_report {
 };
 
 /*
- * Fills *ret whatever it finds; the caller clears it. Negative only when the check could not go on
- * at all (interrupted, no memory).
+ * Fills *ret whatever it finds; the caller clears it. Negative only when the check could not
+ * continue (interrupted, no memory).
  */
 int check_object(struct source *source, const char *seal_name, const struct check_options *options,
 		 struct check_report *ret, struct error *err);
+/* The report of an object that no mount shows because of its name. */
+void check_report_refuse(struct check_report *ret, const char *label, const char *why);
 void check_report_clear(struct check_report *r);
 
 #endif

@@ -5,10 +5,9 @@
  */
 #include "tools/check_payload.h"
 
+#include "crypto/base/digest.h"
 #include "crypto/chunk.h"
-#include "crypto/digest.h"
 #include "crypto/failure.h"
-#include "tools/cpus.h"
 #include "tools/interrupt.h"
 #include "tools/pipeline.h"
 #include "tools/progress.h"
@@ -91,28 +90,13 @@ static int open_chunk(void *ctx, const struct pipeline_piece *piece, struct erro
 	return r;
 }
 
-static int hash_sha256(void *ctx, const struct pipeline_piece *piece, struct error *err)
-{
-	return digest_update(((struct checking *)ctx)->sha256, piece->data, piece->size);
-}
-
-static int hash_sha384(void *ctx, const struct pipeline_piece *piece, struct error *err)
-{
-	return digest_update(((struct checking *)ctx)->sha384, piece->data, piece->size);
-}
-
-static void on_interrupt(void *ctx)
-{
-	pipeline_cancel(ctx, -EINTR, "interrupted");
-}
-
 static int run_stages(struct checking *c, struct error *err)
 {
 	const struct pipeline_stage stages[] = {
 		[STAGE_FETCH] = {PIPELINE_EXTENT, FETCHERS, 0, fetch},
-		[STAGE_OPEN] = {PIPELINE_CHUNK, cpu_count(), 1U << STAGE_FETCH, open_chunk},
-		[STAGE_SHA256] = {PIPELINE_CHUNK, 1, 1U << STAGE_OPEN, hash_sha256},
-		[STAGE_SHA384] = {PIPELINE_CHUNK, 1, 1U << STAGE_OPEN, hash_sha384},
+		[STAGE_OPEN] = {PIPELINE_CHUNK, pipeline_threads(), 1U << STAGE_FETCH, open_chunk},
+		[STAGE_SHA256] = {PIPELINE_CHUNK, 1, 1U << STAGE_OPEN, pipeline_hash, c->sha256},
+		[STAGE_SHA384] = {PIPELINE_CHUNK, 1, 1U << STAGE_OPEN, pipeline_hash, c->sha384},
 	};
 	struct pipeline_options o = {.length = seal_core(c->seal)->length,
 				     .extent_size = SEAL_EXTENT_SIZE,
@@ -120,16 +104,8 @@ static int run_stages(struct checking *c, struct error *err)
 				     .stages = stages,
 				     .stage_count = ARRAY_LEN(stages),
 				     .ctx = c};
-	_cleanup_(pipeline_freep) struct pipeline *p = NULL;
-	int r = pipeline_new(&o, &p);
 
-	if (r == 0)
-		r = interrupt_hook(on_interrupt, p);
-	if (r < 0)
-		return r;
-	r = pipeline_run(p, err);
-	interrupt_unhook(on_interrupt, p);
-	return r;
+	return pipeline_do(&o, NULL, err);
 }
 
 static void report_bad(const struct checking *c, const char *label,

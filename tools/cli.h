@@ -9,7 +9,7 @@
 #define SEALEDFS_TOOLS_CLI_H
 
 #include "crypto/base/error.h"
-#include "fs/net/aws.h"
+#include "fs/aws/aws.h"
 
 #include <stdbool.h>
 
@@ -29,9 +29,10 @@ struct verb {
 	const char *name;
 	const char *summary;		  /* one line, no full stop */
 	const char *usage;		  /* lines after "sealctl NAME " */
-	const char *help;		  /* paragraphs, wrapped by hand */
+	const char *help;		  /* paragraphs; an empty line between two */
 	const struct cli_option *options; /* ends with id 0; may be NULL */
 	bool uses_aws;			  /* takes --region and its like too */
+	bool own_signals;		  /* run() sets up interrupt.h, or takes them itself */
 	int (*run)(struct cli *cli, struct error *err);
 };
 
@@ -41,14 +42,16 @@ struct cli {
 	char **argv;
 	const char *value; /* of the option that cli_next() returned */
 	bool json, quiet;
+	_Atomic uint64_t told_ms; /* when the last line about a failing server was printed */
 	bool help_shown;
-	bool failure_reported; /* the JSON result says it already */
+	bool failure_reported; /* the JSON result contains it */
 	struct aws_options aws_options;
-	struct aws *aws; /* made by cli_aws() */
+	const char **plain_hosts; /* what aws_options.allow_http points to */
+	struct aws *aws;	  /* made by cli_aws() */
 };
 
-/* The next option's id; 0 at the end; -EINVAL; -ECANCELED when help was shown: stop, all is well.
- */
+/* The next option's id; 0 at the end; -EINVAL; -ECANCELED after help was shown: stop, with
+ * success. */
 int cli_next(struct cli *cli, struct error *err);
 /* Operands left after the options. */
 int cli_operands(const struct cli *cli);
@@ -59,7 +62,8 @@ int cli_usage_error(const struct cli *cli, struct error *err, const char *fmt, .
 int cli_aws(struct cli *cli, struct aws **ret, struct error *err);
 void cli_clear(struct cli *cli);
 
-/* "12345", "64k", "1.5" is refused: bytes with an optional k, M, G or T (powers of 1024). */
-int cli_parse_size(const char *text, uint64_t *ret);
+/* What --help prints. */
+void cli_print_help(const struct verb *verb);
+void cli_print_exit_codes(void);
 
 #endif

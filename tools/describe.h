@@ -15,8 +15,14 @@ json_t *describe_slots_json(const struct seal_slot *slots, unsigned count);
 #define DESCRIBE_SLOT_SIZE (SLOT_KMS_ARN_MAX + 64)
 const char *describe_slot(const struct seal_slot *slot, char out[DESCRIBE_SLOT_SIZE]);
 
-/* Everything that header and slots say. */
-json_t *describe_seal_json(const struct seal *seal, const char *label, uint64_t object_size);
-void describe_seal(const struct seal *seal, const char *label, uint64_t object_size);
+/* Facts as an object, and as lines. */
+json_t *describe_facts_json(const char *text);
+void describe_facts(const char *text);
+
+/* Everything that core and slots state. path_fits: seal_check_name() of where it was found. */
+json_t *describe_seal_json(const struct seal *seal, const char *label, uint64_t object_size,
+			   bool path_fits);
+void describe_seal(const struct seal *seal, const char *label, uint64_t object_size,
+		   bool path_fits);
 
 #endif

@@ -5,7 +5,7 @@
 #include "tools/describe_document.h"
 
 #include "attest/certificate.h"
-#include "crypto/digest.h"
+#include "crypto/base/digest.h"
 #include "crypto/format.h"
 #include "crypto/name.h"
 
@@ -73,20 +73,20 @@ static void print_bytes(const char *label, struct bytes_view v)
 	uint8_t sha256[SHA256_SIZE];
 	char key[32];
 
-	printf("  %-11s  ", label);
+	print_safely(stdout, "  %-11s  ", label);
 	if (!v.data) {
-		printf("absent\n");
+		print_safely(stdout, "absent\n");
 		return;
 	}
-	printf("%zu bytes  ", v.size);
+	print_safely(stdout, "%zu bytes  ", v.size);
 	if (v.size <= SHOWN_BYTES_MAX)
-		printf("%s", OUTPUT_HEX(v.data, v.size));
+		print_safely(stdout, "%s", OUTPUT_HEX(v.data, v.size));
 	else if (digest_buffer(DIGEST_SHA256, v.data, v.size, sha256) == 0)
-		printf("%s…  (sha256 %s)", OUTPUT_HEX(v.data, SHOWN_HEAD),
-		       OUTPUT_HEX(sha256, sizeof(sha256)));
+		print_safely(stdout, "%s…  (sha256 %s)", OUTPUT_HEX(v.data, SHOWN_HEAD),
+			     OUTPUT_HEX(sha256, sizeof(sha256)));
 	if (public_key_describe(v.data, v.size, key, sizeof(key)) == 0)
-		printf("  %s key", key);
-	printf("\n");
+		print_safely(stdout, "  %s key", key);
+	print_safely(stdout, "\n");
 }
 
 static void print_certificate(const char *label, struct bytes_view der)
@@ -98,13 +98,15 @@ static void print_certificate(const char *label, struct bytes_view der)
 		print_bytes(label, der);
 		return;
 	}
-	printf("  %-11s  subject  %s\n", label, info.subject);
-	printf("  %-11s  issuer   %s\n", "", info.issuer);
-	printf("  %-11s  valid    %s to %s, %s%s\n", "",
-	       output_time_ms(info.not_before_s * 1000, from),
-	       output_time_ms(info.not_after_s * 1000, to), info.key, info.is_ca ? ", CA" : "");
-	printf("  %-11s  serial   %s\n", "", info.serial);
-	printf("  %-11s  sha256   %s\n", "", OUTPUT_HEX(info.sha256, sizeof(info.sha256)));
+	print_safely(stdout, "  %-11s  subject  %s\n", label, info.subject);
+	print_safely(stdout, "  %-11s  issuer   %s\n", "", info.issuer);
+	print_safely(stdout, "  %-11s  valid    %s to %s, %s%s\n", "",
+		     output_time_ms(info.not_before_s * 1000, from),
+		     output_time_ms(info.not_after_s * 1000, to), info.key,
+		     info.is_ca ? ", CA" : "");
+	print_safely(stdout, "  %-11s  serial   %s\n", "", info.serial);
+	print_safely(stdout, "  %-11s  sha256   %s\n", "",
+		     OUTPUT_HEX(info.sha256, sizeof(info.sha256)));
 }
 
 void describe_document(const struct attest_doc *doc, const char *label, size_t size)
@@ -112,17 +114,20 @@ void describe_document(const struct attest_doc *doc, const char *label, size_t s
 	char name[NAME_PRINTABLE_SIZE], time[OUTPUT_TIME_SIZE], which[32];
 
 	name_printable(label, name);
-	printf("%s: attestation document, %zu bytes (nothing is verified here)\n", name, size);
+	print_safely(stdout, "%s: attestation document, %zu bytes (nothing is verified here)\n",
+		     name, size);
 	name_printable(doc->module_id, name);
-	printf("  %-11s  %s\n", "kind", kind_name(doc->kind));
-	printf("  %-11s  %s\n", "module id", name);
-	printf("  %-11s  %s\n", "timestamp", output_time_ms((int64_t)doc->timestamp_ms, time));
-	printf("  %-11s  SHA384\n", "digest");
+	print_safely(stdout, "  %-11s  %s\n", "kind", kind_name(doc->kind));
+	print_safely(stdout, "  %-11s  %s\n", "module id", name);
+	print_safely(stdout, "  %-11s  %s\n", "timestamp",
+		     output_time_ms((int64_t)doc->timestamp_ms, time));
+	print_safely(stdout, "  %-11s  SHA384\n", "digest");
 	for (unsigned i = 0; i < DOCUMENT_PCRS_MAX; i++) {
 		if (!doc->pcrs[i].present)
 			continue;
 		(void)snprintf(which, sizeof(which), "PCR %u", i);
-		printf("  %-11s  %s\n", which, OUTPUT_HEX(doc->pcrs[i].value, doc->pcrs[i].size));
+		print_safely(stdout, "  %-11s  %s\n", which,
+			     OUTPUT_HEX(doc->pcrs[i].value, doc->pcrs[i].size));
 	}
 	print_bytes("public key", doc->public_key);
 	print_bytes("user data", doc->user_data);

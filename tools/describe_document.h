@@ -1,6 +1,6 @@
 /*
- * describe_document.h: every field of an attestation document, as text and JSON. Verifies nothing
- * and says so.
+ * describe_document.h: every field of an attestation document, as text and JSON. Verifies nothing,
+ * and prints that.
  */
 #ifndef SEALEDFS_TOOLS_DESCRIBE_DOCUMENT_H
 #define SEALEDFS_TOOLS_DESCRIBE_DOCUMENT_H

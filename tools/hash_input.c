@@ -4,11 +4,12 @@
  */
 #include "tools/hash_input.h"
 
-#include "crypto/digest.h"
+#include "crypto/base/digest.h"
 #include "crypto/verity.h"
-#include "tools/cpus.h"
+#include "tools/input.h"
 #include "tools/interrupt.h"
 #include "tools/pipeline.h"
+#include "tools/progress.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -20,6 +21,7 @@ struct hashing {
 	struct input *in;
 	struct progress *progress;
 	struct digest *sha256, *sha384;
+	bool is_event_text;
 	pthread_mutex_t lock; /* guards hashes and room: the table may move while it grows */
 	uint8_t *hashes;
 	uint64_t room; /* chunks */
@@ -31,20 +33,11 @@ static int fill(void *ctx, const struct pipeline_piece *piece, struct error *err
 	size_t n = 0;
 	int r = input_read(h->in, piece->data, piece->size, &n, err);
 
+	if (r == 0 && piece->index == 0)
+		h->is_event_text =
+			n >= strlen(MEASURE_TEXT_PREFIX) &&
+			memcmp(piece->data, MEASURE_TEXT_PREFIX, strlen(MEASURE_TEXT_PREFIX)) == 0;
 	return r < 0 ? r : (int)n;
-}
-
-static int hash_sha256(void *ctx, const struct pipeline_piece *piece, struct error *err)
-{
-	return digest_update(((struct hashing *)ctx)->sha256, piece->data, piece->size);
-}
-
-static int hash_sha384(void *ctx, const struct pipeline_piece *piece, struct error *err)
-{
-	struct hashing *h = ctx;
-
-	progress_add(h->progress, piece->size);
-	return digest_update(h->sha384, piece->data, piece->size);
 }
 
 static int store_hash(struct hashing *h, uint64_t index, const uint8_t hash[SEAL_HASH_SIZE])
@@ -79,7 +72,10 @@ static int hash_chunk(void *ctx, const struct pipeline_piece *piece, struct erro
 	if (piece->index >= SEAL_LENGTH_MAX / SEAL_CHUNK_SIZE)
 		return error_set(err, -EFBIG, "longer than 16 TiB");
 	r = verity_chunk_hash(piece->data, piece->size, length, hash);
-	return r < 0 ? r : store_hash(ctx, piece->index, hash);
+	if (r < 0)
+		return r;
+	progress_add(((struct hashing *)ctx)->progress, piece->size);
+	return store_hash(ctx, piece->index, hash);
 }
 
 static void stop_input(void *ctx)
@@ -87,18 +83,13 @@ static void stop_input(void *ctx)
 	input_cancel(((struct hashing *)ctx)->in);
 }
 
-static void on_interrupt(void *ctx)
-{
-	pipeline_cancel(ctx, -EINTR, "interrupted");
-}
-
 static int run(struct hashing *h, uint64_t *ret_length, struct error *err)
 {
 	const struct pipeline_stage stages[] = {
 		{PIPELINE_CHUNK, 1, 0, fill},
-		{PIPELINE_CHUNK, 1, 1U << 0, hash_sha256},
-		{PIPELINE_CHUNK, 1, 1U << 0, hash_sha384},
-		{PIPELINE_CHUNK, cpu_count(), 1U << 0, hash_chunk},
+		{PIPELINE_CHUNK, 1, 1U << 0, pipeline_hash, h->sha256},
+		{PIPELINE_CHUNK, 1, 1U << 0, pipeline_hash, h->sha384},
+		{PIPELINE_CHUNK, pipeline_threads(), 1U << 0, hash_chunk},
 	};
 	struct pipeline_options o = {.length = input_length(h->in),
 				     .extent_size = SEAL_EXTENT_SIZE,
@@ -107,19 +98,8 @@ static int run(struct hashing *h, uint64_t *ret_length, struct error *err)
 				     .stage_count = ARRAY_LEN(stages),
 				     .ctx = h,
 				     .on_failure = stop_input};
-	_cleanup_(pipeline_freep) struct pipeline *p = NULL;
-	int r;
 
-	r = pipeline_new(&o, &p);
-	if (r < 0)
-		return r;
-	r = interrupt_hook(on_interrupt, p);
-	if (r < 0)
-		return r;
-	r = pipeline_run(p, err);
-	interrupt_unhook(on_interrupt, p);
-	*ret_length = pipeline_length(p);
-	return r;
+	return pipeline_do(&o, ret_length, err);
 }
 
 static int finish(struct hashing *h, uint64_t length, struct model_digests *ret)
@@ -134,8 +114,8 @@ static int finish(struct hashing *h, uint64_t length, struct model_digests *ret)
 	return r;
 }
 
-int hash_input(struct input *in, struct progress *progress, struct model_digests *ret,
-	       uint64_t *ret_length, struct error *err)
+static int hash_input(struct input *in, struct progress *progress, struct input_digests *ret,
+		      struct error *err)
 {
 	struct hashing h = {.in = in, .progress = progress, .lock = PTHREAD_MUTEX_INITIALIZER};
 	uint64_t length = 0;
@@ -148,12 +128,26 @@ int hash_input(struct input *in, struct progress *progress, struct model_digests
 	if (r == 0 && input_length(in) != INPUT_LENGTH_UNKNOWN)
 		r = input_finish(in, err);
 	if (r == 0)
-		r = finish(&h, length, ret);
+		r = finish(&h, length, &ret->digests);
 	digest_free(h.sha256);
 	digest_free(h.sha384);
 	free(h.hashes);
-	*ret_length = length;
+	ret->length = length;
+	ret->is_event_text = h.is_event_text;
 	if (r < 0)
 		error_set(err, r, "cannot hash %s: %s", input_label(in), strerror(-r));
 	return r;
+}
+
+int hash_path(const char *path, const char *label, bool quiet, struct input_digests *ret,
+	      struct error *err)
+{
+	_cleanup_(input_freep) struct input *in = NULL;
+	_cleanup_(progress_freep) struct progress *progress = NULL;
+	int r = input_open(path, &in, err);
+
+	if (r < 0)
+		return r;
+	progress = progress_new(label, input_length(in), quiet);
+	return hash_input(in, progress, ret, err);
 }

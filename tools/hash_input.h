@@ -5,11 +5,16 @@
 #define SEALEDFS_TOOLS_HASH_INPUT_H
 
 #include "attest/pcr.h"
-#include "tools/input.h"
-#include "tools/progress.h"
 
-/* Reads to the end; a pipe of unknown length is fine. */
-int hash_input(struct input *in, struct progress *progress, struct model_digests *ret,
-	       uint64_t *ret_length, struct error *err);
+/* What a pass over a plaintext finds. */
+struct input_digests {
+	struct model_digests digests;
+	uint64_t length;
+	bool is_event_text; /* begins with MEASURE_TEXT_PREFIX */
+};
+
+/* Reads a file, or standard input for "-", to its end. label: for the progress line. */
+int hash_path(const char *path, const char *label, bool quiet, struct input_digests *ret,
+	      struct error *err);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * Plaintext from outside. Job: hand on exactly the bytes that were there, and notice a file that
- * changes while it is read, since its digests would then be of a file that never existed. Trusts
+ * Plaintext from outside. Job: deliver exactly the bytes of the input, and detect a file
+ * that changes while it is read: its digests would be those of a file that never existed. Trusts
  * the kernel's size and mtime. Must never write plaintext anywhere.
  */
 #include "tools/input.h"
@@ -9,6 +9,7 @@
 #include "tools/interrupt.h"
 #include "tools/progress.h"
 #include "tools/spool.h"
+#include "tools/target.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -66,8 +67,7 @@ int input_open(const char *path, struct input **ret, struct error *err)
 		r = in->fd < 0 ? -errno : prepare(in, err);
 	}
 	if (r < 0) {
-		error_set(err, r, "cannot read %s: %s", standard ? "standard input" : path,
-			  strerror(-r));
+		r = target_cannot_read(standard ? "standard input" : path, r, err);
 		input_free(in);
 		return r;
 	}
@@ -75,7 +75,7 @@ int input_open(const char *path, struct input **ret, struct error *err)
 	return 0;
 }
 
-/* A file in memory: what reads files reads it. */
+/* A file in memory, so that the code for files applies. */
 int input_open_bytes(const char *label, const void *data, size_t size, struct input **ret,
 		     struct error *err)
 {
@@ -113,11 +113,6 @@ void input_free(struct input *in)
 uint64_t input_length(const struct input *in)
 {
 	return in->length;
-}
-
-bool input_is_stream(const struct input *in)
-{
-	return !in->regular;
 }
 
 const char *input_label(const struct input *in)

@@ -23,10 +23,9 @@ int input_open_bytes(const char *label, const void *data, size_t size, struct in
 void input_free(struct input *in);
 /* Bytes from where it stands to its end; INPUT_LENGTH_UNKNOWN for a pipe without a promise. */
 uint64_t input_length(const struct input *in);
-bool input_is_stream(const struct input *in); /* not a regular file */
 /* "standard input", or the path. */
 const char *input_label(const struct input *in);
-/* What the user says a pipe's length is; for a file, -EINVAL unless it is. */
+/* Sets a pipe's length as the user gave it; for a file, -EINVAL if it is another. */
 int input_promise_length(struct input *in, uint64_t length, struct error *err);
 /* Reads a pipe to its end into an encrypted spool (spool.h); then its length is known. */
 int input_spool(struct input *in, struct progress *progress, struct error *err);
@@ -34,7 +33,7 @@ int input_spool(struct input *in, struct progress *progress, struct error *err);
 /* Fills buf; *ret < size only at the end. -EINTR after input_cancel(). */
 int input_read(struct input *in, uint8_t *buf, size_t size, size_t *ret, struct error *err);
 /*
- * After input_length() bytes were read: 0 when that was all there is and nothing changed meanwhile;
+ * After input_length() bytes were read: 0 when the input ends there and nothing changed meanwhile;
  * else -ETXTBSY (a file changed), -ENODATA or -EOVERFLOW (a pipe broke its promise).
  */
 int input_finish(struct input *in, struct error *err);

@@ -1,8 +1,12 @@
 /*
  * Signals become an ordinary event. Job: let an interrupted run abort its uploads and remove its
- * files. Trusts the hooks to be quick. Must never do work inside a signal handler: there is none.
+ * files, and then end by the signal that came. Trusts the hooks to be quick. Must never do work
+ * inside a signal handler: it installs none.
  */
 #include "tools/interrupt.h"
+
+#include "crypto/base/thread.h"
+#include "fs/service/signals.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -51,9 +55,23 @@ static void *wait_for_signals(void *arg)
 	call_hooks();
 	pthread_mutex_unlock(&state.lock);
 
-	if (sigwait(&state.signals, &number) == 0)
+	if (sigwait(&state.signals, &number) == 0) {
+		if (number == SIGINT)
+			signals_die(number);
 		_exit(EXIT_CODE_FAILURE);
+	}
 	return NULL;
+}
+
+void interrupt_die(void)
+{
+	int number;
+
+	pthread_mutex_lock(&state.lock);
+	number = state.received;
+	pthread_mutex_unlock(&state.lock);
+	if (number == SIGINT)
+		signals_die(number);
 }
 
 int interrupt_setup(void)
@@ -74,7 +92,7 @@ int interrupt_setup(void)
 		return -errno;
 	r = pthread_sigmask(SIG_BLOCK, &state.signals, NULL);
 	if (r == 0)
-		r = pthread_create(&thread, NULL, wait_for_signals, NULL);
+		r = -thread_start(&thread, wait_for_signals, NULL, NULL);
 	if (r == 0)
 		r = pthread_detach(thread);
 	/* A process that ends while a thread of it is being made looks to LeakSanitizer like a
@@ -93,7 +111,10 @@ int interrupt_check(struct error *err)
 	pthread_mutex_unlock(&state.lock);
 	if (!number)
 		return 0;
-	return error_set(err, -EINTR, "interrupted by SIG%s", sigabbrev_np(number));
+	return error_set(err, -EINTR, "interrupted by %s",
+			 number == SIGINT    ? "SIGINT"
+			 : number == SIGTERM ? "SIGTERM"
+					     : "SIGHUP");
 }
 
 int interrupt_translate(int code, struct error *err)

@@ -1,5 +1,5 @@
 /*
- * interrupt.h: Ctrl-C and its like, so that work under way is undone before the process ends.
+ * interrupt.h: Ctrl-C and similar signals: work in progress is undone before the process ends.
  *
  * SIGINT, SIGTERM and SIGHUP are taken by a thread of their own. The first one raises a flag and
  * calls the hook; a second one ends the process at once. A signal that was ignored when the program
@@ -14,6 +14,9 @@
 int interrupt_setup(void);
 /* -EINTR with a message when a signal came, else 0. Any thread. */
 int interrupt_check(struct error *err);
+/* After everything was undone: ends the process by SIGINT if that was the signal, so that a shell's
+ * loop ends, too. Returns otherwise. */
+void interrupt_die(void);
 /* What cut a call short: when code is an error and a signal came, the error becomes that of
  * interrupt_check(). Returns the code that holds. */
 int interrupt_translate(int code, struct error *err);
@@ -24,9 +27,9 @@ int interrupt_translate(int code, struct error *err);
 int interrupt_hook(void (*fn)(void *ctx), void *ctx);
 void interrupt_unhook(void (*fn)(void *ctx), void *ctx);
 /*
- * Between these two no hook is called: for steps that must not be cut in the middle, and for
- * cleaning up. interrupt_check() tells all the same, and a second signal ends the process all the
- * same. Pairs may be nested.
+ * Between these two no hook is called: for steps that must not be interrupted, and for clean-up.
+ * interrupt_check() still reports the signal, and a second signal still ends the process. Pairs may
+ * be nested.
  */
 void interrupt_hold(void);
 void interrupt_release(void);

@@ -1,28 +1,32 @@
 /*
- * A mount's report. Job: find the mount, read what it says of itself, and count pages. Trusts the
- * kernel to tell a FUSE mount; takes nothing in the report for more than text and numbers. Must not
- * open a model that nobody has opened: that would unlock and measure it.
+ * A mount's report. Job: read the report of a mount, and count pages in the page cache. Trusts
+ * mount_root.h to recognise a mount of sealedfs, and report_check.h to validate the report. Must
+ * open neither a model that has not been opened yet, which would unlock and measure it, nor
+ * anything outside the mount.
  */
 #include "tools/mount_report.h"
+
+#include "crypto/base/json.h"
+#include "tools/report_check.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <linux/magic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/vfs.h>
 
 #define REPORT_FILE ".sealedfs/status.json"
-#define REPORT_SIZE_MAX ((size_t)512 << 20)
+#define SEALS_FILE ".sealedfs/seals.json"
+#define SEALS_SIZE_MAX ((size_t)8 << 20)
+#define REPORT_SIZE_MAX ((size_t)64 << 20) /* what a daemon makes at most: fs/fuse/control.c */
 #define MINCORE_WINDOW ((size_t)1 << 30)
 #ifndef __NR_cachestat
 #define __NR_cachestat 451 /* Linux 6.5; the same number everywhere */
 #endif
 
-static int read_report(int fd, char **ret, size_t *ret_size)
+static int read_text(int fd, size_t max, char **ret, size_t *ret_size)
 {
 	_cleanup_free_ char *text = NULL;
 	size_t size = 0, room = 0;
@@ -31,8 +35,7 @@ static int read_report(int fd, char **ret, size_t *ret_size)
 		ssize_t n;
 
 		if (size == room) {
-			char *more =
-				room < REPORT_SIZE_MAX ? realloc(text, 2 * room + 65536) : NULL;
+			char *more = room < max ? realloc(text, 2 * room + 65536) : NULL;
 
 			if (!more)
 				return -ENOMEM;
@@ -53,113 +56,91 @@ static int read_report(int fd, char **ret, size_t *ret_size)
 	return 0;
 }
 
-/* The report in this directory; -ENOENT: there is none. */
-static int try_directory(const char *dir, json_t **ret)
+/* One of the control files, which check() must accept. path: what the user calls the mount. */
+static int read_control(const struct mount_root *root, const char *path, const char *name,
+			size_t max, int (*check)(const json_t *, struct error *), json_t **ret,
+			struct error *err)
 {
-	_cleanup_free_ char *path = NULL, *text = NULL;
-	_cleanup_close_ int fd = -1;
-	struct statfs fs;
+	_cleanup_close_ int fd = mount_root_open_below(root, name, O_RDONLY | O_NONBLOCK);
+	_cleanup_free_ char *text = NULL;
 	size_t size = 0;
-	int r;
+	int r = fd < 0 ? fd : read_text(fd, max, &text, &size);
 
-	if (asprintf(&path, "%s/" REPORT_FILE, dir) < 0) {
-		path = NULL;
-		return -ENOMEM;
-	}
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0)
-		return errno == ENOTDIR ? -ENOENT : -errno;
-	if (fstatfs(fd, &fs) < 0)
-		return -errno;
-	if (fs.f_type != FUSE_SUPER_MAGIC)
-		return -ENOENT;
-	r = read_report(fd, &text, &size);
 	if (r < 0)
-		return r;
-	*ret = json_loadb(text, size, 0, NULL);
-	if (json_is_string(json_object_get(*ret, "sealedfs")) &&
-	    json_is_array(json_object_get(*ret, "models")))
-		return 0;
-	json_decref(*ret);
-	*ret = NULL;
-	return -ENOENT;
+		return error_set(err, r, "%s: cannot read its report: %s", path, strerror(-r));
+	*ret = json_object_parse(text, size);
+	if (!*ret)
+		return error_set(err, -EPROTO, "%s: its report is not a JSON object", path);
+	r = check(*ret, err);
+	return r < 0 ? error_prefix(err, r, "%s: the report of this mount is not to be believed",
+				    path)
+		     : 0;
 }
 
-/* Upward from the path itself. */
-static int find_mount(struct mount_report *m, const char *absolute)
+/* Members that only this program may set. */
+static void drop_ours(json_t *report)
 {
-	_cleanup_free_ char *dir = strdup(absolute);
-	int r;
+	json_t *models = json_object_get(report, "models");
 
-	if (!dir)
-		return -ENOMEM;
-	for (;;) {
-		char *slash = strrchr(dir, '/');
-
-		r = try_directory(dir, &m->report);
-		if (r != -ENOENT || !*dir)
-			break;
-		*slash = '\0';
-	}
-	if (r < 0)
-		return r;
-	m->inside = strdup(absolute + strlen(dir) + (absolute[strlen(dir)] == '/'));
-	m->root = *dir ? steal_ptr(dir) : strdup("/");
-	return m->inside && m->root ? 0 : -ENOMEM;
+	json_object_del(report, "mount");
+	for (size_t i = 0; i < json_array_size(models); i++)
+		json_object_del(json_array_get(models, i), "resident_bytes");
 }
 
-static bool is_inside(const char *name, const char *where)
+static int load(struct mount_report *m, const char *path, struct error *err)
 {
-	size_t n = strlen(where);
+	int r = read_control(&m->root, path, REPORT_FILE, REPORT_SIZE_MAX, report_check, &m->report,
+			     err);
 
-	return n == 0 || (strncmp(name, where, n) == 0 && (name[n] == '\0' || name[n] == '/'));
+	if (r == 0)
+		drop_ours(m->report);
+	return r;
 }
 
-/* Keeps the models inside; inode "": any name, else the one with that inode. */
-static void drop_others(json_t *models, const char *inside, const char *inode)
+int mount_report_read_seals(const char *path, json_t **ret, struct error *err)
 {
+	_cleanup_(mount_root_clear) struct mount_root root = {.fd = -1};
+	_cleanup_json_ json_t *found = NULL;
+	int r = mount_root_open(path, false, &root, err);
+
+	if (r == 0)
+		r = read_control(&root, path, SEALS_FILE, SEALS_SIZE_MAX, report_check_seals,
+				 &found, err);
+	if (r == 0)
+		*ret = steal_ptr(found);
+	return r;
+}
+
+/* A file may have further names in an Ollama store: compare inodes. */
+static void keep_model(json_t *models, uint64_t ino)
+{
+	char inode[24];
+
+	(void)snprintf(inode, sizeof(inode), "%" PRIu64, ino);
 	for (size_t i = json_array_size(models); i-- > 0;) {
-		const json_t *model = json_array_get(models, i);
-		const char *name = json_string_value(json_object_get(model, "name"));
-		const char *own = json_string_value(json_object_get(model, "inode"));
+		const json_t *own = json_object_get(json_array_get(models, i), "inode");
 
-		if (*inode ? !own || strcmp(own, inode) != 0 : !name || !is_inside(name, inside))
+		if (strcmp(json_string_value(own), inode) != 0)
 			json_array_remove(models, i);
 	}
 }
 
-/* A file may have other names, in an Ollama store: the inode tells. */
-static int keep_inside(struct mount_report *m, const char *absolute)
-{
-	json_t *models = json_object_get(m->report, "models");
-	char inode[24] = "";
-	struct stat st;
-
-	if (m->inside[0] && stat(absolute, &st) == 0 && S_ISREG(st.st_mode))
-		(void)snprintf(inode, sizeof(inode), "%" PRIu64, (uint64_t)st.st_ino);
-	drop_others(models, m->inside, inode);
-	return m->inside[0] && json_array_size(models) == 0 ? -ENOENT : 0;
-}
-
 int mount_report_read(const char *path, struct mount_report *ret, struct error *err)
 {
-	_cleanup_free_ char *absolute = realpath(path, NULL);
-	int r = absolute ? find_mount(ret, absolute) : -errno;
+	json_t *models;
+	int r = mount_root_open(path, true, &ret->root, err);
 
-	if (r == -ENOTCONN) {
-		error_hint(err, "clean up with: sealedfs --unmount %s", path);
-		return error_set(err, -EHOSTUNREACH, "%s: the daemon of this mount is gone", path);
-	}
-	if (absolute && r == -ENOENT) {
-		error_hint(err, "name the mount point, or a model in it");
-		return error_set(err, -EINVAL, "%s: no sealedfs is mounted there", path);
-	}
+	if (r == 0)
+		r = load(ret, path, err);
 	if (r < 0)
-		return error_set(err, r, "%s: %s", path, strerror(-r));
-	json_object_set_new(ret->report, "mount", json_string(ret->root));
-	if (keep_inside(ret, absolute) < 0)
+		return r;
+	json_object_set_new(ret->report, "mount", json_outside_text(ret->root.path));
+	models = json_object_get(ret->report, "models");
+	if (ret->root.ino)
+		keep_model(models, ret->root.ino);
+	if (ret->root.ino && json_array_size(models) == 0)
 		return error_set(err, -ENOENT, "%s: it is no model of the mount on %s", path,
-				 ret->root);
+				 ret->root.path);
 	return 0;
 }
 
@@ -180,13 +161,34 @@ int mount_report_code(const json_t *reason)
 void mount_report_clear(struct mount_report *r)
 {
 	json_decref(r->report);
-	free(r->inside);
-	free(r->root);
-	*r = (struct mount_report){0};
+	mount_root_clear(&r->root);
+	r->report = NULL;
 }
 
-/* For kernels without cachestat(2). To others than owner and root mincore() says that all is there.
- */
+/* Looked at before it is opened: to open another file than the one that was reported would unlock
+ * and measure it. */
+int mount_report_open(const struct mount_report *r, const json_t *model)
+{
+	const char *name = json_string_value(json_object_get(model, "name"));
+	const char *inode = json_string_value(json_object_get(model, "inode"));
+	_cleanup_close_ int at = mount_root_open_below(&r->root, name, O_PATH | O_NOFOLLOW);
+	char path[64];
+	struct stat st;
+	int fd;
+
+	if (at < 0)
+		return at;
+	if (fstat(at, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode) || st.st_ino != strtoull(inode, NULL, 10))
+		return -ESTALE;
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", at);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+/* For kernels without cachestat(2). For users other than owner and root, mincore() reports all
+ * pages as present. */
 static int count_mincore(int fd, uint64_t size, uint64_t *ret)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -237,20 +239,16 @@ int resident_bytes_of(int fd, uint64_t size, uint64_t *ret)
 
 static void add_residency(const struct mount_report *m, json_t *model)
 {
-	const char *name = json_string_value(json_object_get(model, "name"));
 	uint64_t size = (uint64_t)json_integer_value(json_object_get(model, "size_bytes"));
-	_cleanup_free_ char *path = NULL;
+	const char *state = json_string_value(json_object_get(model, "state"));
 	_cleanup_close_ int fd = -1;
 	uint64_t resident;
 
-	/* Only who was opened has read anything. */
-	if (!name || !json_object_get(model, "reads"))
+	/* Only an opened model has pages; opening another one would unlock it. */
+	if (!json_object_get(model, "reads") ||
+	    (strcmp(state, "unlocked") != 0 && strcmp(state, "measured") != 0))
 		return;
-	if (asprintf(&path, "%s/%s", m->root, name) < 0) {
-		path = NULL;
-		return;
-	}
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+	fd = mount_report_open(m, model);
 	if (fd >= 0 && resident_bytes_of(fd, size, &resident) == 0)
 		json_object_set_new(model, "resident_bytes", json_integer((json_int_t)resident));
 }

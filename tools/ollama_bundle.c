@@ -1,12 +1,14 @@
 /*
- * Bundles. Job: turn files and options into layers. Trusts the caller to have asked for them; does
- * not trust the files to be text. A template's syntax is Ollama's affair (Go's text/template), its
- * encoding and size are checked.
+ * Bundles. Job: turn files and options into layers. Does not trust the files to be text. Encoding
+ * and size of a template are checked; its syntax (Go's text/template) is not.
  */
 #include "tools/ollama_bundle.h"
 
 #include "crypto/base/fileio.h"
+#include "crypto/base/json.h"
+#include "crypto/format.h"
 #include "crypto/name.h"
+#include "fs/view/ollama_derive.h"
 #include "tools/ollama_params.h"
 
 #include <errno.h>
@@ -84,18 +86,20 @@ void ollama_bundle_clear(struct ollama_bundle *b)
 		free((void *)(uintptr_t)b->blobs[i].data);
 	free(b->manifest);
 	free(b->text);
+	json_decref(b->params);
 	*b = (struct ollama_bundle){0};
 }
 
 /* Takes data. */
-static int add_layer(struct ollama_bundle *b, const char *type, uint8_t *data, size_t size)
+static int add_layer(struct ollama_bundle *b, const char *kind, void *data, size_t size)
 {
 	struct ollama_manifest *m = b->manifest;
-	bool is_config = strcmp(type, OLLAMA_CONFIG_TYPE) == 0;
-	struct ollama_layer *layer = is_config ? &m->config : &m->layers[m->layer_count];
-	int r = ollama_layer_set(layer, type, data, size);
+	char type[OLLAMA_TYPE_MAX + 1];
+	int r;
 
-	m->layer_count += !is_config;
+	(void)snprintf(type, sizeof(type), OLLAMA_IMAGE "%s", kind);
+	r = ollama_layer_set(&m->layers[m->layer_count], type, data, size);
+	m->layer_count++;
 	if (r < 0) {
 		free(data);
 		return r;
@@ -103,11 +107,15 @@ static int add_layer(struct ollama_bundle *b, const char *type, uint8_t *data, s
 	return ollama_bundle_add_blob(b, data, size);
 }
 
+static int add_text(struct ollama_bundle *b, const char *kind, char *text)
+{
+	return text ? add_layer(b, kind, text, strlen(text)) : -ENOMEM;
+}
+
 static int add_text_file(struct ollama_bundle *b, const char *kind, const char *path,
 			 struct error *err)
 {
 	_cleanup_free_ uint8_t *data = NULL;
-	char type[OLLAMA_TYPE_MAX + 1];
 	size_t size = 0;
 	int r = ollama_read_file(path, OLLAMA_DESCRIPTION_MAX, &data, &size, err);
 
@@ -116,51 +124,25 @@ static int add_text_file(struct ollama_bundle *b, const char *kind, const char *
 	if (size == 0)
 		return error_set(err, -EINVAL, "%s is empty", path);
 	if (!utf8_valid(data, size))
-		return error_set(err, -EINVAL, "%s is no text in UTF-8", path);
-	(void)snprintf(type, sizeof(type), OLLAMA_IMAGE "%s", kind);
-	return add_layer(b, type, steal_ptr(data), size);
+		return error_set(err, -EINVAL, "%s is not UTF-8 text", path);
+	return add_layer(b, kind, steal_ptr(data), size);
 }
 
-static int add_text(struct ollama_bundle *b, const char *type, char *text)
+static int add_layers(const struct ollama_options *o, struct ollama_bundle *b, struct error *err)
 {
-	return text ? add_layer(b, type, (uint8_t *)text, strlen(text)) : -ENOMEM;
-}
-
-/* As `ollama create` describes a model, as far as its header tells. */
-static char *make_config(const struct gguf_header *h)
-{
-	const char *family = h->architecture, *type = h->file_type ? h->file_type : "unknown";
-	char *text;
-
-	if (!*family)
-		return strdup(OLLAMA_PLAIN_CONFIG);
-	return asprintf(
-		       &text,
-		       "{\"model_format\":\"gguf\",\"model_family\":\"%s\",\"model_families\":[\"%s\"],"
-		       "\"model_type\":\"%s\",\"file_type\":\"%s\",\"architecture\":\"amd64\","
-		       "\"os\":\"linux\"}",
-		       family, family, h->size_label, type) < 0
-		       ? NULL
-		       : text;
-}
-
-static int add_layers(const struct ollama_options *o, const struct gguf_header *header,
-		      struct ollama_bundle *b, struct error *err)
-{
-	int r = add_text(b, OLLAMA_CONFIG_TYPE, make_config(header));
+	int r = 0;
 
 	/* Set when the model has been read. */
-	b->manifest->has_config = true;
 	b->manifest->layer_count = 1;
 	(void)snprintf(b->manifest->layers[0].type, OLLAMA_TYPE_MAX, OLLAMA_IMAGE "model");
-	if (r == 0 && o->template)
+	b->has_template = o->template != NULL;
+	b->params = json_incref(o->params);
+	if (o->template)
 		r = add_text_file(b, "template", o->template, err);
 	if (r == 0 && o->system)
 		r = add_text_file(b, "system", o->system, err);
 	for (unsigned i = 0; r == 0 && i < o->license_count; i++)
 		r = add_text_file(b, "license", o->licenses[i], err);
-	if (r == 0 && o->params)
-		r = add_text(b, OLLAMA_IMAGE "params", ollama_params_text(o->params));
 	return r;
 }
 
@@ -176,12 +158,11 @@ static int set_name(const struct ollama_options *o, const char *model_name, stru
 	if (!problem)
 		return 0;
 	name_printable(o->name, printable);
-	return error_set(err, -EINVAL, "\"%s\" is no name for Ollama: %s", printable, problem);
+	return error_set(err, -EINVAL, "\"%s\" is not a valid Ollama name: %s", printable, problem);
 }
 
 int ollama_bundle_from_options(const struct ollama_options *o, const char *model_name,
-			       const struct gguf_header *header, struct ollama_bundle *ret,
-			       struct error *err)
+			       struct ollama_bundle *ret, struct error *err)
 {
 	static const uint8_t zeros[SHA256_SIZE];
 	_cleanup_(ollama_bundle_clear) struct ollama_bundle b = {0};
@@ -194,9 +175,9 @@ int ollama_bundle_from_options(const struct ollama_options *o, const char *model
 	b.manifest = calloc(1, sizeof(*b.manifest));
 	if (!b.manifest)
 		return -ENOMEM;
-	r = add_layers(o, header, &b, err);
+	r = add_layers(o, &b, err);
 	if (r == 0)
-		r = ollama_bundle_describe(&b, zeros, SEAL_LENGTH_MAX, &trial, &size, err);
+		r = ollama_bundle_describe(&b, zeros, SEAL_LENGTH_MAX, "", &trial, &size, err);
 	if (r < 0)
 		return r;
 	*ret = b;
@@ -204,28 +185,87 @@ int ollama_bundle_from_options(const struct ollama_options *o, const char *model
 	return 0;
 }
 
-int ollama_bundle_describe(const struct ollama_bundle *b, const uint8_t model[SHA256_SIZE],
-			   uint64_t model_size, uint8_t **ret, size_t *ret_size, struct error *err)
+/* The owner's parameters take precedence over derived ones. */
+static int add_params(struct ollama_bundle *b, const char *facts)
 {
-	_cleanup_free_ struct ollama_manifest *m = NULL;
-	_cleanup_free_ char *made = NULL;
+	const char *stops = ollama_derive_stops(facts);
+	_cleanup_json_ json_t *params = b->params ? json_copy(b->params) : json_object();
+	json_t *value;
+
+	if (!params)
+		return -ENOMEM;
+	if (stops && !json_object_get(params, "stop")) {
+		value = json_loads(stops, 0, NULL);
+		if (!value || json_object_set_new(params, "stop", value) < 0)
+			return -ENOMEM;
+	}
+	if (json_object_size(params) == 0)
+		return 0;
+	return add_text(b, "params", ollama_params_text(params));
+}
+
+/* Everything that depends on the model. b: a copy; the original stays the owner of its first blobs.
+ */
+static int complete(struct ollama_bundle *b, const uint8_t model[SHA256_SIZE], uint64_t model_size,
+		    const char *facts)
+{
+	struct ollama_manifest *m = b->manifest;
+	const char *template = ollama_derive_template(facts);
+	char *config = ollama_derive_config(facts);
+	int r;
+
+	if (!config)
+		return -ENOMEM;
+	m->has_config = true;
+	r = ollama_layer_set(&m->config, OLLAMA_CONFIG_TYPE, config, strlen(config));
+	if (r < 0) {
+		free(config);
+		return r;
+	}
+	r = ollama_bundle_add_blob(b, (uint8_t *)config, strlen(config));
+	if (r == 0 && template && !b->has_template)
+		r = add_text(b, "template", strdup(template));
+	if (r == 0)
+		r = add_params(b, facts);
+	memcpy(m->layers[0].sha256, model, SHA256_SIZE);
+	m->layers[0].size = model_size;
+	return r;
+}
+
+static int describe(const struct ollama_bundle *b, const void *manifest, size_t size, uint8_t **ret,
+		    size_t *ret_size, struct error *err)
+{
 	struct ollama_description d = {.name = b->name, .blob_count = b->blob_count};
 
 	memcpy(d.blobs, b->blobs, sizeof(d.blobs));
-	d.manifest_bytes = b->text;
-	d.manifest_size = b->text_size;
-	if (!b->text) {
-		m = malloc(sizeof(*m));
-		if (!m)
-			return -ENOMEM;
-		*m = *b->manifest;
-		memcpy(m->layers[m->model].sha256, model, SHA256_SIZE);
-		m->layers[m->model].size = model_size;
-		made = ollama_manifest_make(m);
-		if (!made)
-			return -ENOMEM;
-		d.manifest_bytes = (const uint8_t *)made;
-		d.manifest_size = strlen(made);
-	}
+	d.manifest_bytes = manifest;
+	d.manifest_size = size;
 	return ollama_description_make(&d, ret, ret_size, err);
+}
+
+int ollama_bundle_describe(const struct ollama_bundle *b, const uint8_t model[SHA256_SIZE],
+			   uint64_t model_size, const char *facts, uint8_t **ret, size_t *ret_size,
+			   struct error *err)
+{
+	_cleanup_free_ struct ollama_manifest *m = NULL;
+	_cleanup_free_ char *text = NULL;
+	struct ollama_bundle all = *b;
+	int r;
+
+	if (b->text)
+		return describe(b, b->text, b->text_size, ret, ret_size, err);
+	m = malloc(sizeof(*m));
+	if (!m)
+		return -ENOMEM;
+	*m = *b->manifest;
+	all.manifest = m;
+	r = complete(&all, model, model_size, facts);
+	text = r == 0 ? ollama_manifest_make(m) : NULL;
+	if (r == 0 && !text)
+		r = -ENOMEM;
+	if (r == 0)
+		r = describe(&all, text, strlen(text), ret, ret_size, err);
+	for (size_t i = b->blob_count; i < all.blob_count; i++)
+		free((void *)(uintptr_t)all.blobs[i].data);
+	return r;
 }

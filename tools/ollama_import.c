@@ -1,31 +1,39 @@
 /*
  * Reading an Ollama store. Job: find everything that belongs to a model before anything is sealed,
- * and say clearly what cannot be taken. Trusts the name only after Ollama's rules (no part of it
- * can lead out of the store), and blobs only by their digests.
+ * and report clearly what cannot be sealed. Trusts the name only after Ollama's rules (no part of
+ * it can lead out of the store), and blobs only by their digests.
  */
 #include "tools/ollama_import.h"
 
+#include "crypto/base/digest.h"
 #include "crypto/base/encode.h"
-#include "crypto/digest.h"
-#include "fs/net/json.h"
+#include "crypto/base/json.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #define SERVICE_STORE "/usr/share/ollama/.ollama/models"
 
+/* In newer stores tags are links to blobs; this place has priority over the older one. */
+static const char *const tag_folders[] = {"manifests-v2", "manifests"};
+
 static bool has_manifests(const char *store)
 {
-	_cleanup_free_ char *path = NULL;
-	struct stat st;
+	for (size_t i = 0; i < ARRAY_LEN(tag_folders); i++) {
+		_cleanup_free_ char *path = NULL;
+		struct stat st;
 
-	if (asprintf(&path, "%s/manifests", store) < 0) {
-		path = NULL;
-		return false;
+		if (asprintf(&path, "%s/%s", store, tag_folders[i]) < 0) {
+			path = NULL;
+			return false;
+		}
+		if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+			return true;
 	}
-	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+	return false;
 }
 
 int ollama_store_path(char **ret, struct error *err)
@@ -54,25 +62,104 @@ int ollama_store_path(char **ret, struct error *err)
 			 own ? own : "the home directory");
 }
 
-static int read_manifest(const char *store, struct ollama_bundle *b, struct error *err)
+/* Ollama's two hosts are one: if a model is not under the given name, try the other. */
+static const char *other_host(const char *host)
 {
-	const struct ollama_name *n = &b->name;
-	_cleanup_free_ char *path = NULL;
-	int r;
+	if (strcasecmp(host, OLLAMA_HOST_DEFAULT) == 0)
+		return OLLAMA_HOST_NEWER;
+	return strcasecmp(host, OLLAMA_HOST_NEWER) == 0 ? OLLAMA_HOST_DEFAULT : NULL;
+}
 
-	if (asprintf(&path, "%s/manifests/%s/%s/%s/%s", store, n->host, n->space, n->model,
-		     n->tag) < 0) {
-		path = NULL;
+/* The place of a tag, where there is anything; NULL and 0: nowhere. In the newer place the name has
+ * one host only, whichever was typed. */
+static int find_tag(const char *store, struct ollama_name *n, char **ret)
+{
+	const char *hosts[] = {n->host, other_host(n->host)};
+
+	*ret = NULL;
+	for (size_t i = 0; i < ARRAY_LEN(tag_folders) * ARRAY_LEN(hosts); i++) {
+		const char *host = hosts[i % ARRAY_LEN(hosts)];
+		_cleanup_free_ char *path = NULL;
+		struct stat st;
+
+		if (!host)
+			continue;
+		if (asprintf(&path, "%s/%s/%s/%s/%s/%s", store, tag_folders[i / ARRAY_LEN(hosts)],
+			     host, n->space, n->model, n->tag) < 0) {
+			path = NULL;
+			return -ENOMEM;
+		}
+		if (lstat(path, &st) == 0) {
+			if (i < ARRAY_LEN(hosts) && hosts[1])
+				(void)snprintf(n->host, sizeof(n->host), "%s", OLLAMA_HOST_DEFAULT);
+			*ret = steal_ptr(path);
+			return 0;
+		}
+	}
+	return 0;
+}
+
+/* The file itself: within the store; a link may only lead to one of its blobs. */
+static int resolve_tag(const char *store, const char *path, char **ret, bool *ret_is_blob,
+		       struct error *err)
+{
+	_cleanup_free_ char *root = realpath(store, NULL), *file = realpath(path, NULL);
+	_cleanup_free_ char *blobs = NULL;
+	struct stat st;
+	size_t size;
+
+	if (!root || !file || lstat(path, &st) < 0)
+		return error_set(err, -errno, "cannot read %s: %s", path, strerror(errno));
+	if (asprintf(&blobs, "%s/blobs/" OLLAMA_BLOB_PREFIX, root) < 0) {
+		blobs = NULL;
 		return -ENOMEM;
 	}
-	if (access(path, F_OK) < 0 && errno == ENOENT) {
+	*ret_is_blob = S_ISLNK(st.st_mode);
+	size = strlen(*ret_is_blob ? blobs : root);
+	if (strncmp(file, *ret_is_blob ? blobs : root, size) != 0 ||
+	    (!*ret_is_blob && file[size] != '/' && size > 1))
+		return error_set(err, -EINVAL, "%s points to %s, which is not a blob of the store",
+				 path, file);
+	*ret = steal_ptr(file);
+	return 0;
+}
+
+/* A blob's name is its digest. */
+static int check_blob_name(const char *path, const struct ollama_bundle *b, struct error *err)
+{
+	const char *leaf = strrchr(path, '/') + 1;
+	char name[OLLAMA_BLOB_NAME_SIZE];
+	uint8_t digest[SHA256_SIZE];
+	int r = digest_buffer(DIGEST_SHA256, b->text, b->text_size, digest);
+
+	if (r < 0)
+		return r;
+	ollama_blob_name(digest, name);
+	return strcasecmp(leaf, name) == 0
+		       ? 0
+		       : error_set(err, -EBADMSG, "%s does not match its digest", path);
+}
+
+static int read_manifest(const char *store, struct ollama_bundle *b, struct error *err)
+{
+	_cleanup_free_ char *path = NULL, *file = NULL;
+	bool is_blob = false;
+	int r = find_tag(store, &b->name, &path);
+
+	if (r < 0)
+		return r;
+	if (!path) {
 		char full[OLLAMA_NAME_MAX + 1];
 
-		ollama_name_full(n, full);
+		ollama_name_full(&b->name, full);
 		error_hint(err, "`ollama list` shows what is there");
 		return error_set(err, -ENOENT, "%s has no model %s", store, full);
 	}
-	r = ollama_read_file(path, OLLAMA_MANIFEST_MAX, &b->text, &b->text_size, err);
+	r = resolve_tag(store, path, &file, &is_blob, err);
+	if (r == 0)
+		r = ollama_read_file(file, OLLAMA_MANIFEST_MAX, &b->text, &b->text_size, err);
+	if (r == 0 && is_blob)
+		r = check_blob_name(file, b, err);
 	if (r == 0)
 		r = ollama_manifest_parse(b->text, b->text_size, &b->manifest, err);
 	return r < 0 ? error_prefix(err, r, "%s", path) : 0;
@@ -101,7 +188,7 @@ static int read_small(const char *store, const struct ollama_layer *layer, struc
 	if (r < 0)
 		return r;
 	if (size != layer->size || memcmp(digest, layer->sha256, SHA256_SIZE) != 0)
-		return error_set(err, -EBADMSG, "%s is not what its digest says", path);
+		return error_set(err, -EBADMSG, "%s does not match its digest", path);
 	return ollama_bundle_add_blob(b, steal_ptr(data), size);
 }
 
@@ -112,7 +199,7 @@ static int check_config(const struct ollama_blob *config, struct error *err)
 	const char *format = json_text(value, "model_format");
 
 	if (!value)
-		return error_set(err, -EPROTO, "the model's configuration is no JSON object");
+		return error_set(err, -EPROTO, "the model's configuration is not a JSON object");
 	if (json_text(value, "remote_host") || json_text(value, "remote_model"))
 		return error_set(err, -EINVAL, "it is a cloud model: there are no weights to seal");
 	if (format && strcmp(format, "gguf") != 0)
@@ -162,7 +249,7 @@ static int check_weights(const struct ollama_weights *w, struct error *err)
 	if (!S_ISREG(st.st_mode))
 		return error_set(err, -EINVAL, "%s is no file", w->path);
 	if ((uint64_t)st.st_size != w->size)
-		return error_set(err, -EBADMSG, "%s is not what its digest says: it has %llu bytes",
+		return error_set(err, -EBADMSG, "%s does not match its digest: it has %llu bytes",
 				 w->path, (unsigned long long)st.st_size);
 	return 0;
 }
@@ -236,17 +323,17 @@ int ollama_import_read(const char *store, const char *name, const char *model_na
 	int r;
 
 	if (problem)
-		return error_set(err, -EINVAL, "\"%.100s\" is no name for Ollama: %s", name,
+		return error_set(err, -EINVAL, "\"%.100s\" is not a valid Ollama name: %s", name,
 				 problem);
-	made = model_name ? strdup(model_name) : default_name(&im.bundle.name);
-	if (!made)
-		return -ENOMEM;
 	r = read_manifest(store, &im.bundle, err);
+	made = model_name ? strdup(model_name) : default_name(&im.bundle.name);
+	if (r == 0 && !made)
+		return -ENOMEM;
 	if (r == 0)
 		r = take_apart(store, made, &im, err);
 	if (r == 0)
 		r = ollama_bundle_describe(&im.bundle, im.weights[im.count - 1].sha256,
-					   im.weights[im.count - 1].size, &trial, &size, err);
+					   im.weights[im.count - 1].size, "", &trial, &size, err);
 	if (r < 0)
 		return error_prefix(err, r, "cannot take %.100s from %s", name, store);
 	*ret = im;

@@ -21,7 +21,7 @@ struct ollama_import {
 };
 
 /* Where Ollama keeps models: $OLLAMA_MODELS, else ~/.ollama/models, else the Linux service's.
- * malloc()ed; -ENOENT: none of them is there. */
+ * malloc()ed; -ENOENT: none of them exists. */
 int ollama_store_path(char **ret, struct error *err);
 
 /*

@@ -1,11 +1,11 @@
 /*
- * Parameters. Job: refuse what Ollama would refuse at each request (a wrong type) or silently drop
- * (an unknown name), while somebody is there to mend it. The names and types are those of
+ * Parameters. Job: refuse when sealing what Ollama would refuse at each request (a wrong type) or
+ * silently drop (an unknown name). The names and types are those of
  * api.Options in Ollama 0.33.
  */
 #include "tools/ollama_params.h"
 
-#include "fs/net/json.h"
+#include "crypto/base/json.h"
 
 #include <errno.h>
 #include <math.h>
@@ -193,7 +193,7 @@ int ollama_params_add(json_t *params, const char *text, size_t size, const char 
 		return add_lines(params, text, size, label, err);
 	object = json_object_parse(text, size);
 	if (!object)
-		return error_set(err, -EINVAL, "%s is no JSON object", label);
+		return error_set(err, -EINVAL, "%s is not a JSON object", label);
 	r = add_object(params, object, label, err);
 	json_decref(object);
 	return r;

@@ -5,7 +5,7 @@
 #include "tools/output.h"
 
 #include "crypto/base/encode.h"
-#include "crypto/name.h"
+#include "crypto/base/json.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -17,18 +17,45 @@ int output_json(json_t *value)
 	int r = -ENOMEM;
 
 	if (value)
-		r = json_dumpf(value, stdout, JSON_INDENT(2)) == 0 ? 0 : -EIO;
+		r = json_print(value, stdout);
 	json_decref(value);
-	if (r == 0 && putchar('\n') == EOF)
-		r = -EIO;
 	return r;
+}
+
+/* Not every C library knows these names. */
+#define NAME(code) [code] = #code
+/* clang-format off */
+static const char *const names[] = {
+	NAME(E2BIG), NAME(EACCES), NAME(EADDRINUSE), NAME(EAGAIN),
+	NAME(EALREADY), NAME(EBADF), NAME(EBADMSG), NAME(EBUSY),
+	NAME(ECANCELED), NAME(ECHILD), NAME(ECONNABORTED), NAME(ECONNREFUSED),
+	NAME(ECONNRESET), NAME(EDQUOT), NAME(EEXIST), NAME(EFAULT),
+	NAME(EFBIG), NAME(EHOSTUNREACH), NAME(EILSEQ), NAME(EINTR),
+	NAME(EINVAL), NAME(EIO), NAME(EISDIR), NAME(EKEYEXPIRED),
+	NAME(EKEYREJECTED), NAME(EKEYREVOKED), NAME(ELOOP), NAME(EMFILE),
+	NAME(EMLINK), NAME(EMSGSIZE), NAME(ENAMETOOLONG), NAME(ENETDOWN),
+	NAME(ENETUNREACH), NAME(ENFILE), NAME(ENOBUFS), NAME(ENODATA),
+	NAME(ENODEV), NAME(ENOENT), NAME(ENOEXEC), NAME(ENOKEY),
+	NAME(ENOLCK), NAME(ENOMEM), NAME(ENOSPC), NAME(ENOSYS),
+	NAME(ENOTBLK), NAME(ENOTCONN), NAME(ENOTDIR), NAME(ENOTEMPTY),
+	NAME(ENOTTY), NAME(ENXIO), NAME(EOPNOTSUPP), NAME(EOVERFLOW),
+	NAME(EPERM), NAME(EPIPE), NAME(EPROTO), NAME(ERANGE),
+	NAME(EREMOTEIO), NAME(EROFS), NAME(ESPIPE), NAME(ESRCH),
+	NAME(ESTALE), NAME(ETIMEDOUT), NAME(ETXTBSY), NAME(EXDEV),
+};
+/* clang-format on */
+#undef NAME
+
+static const char *error_name(int code)
+{
+	size_t number = code < 0 ? -(size_t)code : (size_t)code;
+
+	return number < ARRAY_LEN(names) && names[number] ? names[number] : "UNKNOWN";
 }
 
 json_t *output_error_json(const struct error *err, int code)
 {
-	const char *name = strerrorname_np(code < 0 ? -code : code);
-
-	return json_pack("{s:s, s:o, s:o, s:i}", "code", name ? name : "UNKNOWN", "message",
+	return json_pack("{s:s, s:o, s:o, s:i}", "code", error_name(code), "message",
 			 output_text(error_text(err, code)), "hint",
 			 output_text(err ? err->hint : ""), "exit_code",
 			 (int)error_exit_code(code));
@@ -41,9 +68,10 @@ void output_json_error(const struct error *err, int code)
 
 int output_finish(struct error *err)
 {
-	if (fflush(stdout) == 0 && !ferror(stdout))
-		return 0;
-	return error_set(err, -EIO, "cannot write to standard output: %s", strerror(errno));
+	if (fflush(stdout) < 0)
+		return error_set(err, -EIO, "cannot write to standard output: %s", strerror(errno));
+	/* What failed then failed earlier, and errno is another call's. */
+	return ferror(stdout) ? error_set(err, -EIO, "cannot write to standard output") : 0;
 }
 
 void output_append(json_t **list, json_t *value)
@@ -58,33 +86,7 @@ void output_append(json_t **list, json_t *value)
 
 json_t *output_text(const char *text)
 {
-	size_t size = strlen(text);
-	_cleanup_free_ char *clean = NULL;
-	char *out;
-
-	if (utf8_valid(text, size))
-		return json_string(text);
-	out = clean = malloc(3 * size + 1);
-	if (!clean)
-		return NULL;
-	while (*text) {
-		size_t n = 1;
-
-		/* The shortest valid prefix is one character. */
-		while (n < 4 && text[n] && !utf8_valid(text, n))
-			n++;
-		if (utf8_valid(text, n)) {
-			memcpy(out, text, n);
-			out += n;
-			text += n;
-		} else {
-			memcpy(out, "\xef\xbf\xbd", 3);
-			out += 3;
-			text++;
-		}
-	}
-	*out = '\0';
-	return json_string(clean);
+	return json_outside_text(text);
 }
 
 json_t *output_hex_json(const void *data, size_t size)

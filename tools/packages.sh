@@ -6,26 +6,43 @@
 packages_build=(
     gcc libc6-dev meson ninja-build pkg-config
     libfuse3-dev fuse3 libssl-dev libtss2-dev libcurl4-openssl-dev libcbor-dev
-    libjansson-dev libexpat1-dev libcmocka-dev scdoc
+    libjansson-dev libexpat1-dev libseccomp-dev libmicrohttpd-dev libcmocka-dev scdoc
 )
 # Optional (-Dipsec_mb), and Debian has it for this architecture only.
 if [ "$(dpkg --print-architecture)" = amd64 ]; then
     packages_build+=(libipsec-mb-dev)
 fi
+# From Debian 13 on it has another name.
+case $(cat /etc/debian_version) in
+12* | bookworm*) tcti_swtpm=libtss2-tcti-swtpm0 ;;
+*) tcti_swtpm=libtss2-tcti-swtpm0t64 ;;
+esac
 # The emulators, the TPM they stand on, and the client that reads the mount.
 packages_demo=(
-    python3 python3-cbor2 python3-cryptography swtpm swtpm-tools tpm2-tools libtss2-tcti-swtpm0
+    python3 python3-cbor2 python3-cryptography swtpm swtpm-tools tpm2-tools "$tcti_swtpm"
     procps curl ca-certificates debian-archive-keyring
 )
 packages_check=(
     clang-format clang-tidy cppcheck shellcheck fsverity attr git nginx-light openssl
     util-linux xz-utils
-    radosgw ceph-mon ceph-osd ceph-common python3-boto3
-    debootstrap groff-base
+    radosgw ceph-mon ceph-osd ceph-common python3-boto3 python3-jwt
+    debootstrap groff-base reuse
+    chromium chromium-driver python3-selenium
 )
 packages_bench=(
     gocryptfs rclone nginx-light curl openssl linux-perf
 )
+
+# The Debian mirror that this machine's apt uses.
+package_mirror() {
+    local uri
+    uri=$(awk '/^URIs:/ {print $2; exit}' /etc/apt/sources.list.d/*.sources 2>/dev/null || true)
+    [ -n "$uri" ] ||
+        uri=$(awk '$1 == "deb" {for (i = 2; i < NF; i++) if ($i ~ /:\/\//) {print $i; exit}}' \
+            /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null || true)
+    [ -n "$uri" ] || { echo "no package mirror in /etc/apt" >&2; return 1; }
+    printf '%s\n' "$uri"
+}
 
 # install_packages NAME…: installs what is missing, quietly, and says so.
 install_packages() {

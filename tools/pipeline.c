@@ -1,10 +1,15 @@
 /*
- * The stages' scheduler. Job: hand each piece to each stage as early as its order allows, and stop
+ * The stages' scheduler. Job: give each piece to each stage as early as its order allows, and stop
  * everything at the first failure. One lock guards all bookkeeping and is never held while a stage
- * runs. Trusts the stages to keep to their piece. Must never hand a buffer on before every stage is
- * through with it.
+ * runs. Trusts the stages to touch only their piece. Must never reuse a buffer before every stage
+ * has finished with it.
  */
 #include "tools/pipeline.h"
+
+#include "crypto/base/digest.h"
+#include "crypto/base/locked.h"
+#include "crypto/base/pool.h"
+#include "tools/interrupt.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -16,8 +21,8 @@ struct buffer {
 	bool used;
 	uint64_t extent;
 	unsigned chunk_count; /* of this extent; all it has room for while the end is unknown */
-	unsigned done[PIPELINE_STAGES_MAX]; /* chunks that the stage is through with */
-	uint8_t *chunk_done;		    /* for each chunk: bit i, stage i is through with it */
+	unsigned done[PIPELINE_STAGES_MAX]; /* chunks that the stage has finished */
+	uint8_t *chunk_done;		    /* for each chunk: bit i: stage i has finished it */
 };
 
 struct stage {
@@ -199,7 +204,7 @@ static struct buffer *await_piece(struct pipeline *p, unsigned s, uint64_t *inde
 	if (!b)
 		return NULL;
 	*index = stage->next++;
-	/* Pass the baton: the next piece may be ready too, or none may be left to wait for. */
+	/* The next piece may be ready, too, or none may be left: wake another thread. */
 	if (p->o->stages[s].threads > 1)
 		pthread_cond_signal(&stage->ready);
 	return b;
@@ -209,6 +214,7 @@ static void *work(void *arg)
 {
 	const struct worker *w = arg;
 	struct pipeline *p = w->p;
+	const struct pipeline_stage *stage = &p->o->stages[w->stage];
 	struct buffer *b;
 	uint64_t index;
 
@@ -220,7 +226,7 @@ static void *work(void *arg)
 
 		piece.thread = w->thread;
 		pthread_mutex_unlock(&p->lock);
-		r = p->o->stages[w->stage].run(p->o->ctx, &piece, &err);
+		r = stage->run(stage->arg ? stage->arg : p->o->ctx, &piece, &err);
 		pthread_mutex_lock(&p->lock);
 		if (r < 0) {
 			fail(p, r, &err);
@@ -250,6 +256,13 @@ static int start_workers(struct pipeline *p, struct worker *workers, unsigned *c
 			(*count)++;
 		}
 	return 0;
+}
+
+unsigned pipeline_threads(void)
+{
+	unsigned cpus = cpu_count();
+
+	return MIN(cpus, PIPELINE_THREADS_MAX);
 }
 
 int pipeline_run(struct pipeline *p, struct error *err)
@@ -293,11 +306,12 @@ static int allocate(struct pipeline *p)
 		return -ENOMEM;
 	for (unsigned i = 0; i < p->o->buffers; i++) {
 		struct buffer *b = &p->buffers[i];
-		/* Pages are taken only when touched: a small file costs little. */
-		void *data = mmap(NULL, p->o->extent_size, PROT_READ | PROT_WRITE,
-				  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		/* Pages are taken only when touched: a small file costs little. They are locked
+		 * within the limit; the rest is acceptable because the plaintext is also in a file
+		 * on this machine. */
+		void *data = locked_map(p->o->extent_size, NULL);
 
-		if (data == MAP_FAILED)
+		if (!data)
 			return -ENOMEM;
 		(void)madvise(data, p->o->extent_size, MADV_HUGEPAGE);
 		b->data = data;
@@ -355,4 +369,30 @@ void pipeline_free(struct pipeline *p)
 	pthread_mutex_destroy(&p->lock);
 	free(p->buffers);
 	free(p);
+}
+
+int pipeline_hash(void *digest, const struct pipeline_piece *piece, struct error *err)
+{
+	return digest_update(digest, piece->data, piece->size);
+}
+
+static void on_interrupt(void *ctx)
+{
+	pipeline_cancel(ctx, -EINTR, "interrupted");
+}
+
+int pipeline_do(const struct pipeline_options *options, uint64_t *ret_length, struct error *err)
+{
+	_cleanup_(pipeline_freep) struct pipeline *p = NULL;
+	int r = pipeline_new(options, &p);
+
+	if (r == 0)
+		r = interrupt_hook(on_interrupt, p);
+	if (r < 0)
+		return r;
+	r = pipeline_run(p, err);
+	interrupt_unhook(on_interrupt, p);
+	if (ret_length)
+		*ret_length = pipeline_length(p);
+	return r;
 }

@@ -1,6 +1,6 @@
 /*
- * The plan of a sealing. Job: find every file and its name, and refuse what would go wrong, before
- * the first byte is read. Trusts the command line; does not trust a directory's contents to be
+ * The plan of a sealing. Job: find every file and its name, and refuse what would fail, before the
+ * first byte is read. Trusts the command line; does not trust a directory's contents to be
  * harmless: a link in a downloaded tree must not publish a file from outside it.
  */
 #include "tools/plan.h"
@@ -10,7 +10,10 @@
 #include "crypto/base/log.h"
 #include "crypto/format.h"
 #include "crypto/name.h"
-#include "fs/view/gguf_name.h"
+#include "fs/aws/endpoint.h"
+#include "fs/formats/gguf_name.h"
+#include "tools/checkout.h"
+#include "tools/target.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -19,51 +22,52 @@
 #include <sys/stat.h>
 
 #define DEPTH_MAX 64
+/* ".<16 hex>.sealed": object names have no more room than sealed paths. */
+#define PAYLOAD_SUFFIX_SIZE (1 + SEAL_PAYLOAD_ID_DIGITS + strlen(SEAL_PAYLOAD_SUFFIX))
 #define ENTRIES_MAX ((size_t)100000)
 
 static int check_name(const struct plan *plan, const char *path, const char *name,
 		      struct error *err)
 {
-	const char *part = name, *problem = NULL;
+	const char *problem = model_path_problem(name, strlen(name));
+	char printable[NAME_PRINTABLE_SIZE];
 	size_t max = plan->name_max ? plan->name_max : SEAL_NAME_MAX;
 
-	while (!problem) {
-		size_t n = strcspn(part, "/");
-
-		problem = name_problem(part, n);
-		if (part[n] == '\0') {
-			if (!problem && n > max)
-				problem = "the name is too long for a directory";
-			break;
-		}
-		part += n + 1;
-	}
+	if (!problem && strlen(name) > SEAL_PATH_MAX - PAYLOAD_SUFFIX_SIZE)
+		problem = "the path is longer than 1000 bytes";
+	if (!problem && strlen(name_last_component(name)) > max)
+		problem = "the name is too long for a directory";
 	if (!problem)
 		return 0;
-	error_set(err, -EINVAL, "cannot seal %s: %s", path, problem);
+	name_printable(path, printable);
+	error_set(err, -EINVAL, "cannot seal \"%s\": %s", printable, problem);
 	error_hint(err, "give another name with --name");
 	return -EINVAL;
 }
 
 /* Sealed objects are not sealed again: mostly a mistake, and the result would confuse. */
-static int check_not_sealed(const char *path, const char *name, struct error *err)
+static int check_not_sealed(const struct plan *plan, const char *path, const char *name,
+			    struct error *err)
 {
-	size_t n = strlen(name), suffix = strlen(SEAL_PAYLOAD_SUFFIX);
 	char magic[sizeof(SEAL_MAGIC) - 1] = "";
 	_cleanup_close_ int fd = -1;
 
-	if (n > suffix + SEAL_PAYLOAD_ID_DIGITS + 1 &&
-	    strcmp(name + n - suffix, SEAL_PAYLOAD_SUFFIX) == 0 &&
-	    strspn(name + n - suffix - SEAL_PAYLOAD_ID_DIGITS, "0123456789abcdef") ==
-		    SEAL_PAYLOAD_ID_DIGITS &&
-	    name[n - suffix - SEAL_PAYLOAD_ID_DIGITS - 1] == '.')
-		return error_set(err, -EINVAL, "%s is a sealed payload already", path);
+	if (name_is_payload(name))
+		return error_set(err, -EINVAL, "%s is already a sealed payload", path);
 	fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0)
 		return error_set(err, -errno, "cannot read %s: %s", path, strerror(errno));
 	if (pread(fd, magic, sizeof(magic), 0) == sizeof(magic) &&
 	    memcmp(magic, SEAL_MAGIC, sizeof(magic)) == 0)
-		return error_set(err, -EINVAL, "%s is a seal already", path);
+		return error_set(err, -EINVAL, "%s is already a seal", path);
+	if (plan->checkout && checkout_is_pointer(fd)) {
+		error_set(err, -EINVAL,
+			  "%s is a pointer of git-LFS, not the file itself: what would be sealed "
+			  "is not the model",
+			  path);
+		error_hint(err, "git lfs pull fetches the file");
+		return -EINVAL;
+	}
 	return 0;
 }
 
@@ -95,6 +99,7 @@ static int add_entry(struct plan *plan, const char *path, const char *name, stru
 struct walk {
 	struct plan *plan;
 	const char *root_real; /* resolved path of the directory given, without trailing '/' */
+	const char *blobs;     /* where links may lead, too; or NULL */
 	struct error *err;
 };
 
@@ -111,16 +116,17 @@ static int judge_link(const struct walk *w, const char *path, struct stat *st)
 	_cleanup_free_ char *real = realpath(path, NULL);
 
 	if (!real || stat(real, st) < 0)
-		return error_set(w->err, -EINVAL, "%s is a symbolic link to nothing", path);
+		return error_set(w->err, -EINVAL, "%s is a dangling symbolic link", path);
 	if (S_ISDIR(st->st_mode)) {
 		log_warning("%s is a symbolic link to a directory and is left out", path);
 		return 0;
 	}
-	if (w->plan->follow || is_inside(real, w->root_real))
+	if (w->plan->follow || is_inside(real, w->root_real) ||
+	    (w->blobs && is_inside(real, w->blobs)))
 		return 1;
 	error_set(w->err, -EINVAL, "%s is a symbolic link that leads out of the directory, to %s",
 		  path, real);
-	error_hint(w->err, "give --follow if that file shall be sealed too");
+	error_hint(w->err, "give --follow to seal that file too");
 	return -EINVAL;
 }
 
@@ -140,6 +146,10 @@ static int walk_entry(const struct walk *w, const char *folder, const char *pref
 	if (asprintf(&name, "%s%s", prefix, leaf) < 0) {
 		name = NULL;
 		return -ENOMEM;
+	}
+	if (depth == 0 && w->plan->checkout && checkout_is_own(leaf)) {
+		log_notice("%s is left out", path);
+		return 0;
 	}
 	if (lstat(path, &st) < 0)
 		return error_set(w->err, -errno, "cannot look at %s: %s", path, strerror(errno));
@@ -161,7 +171,7 @@ static int walk_entry(const struct walk *w, const char *folder, const char *pref
 		log_warning("%s is neither file nor directory and is left out", path);
 		return 0;
 	}
-	r = check_not_sealed(path, name, w->err);
+	r = check_not_sealed(w->plan, path, name, w->err);
 	return r < 0 ? r : add_entry(w->plan, path, name, w->err);
 }
 
@@ -198,7 +208,8 @@ static int walk(const struct walk *w, const char *folder, const char *prefix, un
 static int add_directory(struct plan *plan, const char *source, struct error *err)
 {
 	_cleanup_free_ char *real = realpath(source, NULL), *folder = strdup(source);
-	struct walk w = {.plan = plan, .root_real = real, .err = err};
+	_cleanup_free_ char *blobs = real && plan->checkout ? checkout_blobs(real) : NULL;
+	struct walk w = {.plan = plan, .root_real = real, .blobs = blobs, .err = err};
 	size_t before = plan->count, n = strlen(source);
 	int r;
 
@@ -219,7 +230,7 @@ int plan_add(struct plan *plan, const char *source, const char *name, struct err
 	int r;
 
 	if (!standard && stat(source, &st) < 0)
-		return error_set(err, -errno, "cannot read %s: %s", source, strerror(errno));
+		return target_cannot_read(source, -errno, err);
 	if (!standard && S_ISDIR(st.st_mode)) {
 		if (name)
 			return error_set(err, -EINVAL, "--name is for one file; %s is a directory",
@@ -233,7 +244,7 @@ int plan_add(struct plan *plan, const char *source, const char *name, struct err
 		return -EINVAL;
 	}
 	if (!standard && S_ISREG(st.st_mode)) {
-		r = check_not_sealed(source, name_last_component(source), err);
+		r = check_not_sealed(plan, source, name_last_component(source), err);
 		if (r < 0)
 			return r;
 	}
@@ -334,4 +345,35 @@ void plan_clear(struct plan *plan)
 	free(plan->entries);
 	plan->entries = NULL;
 	plan->count = plan->room = 0;
+}
+
+int plan_check_destination(const char *dest, struct error *err)
+{
+	const char *prefix = dest, *problem = NULL;
+	size_t size;
+
+	if (source_spec_is_s3(dest)) {
+		prefix += strlen("s3://");
+		prefix += endpoint_bucket_size(prefix);
+		prefix += strspn(prefix, "/");
+	}
+	for (const char *part = dest; *part; part += strspn(part, "/")) {
+		size_t n = strcspn(part, "/");
+
+		if (n == strlen(NAME_RESERVED) && strncmp(part, NAME_RESERVED, n) == 0)
+			return error_set(err, -EINVAL,
+					 "cannot seal to %s: the name " NAME_RESERVED
+					 " is reserved for the mount's control directory",
+					 dest);
+		part += n;
+	}
+	size = strlen(prefix);
+	while (size > 0 && prefix[size - 1] == '/')
+		size--;
+	if (prefix > dest && size > 0)
+		problem = model_path_problem(prefix, size);
+	if (!problem)
+		return 0;
+	error_hint(err, "no mount could show what lies there");
+	return error_set(err, -EINVAL, "cannot seal to %s: %s", dest, problem);
 }

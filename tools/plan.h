@@ -17,7 +17,9 @@ struct plan_entry {
 struct plan {
 	struct plan_entry *entries; /* bytewise order by name within each source */
 	size_t count, room;
-	bool follow;	 /* links that lead out of a directory are followed */
+	bool follow;   /* links that lead out of a directory are followed */
+	bool checkout; /* directories are checkouts: links into Hugging Face's cache beside them are
+			  followed, .git and .cache in their root are left out */
 	size_t name_max; /* bytes of a name's last part; 0: the format's limit */
 };
 
@@ -26,12 +28,15 @@ struct plan {
  * paths relative to it. In a directory: hidden files count; a symbolic link to a file is followed
  * when that lies inside the directory (or with follow), else refused; links to directories and
  * special files are skipped with a warning. -EINVAL: no name, a bad name, a seal or payload, a link
- * that leads out.
+ * that leads out, a pointer of git-LFS.
  */
 int plan_add(struct plan *plan, const char *source, const char *name, struct error *err);
 /* After the last source: -EINVAL when two files would get one name, or one needs a directory where
  * another is a file. Warns about shards that were left out. */
 int plan_finish(struct plan *plan, struct error *err);
 void plan_clear(struct plan *plan);
+
+/* -EINVAL: a mount of a place above dest would not show what is sealed there. */
+int plan_check_destination(const char *dest, struct error *err);
 
 #endif

@@ -1,12 +1,13 @@
 /*
- * predict.h: which value a PCR has after several models were measured one after the other
- * (attest/PCRS.md), from their plaintexts or from what their seals state. Threads: one.
+ * predict.h: which value a PCR has after a mount has measured several models one after the other
+ * (attest/PCRS.md), from their plaintexts or from what their seals state, and from the mount's
+ * configuration. Threads: one.
  */
 #ifndef SEALEDFS_TOOLS_PREDICT_H
 #define SEALEDFS_TOOLS_PREDICT_H
 
-#include "attest/pcr.h"
-#include "crypto/sign.h"
+#include "attest/start_event.h"
+#include "crypto/set.h"
 #include "tools/output.h"
 #include "tools/target.h"
 
@@ -14,31 +15,51 @@ struct prediction {
 	struct predicted_model {
 		char *path;
 		struct model_digests digests;
+		bool is_event_text; /* the bare modes refuse its plaintext */
+		struct seal *seal;  /* that it was added from, with keep_seals; else NULL */
 	} * models;
 	size_t count;
-	/* NULL or empty: what a seal states is believed unsigned. Borrowed. */
-	const struct owner_keys *owners;
+	/* The set that a mount of the source would show; NULL: none. Its members are the models. */
+	struct set *set;
+	/* Content digest of a set that is not made yet; its plaintexts are the models. */
+	bool has_content;
+	uint8_t content[SHA256_SIZE];
+	bool without_set; /* the mount ignores a set */
+	/* The mount's; borrowed. measure is not looked at. Without owners what a seal states is
+	 * believed unsigned. */
+	struct start_facts facts;
+	bool keep_seals;
+	bool only_mode; /* nothing but `mode` is predicted */
+	enum measure_mode mode;
+	/* Of a whole source only these paths below it; none: all. Borrowed. */
+	const char *const *names;
+	size_t name_count;
 };
 
-/* path is copied. -ENOMEM. */
-int predict_add(struct prediction *p, const char *path, const struct model_digests *digests);
-/* One seal, or every seal of a source; operand: for paths. Errors as source.h and seal.h. */
+/* path is copied. is_event_text: of the plaintext, false where that is not known. -ENOMEM. */
+int predict_add(struct prediction *p, const char *path, const struct model_digests *digests,
+		bool is_event_text);
+/* One seal, or every seal of a source, or the members of its set; operand: for paths. Errors as
+ * source.h, seal.h and set.h. -EINVAL: a set, and something else. */
 int predict_add_target(struct prediction *p, const char *operand, const struct target *t,
 		       struct error *err);
-/* Bytewise by path, as measure-when=mount has it. */
+/* Bytewise by path, as ready=measured has it. */
 void predict_sort(struct prediction *p);
 void predict_clear(struct prediction *p);
 
-/* From zero; each distinct measurement once. False where the mode does not measure the bank. */
-bool predict_value(const struct prediction *p, enum measure_mode mode, enum digest_alg bank,
-		   uint8_t value[DIGEST_SIZE_MAX]);
-/* {"verity": {"sha1": hex, …}, …} */
-json_t *predict_values_json(const struct prediction *p);
-/* Lines "    MODE  BANK  HEX"; declared, which is as sha384, is left out. */
-void predict_print_values(const struct prediction *p);
-/* {"models": [path, …], "pcr": …} */
-json_t *predict_json(const struct prediction *p);
-void predict_print(const struct prediction *p);
+/*
+ * The PCR of a bank from zero; each distinct event once. -EKEYREJECTED: the mode refuses one of the
+ * models; other errors as start_event.h.
+ */
+int predict_value(const struct prediction *p, enum measure_mode mode, enum digest_alg bank,
+		  uint8_t value[DIGEST_SIZE_MAX], struct error *err);
+/* {"verity": {"sha1": hex, …}, …}; a mode that refuses a model is left out. */
+int predict_values_json(const struct prediction *p, json_t **ret, struct error *err);
+/* Lines "    MODE  BANK  HEX", or why there are none. */
+int predict_print_values(const struct prediction *p, struct error *err);
+/* {"models": [path, …], "set": …, "start": {mode: text, …}, "pcr": …}; set: null without one. */
+int predict_json(const struct prediction *p, json_t **ret, struct error *err);
+int predict_print(const struct prediction *p, struct error *err);
 
 #define _cleanup_prediction_ _cleanup_(predict_clear)
 

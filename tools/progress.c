@@ -1,20 +1,29 @@
 /*
  * The progress line. A thread draws it five times a second; the rate is that of the last few
- * seconds. Must never write to anything but a terminal.
+ * seconds. Must write only to a terminal.
  */
 #include "tools/progress.h"
 
-#include "crypto/name.h"
+#include "crypto/base/clock.h"
+#include "crypto/base/printable.h"
 #include "tools/output.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 
 #define DRAW_MS 200
 #define BAR_MAX 30
+
+#define WAITING_MIN_S 3 /* shorter silences are not shown */
+
+/* Shared by all lines: one is drawn at a time. */
+static struct {
+	pthread_mutex_t lock;
+	unsigned running;		     /* progress lines, which draw the text themselves */
+	char text[NAME_PRINTABLE_SIZE + 32]; /* "": nothing waits */
+} waiting = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 struct progress {
 	char label[NAME_PRINTABLE_SIZE];
@@ -28,10 +37,7 @@ struct progress {
 
 static double now_s(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+	return (double)monotonic_ms() / 1000;
 }
 
 static void format_left(double seconds, char *out, size_t size)
@@ -44,6 +50,21 @@ static void format_left(double seconds, char *out, size_t size)
 		(void)snprintf(out, size, "%lu:%02lu min left", s / 60, s % 60);
 	else
 		(void)snprintf(out, size, "%lu:%02lu h left", s / 3600, s / 60 % 60);
+}
+
+/* The bytes of the characters of text that fit; no character is split. */
+static int whole_chars(const char *text, int room)
+{
+	size_t left = strlen(text), taken = 0, n;
+	uint32_t c;
+
+	while (left > taken) {
+		n = utf8_next((const uint8_t *)text + taken, left - taken, &c);
+		if (n == 0 || (int)(taken + n) > room)
+			break;
+		taken += n;
+	}
+	return (int)taken;
 }
 
 void progress_format(const char *label, uint64_t done, uint64_t total, double seconds, double rate,
@@ -73,10 +94,45 @@ void progress_format(const char *label, uint64_t done, uint64_t total, double se
 		bar[width] = '\0';
 		room -= width + 2;
 	}
-	room = MAX(room, 0);
-	(void)snprintf(out, size, "%.*s%s%s%s", room, label, bar[0] ? "  " : "", bar, rest);
+	(void)snprintf(out, size, "%.*s%s%s%s", whole_chars(label, room), label, bar[0] ? "  " : "",
+		       bar, rest);
 	if (columns > 0 && strlen(out) >= (size_t)columns)
 		out[columns - 1] = '\0';
+}
+
+/* A wait is shown instead of a progress line. line: of a progress; NULL: there is none. */
+static void draw_line(const char *line)
+{
+	pthread_mutex_lock(&waiting.lock);
+	if (waiting.text[0] || line || !waiting.running)
+		fprintf(stderr, "\r%s\x1b[K", waiting.text[0] ? waiting.text : line ? line : "");
+	fflush(stderr);
+	pthread_mutex_unlock(&waiting.lock);
+}
+
+void progress_waiting(const char *host, unsigned seconds)
+{
+	char printable[NAME_PRINTABLE_SIZE];
+	bool is_shown;
+
+	name_printable(host, printable);
+	pthread_mutex_lock(&waiting.lock);
+	is_shown = waiting.text[0] != '\0';
+	waiting.text[0] = '\0';
+	if (seconds >= WAITING_MIN_S)
+		(void)snprintf(waiting.text, sizeof(waiting.text), "waiting for %s, %u s",
+			       printable, seconds);
+	is_shown |= waiting.text[0] != '\0';
+	pthread_mutex_unlock(&waiting.lock);
+	if (is_shown)
+		draw_line(NULL);
+}
+
+static void count_running(int change)
+{
+	pthread_mutex_lock(&waiting.lock);
+	waiting.running += (unsigned)change;
+	pthread_mutex_unlock(&waiting.lock);
 }
 
 static void draw(struct progress *p, double started, double *last_at, uint64_t *last_done,
@@ -100,8 +156,7 @@ static void draw(struct progress *p, double started, double *last_at, uint64_t *
 		window.ws_col = 80;
 	progress_format(p->label, done, p->total, now - started, *rate, window.ws_col, line,
 			sizeof(line));
-	fprintf(stderr, "\r%s\x1b[K", line);
-	fflush(stderr);
+	draw_line(line);
 }
 
 static void *run(void *arg)
@@ -112,15 +167,7 @@ static void *run(void *arg)
 
 	pthread_mutex_lock(&p->lock);
 	while (!p->stop) {
-		struct timespec until;
-
-		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_nsec += DRAW_MS * 1000000L;
-		if (until.tv_nsec >= 1000000000L) {
-			until.tv_nsec -= 1000000000L;
-			until.tv_sec++;
-		}
-		(void)pthread_cond_timedwait(&p->changed, &p->lock, &until);
+		(void)monotonic_cond_wait(&p->changed, &p->lock, monotonic_ms() + DRAW_MS);
 		if (!p->stop)
 			draw(p, started, &last_at, &last_done, &rate);
 	}
@@ -142,11 +189,12 @@ struct progress *progress_new(const char *label, uint64_t total, bool quiet)
 	name_printable(label, p->label);
 	p->total = total;
 	pthread_mutex_init(&p->lock, NULL);
-	pthread_cond_init(&p->changed, NULL);
+	monotonic_cond_init(&p->changed);
 	if (pthread_create(&p->thread, NULL, run, p) != 0) {
 		free(p);
 		return NULL;
 	}
+	count_running(1);
 	return p;
 }
 
@@ -165,6 +213,7 @@ void progress_free(struct progress *p)
 	pthread_cond_signal(&p->changed);
 	pthread_mutex_unlock(&p->lock);
 	pthread_join(p->thread, NULL);
+	count_running(-1);
 	pthread_cond_destroy(&p->changed);
 	pthread_mutex_destroy(&p->lock);
 	free(p);

@@ -1,6 +1,6 @@
 /*
- * progress.h: a line on the terminal with amount, rate and time left. Nothing at all when standard
- * error is not a terminal. progress_add() may be called by any thread.
+ * progress.h: a line on the terminal with amount, rate and time left; nothing if standard error is
+ * not a terminal. progress_add() may be called by any thread.
  */
 #ifndef SEALEDFS_TOOLS_PROGRESS_H
 #define SEALEDFS_TOOLS_PROGRESS_H
@@ -13,9 +13,14 @@ struct progress;
 
 #define PROGRESS_TOTAL_UNKNOWN UINT64_MAX
 
-/* label is copied, and printed safely. NULL when there is nothing to show: all calls take that. */
+/* label is copied, and printed safely. NULL if nothing is to be shown; all calls accept that. */
 struct progress *progress_new(const char *label, uint64_t total, bool quiet);
 void progress_add(struct progress *p, uint64_t bytes);
+/*
+ * Shows for how many seconds a server has been silent, from the third second on, in place of any
+ * progress line; 0: the wait is over. Only if standard error is a terminal. Any thread.
+ */
+void progress_waiting(const char *host, unsigned seconds);
 /* Wipes the line. */
 void progress_free(struct progress *p);
 

@@ -5,7 +5,7 @@
  */
 #include "tools/recipients.h"
 
-#include "fs/net/kms.h"
+#include "fs/aws/kms.h"
 
 #include <errno.h>
 #include <string.h>
@@ -16,6 +16,8 @@ struct recipients {
 	unsigned kms_count;
 	struct keyfile *keyfiles[SEAL_SLOTS_MAX];
 	unsigned keyfile_count;
+	const struct set_keys *set; /* NULL: none */
+	bool set_only;
 };
 
 static int load_keyfile(struct recipients *r, const char *path, struct error *err)
@@ -23,9 +25,8 @@ static int load_keyfile(struct recipients *r, const char *path, struct error *er
 	struct keyfile *k = NULL;
 	int code = keyfile_load(path, &k, err);
 
-	/* What the user named is not what it should be: that is wrong usage. */
 	if (code < 0)
-		return code == -EPROTO ? -EINVAL : code;
+		return code;
 	for (unsigned i = 0; i < r->keyfile_count; i++)
 		if (memcmp(keyfile_id(k), keyfile_id(r->keyfiles[i]), SLOT_KEYFILE_ID_SIZE) == 0) {
 			keyfile_free(k);
@@ -44,7 +45,7 @@ int recipients_new(const struct recipient_options *options, struct aws *aws,
 	if (!r)
 		return -ENOMEM;
 	if (options->kms_count + options->keyfile_count == 0) {
-		error_set(err, -EINVAL, "nobody could open the result: there is no recipient");
+		error_set(err, -EINVAL, "no recipient was given: nobody could open the result");
 		error_hint(err, "give --kms-key or --key-file");
 		return -EINVAL;
 	}
@@ -65,6 +66,12 @@ int recipients_new(const struct recipient_options *options, struct aws *aws,
 	}
 	*ret = steal_ptr(r);
 	return 0;
+}
+
+void recipients_use_set(struct recipients *r, const struct set_keys *keys, bool alone)
+{
+	r->set = keys;
+	r->set_only = !alone;
 }
 
 void recipients_free(struct recipients *r)
@@ -109,11 +116,13 @@ static int make_kms_slot(const struct recipients *r, unsigned index, char **arns
 }
 
 static int make_slots(const struct recipients *r, char **arns, const uint8_t *file_id,
-		      struct secret **key, struct seal_slot *slots, struct error *err)
+		      struct secret **key, struct seal_slot *slots, unsigned *ret_count,
+		      struct error *err)
 {
+	unsigned count = r->set_only ? 0 : r->kms_count;
 	int code;
 
-	for (unsigned i = 0; i < r->kms_count; i++) {
+	for (unsigned i = 0; i < count; i++) {
 		code = make_kms_slot(r, i, arns, file_id, key, &slots[i], err);
 		if (code < 0)
 			return code;
@@ -123,11 +132,21 @@ static int make_slots(const struct recipients *r, char **arns, const uint8_t *fi
 		if (code < 0)
 			return code;
 	}
-	for (unsigned i = 0; i < r->keyfile_count; i++) {
-		code = slot_make_keyfile(r->keyfiles[i], file_id, *key, &slots[r->kms_count + i]);
+	for (unsigned i = 0; !r->set_only && i < r->keyfile_count; i++) {
+		code = slot_make_keyfile(r->keyfiles[i], file_id, *key, &slots[count++]);
 		if (code < 0)
 			return code;
 	}
+	if (r->set) {
+		if (count == SEAL_SLOTS_MAX)
+			return error_set(err, -EINVAL,
+					 "a set's member has at most %d recipients of its own",
+					 SEAL_SLOTS_MAX - 1);
+		code = slot_make_set(r->set, file_id, *key, &slots[count++]);
+		if (code < 0)
+			return code;
+	}
+	*ret_count = count;
 	return 0;
 }
 
@@ -137,13 +156,27 @@ int recipients_make(const struct recipients *r, const uint8_t file_id[SEAL_FILE_
 {
 	char *arns[SEAL_SLOTS_MAX] = {0};
 	_cleanup_secret_ struct secret *key = NULL;
-	int code = make_slots(r, arns, file_id, &key, slots, err);
+	int code = make_slots(r, arns, file_id, &key, slots, ret_count, err);
 
 	for (unsigned i = 0; i < SEAL_SLOTS_MAX; i++)
 		free(arns[i]);
 	if (code < 0)
 		return code;
-	*ret_count = r->kms_count + r->keyfile_count;
 	*ret_key = steal_ptr(key);
 	return 0;
+}
+
+int recipients_wrap(const struct recipients *r, const uint8_t id[SEAL_FILE_ID_SIZE],
+		    const struct secret *key, struct seal_slot *slots, unsigned *ret_count,
+		    struct error *err)
+{
+	char *arns[SEAL_SLOTS_MAX] = {0};
+	_cleanup_secret_ struct secret *copy = NULL;
+	int code = secret_new_from(secret_data(key), secret_size(key), &copy);
+
+	if (code == 0)
+		code = make_slots(r, arns, id, &copy, slots, ret_count, err);
+	for (unsigned i = 0; i < SEAL_SLOTS_MAX; i++)
+		free(arns[i]);
+	return code;
 }

@@ -7,16 +7,17 @@
  */
 #include "tools/seal_input.h"
 
+#include "crypto/base/clock.h"
+#include "crypto/base/digest.h"
 #include "crypto/base/encode.h"
+#include "crypto/base/locked.h"
 #include "crypto/base/log.h"
-#include "crypto/digest.h"
-#include "crypto/name.h"
 #include "crypto/seal_writer.h"
-#include "tools/cpus.h"
+#include "fs/formats/gguf_name.h"
 #include "tools/interrupt.h"
+#include "tools/model_facts.h"
 #include "tools/pipeline.h"
 #include "tools/progress.h"
-#include "tools/publish.h"
 
 #include <errno.h>
 #include <string.h>
@@ -36,6 +37,7 @@ struct sealing {
 	struct source_writer *writer;
 	struct digest *sha256, *sha384;
 	struct chunk_cipher *ciphers[PIPELINE_THREADS_MAX]; /* one a thread */
+	struct model_facts *facts; /* locked memory: it holds the plaintext's start */
 	uint64_t length;
 	size_t part_size;
 };
@@ -57,25 +59,16 @@ static int fill(void *ctx, const struct pipeline_piece *piece, struct error *err
 
 	if (r < 0)
 		return r;
-	/* Too short: input_finish() knows how to say it. */
+	/* Too short: input_finish() makes the message. */
 	if (n < piece->size) {
 		r = input_finish(s->in, err);
 		return r < 0 ? r : -ETXTBSY;
 	}
+	model_facts_feed(s->facts, piece->data, n);
 	return (int)n;
 }
 
-static int hash_sha256(void *ctx, const struct pipeline_piece *piece, struct error *err)
-{
-	return digest_update(((struct sealing *)ctx)->sha256, piece->data, piece->size);
-}
-
-static int hash_sha384(void *ctx, const struct pipeline_piece *piece, struct error *err)
-{
-	return digest_update(((struct sealing *)ctx)->sha384, piece->data, piece->size);
-}
-
-static int encrypt(void *ctx, const struct pipeline_piece *piece, struct error *err)
+static int encrypt_piece(void *ctx, const struct pipeline_piece *piece, struct error *err)
 {
 	struct sealing *s = ctx;
 	uint8_t hash[SEAL_HASH_SIZE], tag[SEAL_TAG_SIZE];
@@ -110,20 +103,15 @@ static void stop_input(void *ctx)
 	input_cancel(((struct sealing *)ctx)->in);
 }
 
-static void on_interrupt(void *ctx)
-{
-	pipeline_cancel(ctx, -EINTR, "interrupted");
-}
-
 static int run_stages(struct sealing *s, struct error *err)
 {
 	unsigned buffers = (unsigned)MAX(POOL_SIZE / s->part_size, (size_t)2);
 	const struct pipeline_stage stages[] = {
 		[STAGE_FILL] = {PIPELINE_CHUNK, 1, 0, fill},
-		[STAGE_SHA256] = {PIPELINE_CHUNK, 1, 1U << STAGE_FILL, hash_sha256},
-		[STAGE_SHA384] = {PIPELINE_CHUNK, 1, 1U << STAGE_FILL, hash_sha384},
-		[STAGE_ENCRYPT] = {PIPELINE_CHUNK, cpu_count(),
-				   1U << STAGE_SHA256 | 1U << STAGE_SHA384, encrypt},
+		[STAGE_SHA256] = {PIPELINE_CHUNK, 1, 1U << STAGE_FILL, pipeline_hash, s->sha256},
+		[STAGE_SHA384] = {PIPELINE_CHUNK, 1, 1U << STAGE_FILL, pipeline_hash, s->sha384},
+		[STAGE_ENCRYPT] = {PIPELINE_CHUNK, pipeline_threads(),
+				   1U << STAGE_SHA256 | 1U << STAGE_SHA384, encrypt_piece},
 		[STAGE_UPLOAD] = {PIPELINE_EXTENT, buffers - 1, 1U << STAGE_ENCRYPT, upload},
 	};
 	struct pipeline_options o = {.length = s->length,
@@ -133,19 +121,11 @@ static int run_stages(struct sealing *s, struct error *err)
 				     .stage_count = ARRAY_LEN(stages),
 				     .ctx = s,
 				     .on_failure = stop_input};
-	_cleanup_(pipeline_freep) struct pipeline *p = NULL;
-	int r = pipeline_new(&o, &p);
 
-	if (r == 0)
-		r = interrupt_hook(on_interrupt, p);
-	if (r < 0)
-		return r;
-	r = pipeline_run(p, err);
-	interrupt_unhook(on_interrupt, p);
-	return r;
+	return pipeline_do(&o, NULL, err);
 }
 
-/* Everything up to a complete payload that nobody can see yet. */
+/* Everything up to a complete payload that is not visible yet. */
 static int write_payload(struct sealing *s, struct seal_result *res, struct error *err)
 {
 	int r = source_writer_new(s->req->dest, res->payload_name, s->length, s->part_size,
@@ -176,12 +156,18 @@ static int make_seal(struct sealing *s, struct seal_result *res, uint8_t **ret, 
 	size_t size = 0;
 	int r;
 
+	finish.facts = s->req->no_facts ? NULL : &res->facts;
+	finish.sealed_at =
+		s->req->sealed_at == SEALED_NOW ? (uint64_t)time(NULL) : s->req->sealed_at;
 	memcpy(finish.sha256, res->digests.sha256, sizeof(finish.sha256));
 	memcpy(finish.sha384, res->digests.sha384, sizeof(finish.sha384));
 	r = seal_builder_finish(s->builder, &finish, &bytes, &size, err);
 	if (r == 0)
 		r = seal_parse_head(res->seal_name, bytes, MIN(size, (size_t)SEAL_HEAD_MAX), size,
 				    &seal, err);
+	if (r < 0)
+		return r;
+	r = digest_buffer(DIGEST_SHA384, bytes, SEAL_CORE_SIZE, res->core_digest);
 	if (r < 0)
 		return r;
 	memcpy(res->digests.verity, seal_core(seal)->verity, sizeof(res->digests.verity));
@@ -194,7 +180,7 @@ static int start(struct sealing *s, const char *name, struct seal_result *res, s
 {
 	_cleanup_secret_ struct secret *key = NULL;
 	char id[2 * SEAL_FILE_ID_SIZE + 1];
-	int r = seal_builder_new(name_last_component(name), &s->builder, err);
+	int r = seal_builder_new(name, &s->builder, err);
 
 	if (r < 0)
 		return r;
@@ -226,6 +212,10 @@ static int seal_and_publish(struct sealing *s, const char *name, struct seal_res
 	if (r == 0)
 		r = write_payload(s, res, err);
 	if (r == 0)
+		r = model_facts_make(s->facts, &res->facts);
+	if (r == 0 && (s->req->is_gguf || gguf_is_name(name)))
+		model_facts_warn(s->facts, &res->facts, name);
+	if (r == 0)
 		r = make_seal(s, res, &bytes, &size, err);
 	if (r == 0 && s->req->before_publish)
 		r = s->req->before_publish(s->req->before_arg, res, err);
@@ -234,18 +224,33 @@ static int seal_and_publish(struct sealing *s, const char *name, struct seal_res
 	return r < 0 ? r : publish(s->req, s->writer, bytes, size, res, err);
 }
 
+static struct progress *show_progress(const struct seal_request *req, const char *name,
+				      uint64_t length)
+{
+	char label[SEAL_PATH_MAX + 48];
+
+	if (req->total <= 1)
+		return progress_new(name, length, req->quiet);
+	(void)snprintf(label, sizeof(label), "%zu/%zu %s", req->number, req->total, name);
+	return progress_new(label, length, req->quiet);
+}
+
 int seal_input(const struct seal_request *req, struct input *in, const char *name,
 	       struct seal_result *ret, struct error *err)
 {
 	struct sealing s = {.req = req, .in = in, .length = input_length(in)};
-	struct timespec from, to;
+	uint64_t started_ms = monotonic_ms();
 	int r;
 
-	clock_gettime(CLOCK_MONOTONIC, &from);
 	*ret = (struct seal_result){.length = s.length};
 	s.part_size = seal_part_size(s.length, req->dest_is_s3);
-	s.progress = progress_new(name, s.length, req->quiet);
+	s.facts = locked_alloc(sizeof(*s.facts));
+	if (!s.facts)
+		return error_set(err, -ENOMEM, "no memory to seal %s", input_label(in));
+	model_facts_start(s.facts, s.length);
+	s.progress = show_progress(req, name, s.length);
 	r = seal_and_publish(&s, name, ret, err);
+	locked_free(s.facts);
 	progress_free(s.progress);
 	if (r < 0 && s.writer)
 		publish_undo(req, s.writer);
@@ -255,20 +260,10 @@ int seal_input(const struct seal_request *req, struct input *in, const char *nam
 	digest_free(s.sha256);
 	digest_free(s.sha384);
 	seal_builder_free(s.builder);
-	clock_gettime(CLOCK_MONOTONIC, &to);
-	ret->seconds =
-		(double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9;
+	ret->seconds = (double)(monotonic_ms() - started_ms) / 1000;
 	if (r < 0) {
 		seal_result_clear(ret);
 		error_set(err, r, "cannot seal %s: %s", input_label(in), strerror(-r));
 	}
 	return r;
-}
-
-void seal_result_clear(struct seal_result *r)
-{
-	free(r->seal_name);
-	free(r->payload_name);
-	free(r->old_payload);
-	*r = (struct seal_result){0};
 }

@@ -1,22 +1,26 @@
 /*
- * Models with descriptions. Job: the order in which things become visible. A description that lies
+ * Models with descriptions. Job: the order in which objects become visible. A description that lies
  * beside another model than its own makes the mount leave the model out of the store, which is
  * harmless; a model without its description would be served without its template. So descriptions
  * come first.
  */
 #include "tools/seal_ollama.h"
 
+#include "crypto/base/fileio.h"
 #include "crypto/base/log.h"
 #include "crypto/name.h"
+#include "fs/formats/gguf_header.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 struct publication {
 	const struct seal_request *req;
 	struct batch *batch;
 	const struct ollama_bundle *bundle;   /* NULL: no description */
-	const struct ollama_weights *weights; /* what it must be; NULL: whatever it is */
+	const struct ollama_weights *weights; /* the expected weights; NULL: any */
 	const char *name;
 };
 
@@ -28,10 +32,11 @@ static int seal_description(const struct publication *p, const struct seal_resul
 	_cleanup_free_ uint8_t *bytes = NULL;
 	_cleanup_free_ char *name = NULL;
 	size_t size = 0;
-	int r = ollama_bundle_describe(p->bundle, model->digests.sha256, model->length, &bytes,
-				       &size, err);
+	int r = ollama_bundle_describe(p->bundle, model->digests.sha256, model->length,
+				       model->facts.text, &bytes, &size, err);
 
 	req.quiet = true;
+	req.is_gguf = false;
 	req.before_publish = NULL;
 	if (r == 0 && asprintf(&name, "%s" OLLAMA_SUFFIX, p->name) < 0) {
 		name = NULL;
@@ -48,7 +53,7 @@ static int before_publish(void *arg, const struct seal_result *res, struct error
 
 	if (p->weights && (res->length != p->weights->size ||
 			   memcmp(res->digests.sha256, p->weights->sha256, SHA256_SIZE) != 0))
-		return error_set(err, -EBADMSG, "%s is not what its digest says; nothing is sealed",
+		return error_set(err, -EBADMSG, "%s does not match its digest; nothing is sealed",
 				 p->weights->path);
 	return p->bundle ? seal_description(p, res, err) : 0;
 }
@@ -57,12 +62,14 @@ static int seal_one(struct publication *p, struct input *in, struct error *err)
 {
 	struct seal_request req = *p->req;
 
+	req.is_gguf = p->bundle != NULL;
 	req.before_publish = before_publish;
 	req.before_arg = p;
 	return batch_seal(p->batch, &req, in, p->name, err);
 }
 
-/* Who cannot be reached cannot be tidied, and may have done what it did not confirm. */
+/* An unreachable destination cannot be cleaned up, and may have completed what it did not confirm.
+ */
 static int end_batch(struct batch *batch, int r)
 {
 	if (r == 0)
@@ -102,17 +109,34 @@ int seal_import(const struct seal_request *req, const struct ollama_import *im, 
 	return end_batch(batch, r);
 }
 
-int seal_check_gguf(const char *path, struct gguf_header *ret, struct error *err)
+/* A gguf_read. */
+static int read_header(void *arg, uint64_t offset, uint8_t *buf, size_t size)
 {
-	int r = gguf_header_read(path, ret, err);
+	ssize_t n = file_read_at(*(const int *)arg, buf, size, offset);
 
+	return n < 0 ? (int)n : (size_t)n < size ? -ENODATA : 0;
+}
+
+int seal_check_gguf(const char *path, struct error *err)
+{
+	_cleanup_close_ int fd = -1;
+	struct gguf_scan scan;
+	struct stat st;
+	int r;
+
+	/* Opening a pipe would wake its writer for nothing. */
+	if (strcmp(path, "-") == 0 || (stat(path, &st) == 0 && !S_ISREG(st.st_mode)))
+		return 0;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return error_set(err, -errno, "cannot read %s: %s", path, strerror(errno));
+	gguf_scan_start(&scan, (uint64_t)st.st_size);
+	r = gguf_scan_read(&scan, read_header, &fd, UINT64_MAX);
 	if (r < 0)
-		return r;
-	if (ret->split_count > 1)
-		return error_set(err, -EINVAL, "%s is a part of a split GGUF: Ollama takes none",
-				 path);
-	if (ret->readable && !ret->is_gguf)
-		log_warning("%s is no GGUF: Ollama will not be able to run it", path);
+		return error_set(err, r, "cannot read %s: %s", path, strerror(-r));
+	if (scan.header.split_count > 1)
+		return error_set(err, -EINVAL,
+				 "%s is a part of a split GGUF, which Ollama cannot load", path);
 	return 0;
 }
 
@@ -133,7 +157,7 @@ void seal_warn_stale_description(const struct seal_request *req, const struct se
 		return;
 	source_object_clear(&object);
 	name_printable(seal_name, printable);
-	log_warning("%s describes what was replaced: unless the model is the same, seal with "
-		    "--ollama-name or the like again, or remove it",
+	log_warning("%s describes the replaced model: unless the model is the same, seal again "
+		    "with an --ollama-* option, or remove the description",
 		    printable);
 }

@@ -81,7 +81,7 @@ void spool_free(struct spool *s)
 	free(s);
 }
 
-/* Cut short is as bad as changed. */
+/* A shortened file counts as changed. */
 static int read_back(int fd, uint8_t *data, size_t size, uint64_t offset)
 {
 	ssize_t n = file_read_at(fd, data, size, offset);

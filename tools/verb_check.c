@@ -5,21 +5,37 @@
 #include "crypto/base/log.h"
 #include "crypto/failure.h"
 #include "crypto/name.h"
+#include "fs/aws/kms_arn.h"
 #include "tools/check_object.h"
+#include "tools/interrupt.h"
 #include "tools/output.h"
+#include "tools/set_check.h"
 #include "tools/target.h"
 #include "tools/verbs.h"
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
-enum { OPTION_OWNER_KEY = CLI_LONG, OPTION_KEY_FILE, OPTION_KMS, OPTION_ATTEST, OPTION_TCTI };
+enum {
+	OPTION_OWNER_KEY = CLI_LONG,
+	OPTION_KEY_FILE,
+	OPTION_KMS,
+	OPTION_KMS_KEY,
+	OPTION_KMS_POLICY,
+	OPTION_ATTEST,
+	OPTION_TCTI
+};
 
 static const struct cli_option options[] = {
 	{OPTION_OWNER_KEY, "owner-key", "PUB",
 	 "the owner must be one of this file's public keys;\nrepeatable"},
 	{OPTION_KEY_FILE, "key-file", "FILE", "open with this key file; repeatable"},
-	{OPTION_KMS, "kms", NULL, "open with KMS, as far as these credentials may"},
+	{OPTION_KMS, "kms", NULL, "open with KMS and the AWS credentials"},
+	{OPTION_KMS_KEY, "kms-key", "ARN",
+	 "ask only this KMS key, or those of account/ACCOUNT;\nrepeatable; implies --kms"},
+	{OPTION_KMS_POLICY, "kms-policy", "FILE",
+	 "the key's policy: shows which PCR is another if KMS\nrefuses"},
 	{OPTION_ATTEST, "attest", NULL, "open with KMS and this machine's NitroTPM"},
 	{OPTION_TCTI, "tcti", "TCTI", "which TPM; default: /dev/tpmrm0, /dev/tpm0"},
 	{0},
@@ -32,7 +48,10 @@ struct checker {
 	struct owner_keys *owners;
 	const char *keyfiles[KEYFILES_MAX];
 	size_t keyfile_count;
+	const char *kms_keys[SEAL_SLOTS_MAX];
+	size_t kms_key_count;
 	bool kms, attest;
+	const char *kms_policy;
 	const char *tcti;
 	struct attest_provider *provider;
 	struct unlock *unlock;
@@ -55,6 +74,16 @@ static int take_option(struct checker *c, int id, struct error *err)
 	case OPTION_KMS:
 		c->kms = true;
 		return 0;
+	case OPTION_KMS_KEY:
+		if (c->kms_key_count == ARRAY_LEN(c->kms_keys))
+			return cli_usage_error(c->cli, err, "more than %d KMS keys",
+					       SEAL_SLOTS_MAX);
+		c->kms = true;
+		c->kms_keys[c->kms_key_count++] = c->cli->value;
+		return kms_pin_check(c->cli->value, err);
+	case OPTION_KMS_POLICY:
+		c->kms_policy = c->cli->value;
+		return 0;
 	case OPTION_ATTEST:
 		c->attest = true;
 		return 0;
@@ -66,7 +95,11 @@ static int take_option(struct checker *c, int id, struct error *err)
 
 static int prepare_unlock(struct checker *c, struct error *err)
 {
-	struct unlock_options o = {.keyfiles = c->keyfiles, .keyfile_count = c->keyfile_count};
+	struct unlock_options o = {.keyfiles = c->keyfiles,
+				   .keyfile_count = c->keyfile_count,
+				   .kms_pins = c->kms_keys,
+				   .kms_pin_count = c->kms_key_count,
+				   .kms_policy = c->kms_policy};
 	int r = 0;
 
 	if (!c->kms && !c->attest && c->keyfile_count == 0)
@@ -74,7 +107,7 @@ static int prepare_unlock(struct checker *c, struct error *err)
 	if (c->kms || c->attest)
 		r = cli_aws(c->cli, &o.aws, err);
 	if (r == 0 && c->attest)
-		r = attest_provider_new("nitrotpm", c->tcti, &c->provider, err);
+		r = attest_provider_new(c->tcti, &c->provider, err);
 	o.provider = c->provider;
 	return r < 0 ? r : unlock_new(&o, &c->unlock, err);
 }
@@ -121,33 +154,99 @@ static void print_report(const char *label, const struct check_report *rep)
 	char name[NAME_PRINTABLE_SIZE];
 
 	name_printable(label, name);
-	printf("%s: %s\n", name, rep->code ? "FAILED" : "ok");
+	print_safely(stdout, "%s: %s\n", name, rep->code ? "FAILED" : "ok");
 	for (unsigned i = 0; i < rep->count; i++)
-		printf("  %-9s  %-11s  %s\n", rep->steps[i].name, result_word(rep->steps[i].result),
-		       rep->steps[i].detail);
+		print_safely(stdout, "  %-9s  %-11s  %s\n", rep->steps[i].name,
+			     result_word(rep->steps[i].result), rep->steps[i].detail);
 }
 
-static int check_one(struct checker *c, struct source *source, const char *name, char **ret_payload,
+static void add_report(struct checker *c, const char *label, const struct check_report *rep)
+{
+	c->count++;
+	c->failed += rep->code != 0;
+	if (rep->code && rank(rep->code) > rank(c->code)) {
+		c->code = rep->code;
+		c->error = rep->error;
+	}
+	if (c->cli->json)
+		output_append(&c->objects, report_json(label, rep));
+	else if (!c->cli->quiet || rep->code)
+		print_report(label, rep);
+	fflush(stdout);
+}
+
+/* Seals with names that no mount shows are reported as failures. */
+static void report_skipped(struct checker *c, struct source *source, const struct source_listing *l)
+{
+	size_t kept = source_listing_skipped_kept(l), more = l->skipped_count - kept;
+
+	for (size_t i = 0; i < kept; i++) {
+		_cleanup_free_ char *label = source_describe(source, l->skipped[i].name);
+		struct check_report rep;
+
+		check_report_refuse(&rep, label ? label : "?", l->skipped[i].why);
+		add_report(c, label ? label : "?", &rep);
+	}
+	c->count += more;
+	c->failed += more;
+	if (more > 0)
+		log_warning("check: %zu more seals have names that a mount does not show", more);
+}
+
+static void add_finding(void *arg, const char *label, int code, const struct error *err)
+{
+	struct check_report rep = {.count = 1, .code = code, .error = *err};
+
+	rep.steps[0] = (struct check_step){.name = "set",
+					   .result = code ? CHECK_FAILED : CHECK_PASSED,
+					   .failure = seal_failure_id(seal_failure_of(err))};
+	(void)snprintf(rep.steps[0].detail, sizeof(rep.steps[0].detail), "%s",
+		       code ? error_text(err, code) : err->message);
+	add_report(arg, label, &rep);
+}
+
+/* The set comes before its members: its key opens them. */
+static int check_set(struct checker *c, struct source *source, const struct source_listing *l,
 		     struct error *err)
 {
-	const struct check_options o = {
-		.owners = c->owners, .unlock = c->unlock, .quiet = c->cli->quiet};
-	_cleanup_free_ char *label = source_describe(source, name);
+	const struct set_access access = {.owners = c->owners, .unlock = c->unlock};
+	_cleanup_set_store_ struct set_store s = {0};
+	struct error failure = {0};
+	int r = set_store_load(&s, source, &access, &failure);
+
+	if (r == 0 && !s.set)
+		return 0;
+	if (r == 0)
+		r = set_check_version(s.set, 0, (uint64_t)time(NULL), &failure);
+	if (r < 0) {
+		add_finding(c, s.label ? s.label : SET_OBJECT_NAME, r, &failure);
+		return interrupt_check(err);
+	}
+	(void)snprintf(failure.message, sizeof(failure.message), "version %llu, %u members%s",
+		       (unsigned long long)set_header(s.set)->version,
+		       set_header(s.set)->member_count, s.keys ? "" : "; not opened");
+	add_finding(c, s.label, 0, &failure);
+	r = set_check(&s, l, add_finding, c, err);
+	if (r == 0 && s.keys) {
+		r = unlock_add_set(c->unlock, s.keys);
+		s.keys = r == 0 ? NULL : s.keys;
+	}
+	return r;
+}
+
+static int check_one(struct checker *c, const struct target *t, const char *name,
+		     char **ret_payload, struct error *err)
+{
+	const struct check_options o = {.owners = c->owners,
+					.unlock = c->unlock,
+					.quiet = c->cli->quiet,
+					.found_name = target_found_name(t, name)};
+	_cleanup_free_ char *label = source_describe(t->source, name);
 	struct check_report rep;
-	int r = check_object(source, name, &o, &rep, err);
+	int r = check_object(t->source, name, &o, &rep, err);
 
 	if (r == 0) {
-		c->count++;
-		c->failed += rep.code != 0;
-		if (rep.code && rank(rep.code) > rank(c->code)) {
-			c->code = rep.code;
-			c->error = rep.error;
-		}
-		if (c->cli->json)
-			output_append(&c->objects, report_json(label ? label : "?", &rep));
-		else if (!c->cli->quiet || rep.code)
-			print_report(label ? label : "?", &rep);
-		fflush(stdout);
+		add_report(c, label ? label : "?", &rep);
 		if (ret_payload)
 			*ret_payload = steal_ptr(rep.payload_name);
 	}
@@ -155,35 +254,16 @@ static int check_one(struct checker *c, struct source *source, const char *name,
 	return r;
 }
 
-static bool is_payload_name(const char *name)
-{
-	size_t n = strlen(name), tail = 1 + SEAL_PAYLOAD_ID_DIGITS + strlen(SEAL_PAYLOAD_SUFFIX);
-	const char *at = name + n - tail;
-
-	return n > tail && at[0] == '.' &&
-	       strspn(at + 1, "0123456789abcdef") == SEAL_PAYLOAD_ID_DIGITS &&
-	       strcmp(at + 1 + SEAL_PAYLOAD_ID_DIGITS, SEAL_PAYLOAD_SUFFIX) == 0;
-}
-
-static int compare_strings(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* Payloads that no seal names: left from replacing, or from an interrupted run. */
+/* Payloads that no seal names: left by a replacement or an interrupted run. */
 static void report_unused(struct checker *c, struct source *source, const struct source_listing *l,
-			  char **used, size_t used_count)
+			  struct used_payloads *used)
 {
-	if (used_count > 1)
-		qsort(used, used_count, sizeof(*used), compare_strings);
 	for (size_t i = 0; i < l->count; i++) {
 		const char *name = l->objects[i].name;
 		_cleanup_free_ char *label = NULL;
 		char safe[NAME_PRINTABLE_SIZE], amount[OUTPUT_AMOUNT_SIZE];
 
-		if (!is_payload_name(name) ||
-		    (used_count > 0 &&
-		     bsearch(&name, used, used_count, sizeof(*used), compare_strings)))
+		if (!name_is_payload(name) || used_payloads_has(used, name))
 			continue;
 		label = source_describe(source, name);
 		if (c->cli->json) {
@@ -192,41 +272,45 @@ static void report_unused(struct checker *c, struct source *source, const struct
 		}
 		name_printable(label ? label : name, safe);
 		if (!c->cli->quiet)
-			printf("%s: no seal refers to this payload (%s)\n", safe,
-			       output_amount((double)l->objects[i].size, amount));
+			print_safely(stdout, "%s: no seal refers to this payload (%s)\n", safe,
+				     output_amount((double)l->objects[i].size, amount));
 	}
 }
 
-static int check_all(struct checker *c, struct source *source, struct error *err)
+static int check_all(struct checker *c, const struct target *t, struct error *err)
 {
+	struct source *source = t->source;
 	struct source_listing l = {0};
-	char **used = NULL;
-	size_t used_count = 0, before = c->count;
-	int r = source_list(source, &l, err);
+	_cleanup_(used_payloads_clear) struct used_payloads used = {0};
+	size_t before = c->count;
+	int r = source_list(source, NULL, &l, err);
 
 	if (r < 0)
 		return r;
-	used = calloc(l.count + 1, sizeof(*used));
-	r = used ? 0 : -ENOMEM;
+	report_skipped(c, source, &l);
+	r = check_set(c, source, &l, err);
 	for (size_t i = 0; r == 0 && i < l.count; i++) {
 		const char *name = l.objects[i].name;
-		size_t n = strlen(name), suffix = strlen(SEAL_SUFFIX);
+		char *payload = NULL;
 
-		if (n <= suffix || strcmp(name + n - suffix, SEAL_SUFFIX) != 0)
+		if (set_name_is_pending(name))
+			r = set_pending_payload(name, &payload);
+		if (payload && used_payloads_add(&used, payload) < 0)
+			r = -ENOMEM;
+		payload = NULL;
+		if (r < 0 || !name_is_seal(name))
 			continue;
-		r = check_one(c, source, name, &used[used_count], err);
-		used_count += used[used_count] != NULL;
+		r = check_one(c, t, name, &payload, err);
+		if (payload && used_payloads_add(&used, payload) < 0)
+			r = -ENOMEM;
 	}
 	if (r == 0)
-		report_unused(c, source, &l, used, used_count);
+		report_unused(c, source, &l, &used);
 	if (r == 0 && c->count == before) {
 		_cleanup_free_ char *label = source_describe(source, "");
 
 		r = error_set(err, -ENOENT, "there is no sealed object in %s", label ? label : "?");
 	}
-	for (size_t i = 0; used && i < used_count; i++)
-		free(used[i]);
-	free(used);
 	source_listing_clear(&l);
 	return r;
 }
@@ -240,8 +324,7 @@ static int check_operands(struct checker *c, struct error *err)
 
 		r = target_open(c->cli, cli_operand(c->cli, i), &t, err);
 		if (r == 0)
-			r = t.name ? check_one(c, t.source, t.name, NULL, err)
-				   : check_all(c, t.source, err);
+			r = t.name ? check_one(c, &t, t.name, NULL, err) : check_all(c, &t, err);
 	}
 	return r;
 }
@@ -256,7 +339,7 @@ static int finish(struct checker *c, struct error *err)
 		if (r < 0)
 			return r;
 	} else if (!c->cli->quiet && c->count > 1) {
-		printf("%zu objects, %zu failed\n", c->count, c->failed);
+		print_safely(stdout, "%zu objects, %zu failed\n", c->count, c->failed);
 	}
 	if (c->code == 0)
 		return 0;
@@ -292,10 +375,10 @@ const struct verb verb_check = {
 	.summary = "fsck for sealed objects",
 	.usage = "[OPTIONS] TARGET…",
 	.help = "TARGET is NAME.seal, or a directory or s3://bucket/prefix/ for all objects in it.\n"
-		"Without a key: structure, name, payload size and, with --owner-key, the signature.\n"
-		"With one (--key-file, --kms, --attest): everything, every chunk included, and the\n"
-		"digests of the whole plaintext, none of which is written anywhere. Payloads that no\n"
-		"seal refers to are listed; they do no harm.\n"
+		"Without a key: structure, path, payload size and, with --owner-key, the signature.\n"
+		"With a key (--key-file, --kms or --attest): also every chunk and the digests of the\n"
+		"whole plaintext. No plaintext is written anywhere. Payloads that no seal refers to\n"
+		"are listed; they are harmless. A set is checked with its members.\n"
 		"\n"
 		"The exit code is that of the worst failure: 3, then 4, 5, 1.",
 	.options = options,

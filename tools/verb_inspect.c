@@ -3,10 +3,17 @@
  * nothing; check and KMS do that.
  */
 #include "attest/document.h"
+#include "crypto/base/printable.h"
+#include "crypto/base/secret.h"
+#include "crypto/name.h"
+#include "crypto/sign.h"
+#include "crypto/slots.h"
 #include "tools/describe.h"
 #include "tools/describe_document.h"
+#include "tools/describe_set.h"
 #include "tools/target.h"
 #include "tools/verbs.h"
+#include "tools/verify_input.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -36,7 +43,7 @@ static int read_file(const char *path, struct head *ret, struct error *err)
 	}
 	code = -errno;
 	if (n < 0)
-		return error_set(err, code, "cannot read %s: %s", path, strerror(-code));
+		return target_cannot_read(path, code, err);
 	ret->size = (size_t)n;
 	ret->object_size = (uint64_t)MAX(st.st_size, (off_t)n);
 	return 0;
@@ -59,29 +66,135 @@ static int read_s3(struct cli *cli, const char *operand, struct head *ret, struc
 	return r;
 }
 
-static int show(const struct cli *cli, const char *label, const struct head *head, json_t **objects,
+enum key_kind { KEY_NONE, KEY_PUBLIC, KEY_PRIVATE, KEY_FILE };
+
+static enum key_kind key_kind(const struct head *head)
+{
+	static const struct {
+		const char *start;
+		enum key_kind kind;
+	} starts[] = {{"-----BEGIN PUBLIC KEY-----", KEY_PUBLIC},
+		      {"-----BEGIN PRIVATE KEY-----", KEY_PRIVATE},
+		      {"sealedfs-kek-v1:", KEY_FILE}};
+
+	for (size_t i = 0; i < ARRAY_LEN(starts); i++)
+		if (head->size > strlen(starts[i].start) &&
+		    memcmp(head->bytes, starts[i].start, strlen(starts[i].start)) == 0)
+			return starts[i].kind;
+	return KEY_NONE;
+}
+
+static void show_key(const struct cli *cli, const char *label, const char *what, const char *name,
+		     const uint8_t *id, size_t id_size, json_t **value)
+{
+	char safe[NAME_PRINTABLE_SIZE];
+
+	if (cli->json) {
+		if (!*value)
+			*value = json_pack("{s:o, s:s, s:[]}", "file", output_text(label), "type",
+					   what, "ids");
+		(void)json_array_append_new(json_object_get(*value, "ids"),
+					    output_hex_json(id, id_size));
+		return;
+	}
+	name_printable(label, safe);
+	print_safely(stdout, "%s: %s\n", safe, what);
+	print_safely(stdout, "  %-10s  %s\n", name, OUTPUT_HEX(id, id_size));
+}
+
+/* Ids only: never the key. The loaders refuse files that others can read. */
+static int describe_key(const struct cli *cli, const char *path, enum key_kind kind, json_t **value,
+			struct error *err)
+{
+	_cleanup_(owner_keys_freep) struct owner_keys *owners = NULL;
+	_cleanup_(signing_key_freep) struct signing_key *private = NULL;
+	_cleanup_(keyfile_freep) struct keyfile *file = NULL;
+	int r;
+
+	switch (kind) {
+	case KEY_PUBLIC:
+		r = owner_keys_new(&owners);
+		if (r == 0)
+			r = owner_keys_add_file(owners, path, err);
+		for (size_t i = 0; r == 0 && i < owner_keys_count(owners); i++)
+			show_key(cli, path, "owner's public key (Ed25519)", "signer id",
+				 owner_keys_id(owners, i), SIGNER_ID_SIZE, value);
+		return r;
+	case KEY_PRIVATE:
+		r = signing_key_load(path, &private, err);
+		if (r == 0)
+			show_key(cli, path, "owner's private key (Ed25519)", "signer id",
+				 signing_key_id(private), SIGNER_ID_SIZE, value);
+		return r;
+	default:
+		r = keyfile_load(path, &file, err);
+		if (r == 0)
+			show_key(cli, path, "key file", "key id", keyfile_id(file),
+				 SLOT_KEYFILE_ID_SIZE, value);
+		return r;
+	}
+}
+
+/* A document may be in base64, as in JSON or mail. */
+static void decode_base64(struct head *head)
+{
+	_cleanup_free_ uint8_t *data = NULL;
+	size_t size = 0;
+
+	if (head->object_size == head->size)
+		data = document_from_base64(head->bytes, head->size, &size);
+	if (!data)
+		return;
+	memcpy(head->bytes, data, size);
+	head->size = size;
+	head->object_size = size;
+}
+
+static int show(const struct cli *cli, const char *label, struct head *head, json_t **objects,
 		struct error *err)
 {
 	_cleanup_(document_freep) struct attest_doc *doc = NULL;
 	_cleanup_seal_ struct seal *seal = NULL;
+	_cleanup_set_ struct set *set = NULL;
 	json_t *value = NULL;
+	bool fits = false;
 	int r;
 
+	/* What holds a key is not copied. */
+	if (!key_kind(head))
+		decode_base64(head);
 	/* A COSE_Sign1 is an array of four, tagged or not; a seal starts with its magic. */
-	if (head->size >= sizeof(SEAL_MAGIC) - 1 &&
-	    memcmp(head->bytes, SEAL_MAGIC, sizeof(SEAL_MAGIC) - 1) == 0) {
+	if (!source_spec_is_s3(label) && key_kind(head)) {
+		r = describe_key(cli, label, key_kind(head), &value, err);
+	} else if (head->size >= sizeof(SEAL_MAGIC) - 1 &&
+		   memcmp(head->bytes, SEAL_MAGIC, sizeof(SEAL_MAGIC) - 1) == 0) {
 		r = seal_parse_head(label, head->bytes, head->size, head->object_size, &seal, err);
+		if (r == 0)
+			fits = seal_check_name(seal, target_operand_name(label), NULL) == 0;
 		if (r == 0 && cli->json)
-			value = describe_seal_json(seal, label, head->object_size);
+			value = describe_seal_json(seal, label, head->object_size, fits);
 		else if (r == 0)
-			describe_seal(seal, label, head->object_size);
-	} else if (head->size > 0 && (head->bytes[0] == 0x84 || head->bytes[0] == 0xD2)) {
+			describe_seal(seal, label, head->object_size, fits);
+	} else if (head->size >= sizeof(SET_MAGIC) - 1 &&
+		   memcmp(head->bytes, SET_MAGIC, sizeof(SET_MAGIC) - 1) == 0) {
+		r = set_parse_head(label, head->bytes, head->size, head->object_size, &set, err);
+		if (r == 0 && cli->json)
+			value = describe_set_json(set, label);
+		else if (r == 0)
+			describe_set(set, label);
+	} else if (document_begins(head->bytes, head->size)) {
+		if (head->object_size > DOCUMENT_SIZE_MAX)
+			return error_set(err, -EPROTO,
+					 "%s: %llu bytes; an attestation document has at most %d",
+					 label, (unsigned long long)head->object_size,
+					 DOCUMENT_SIZE_MAX);
 		r = document_parse(head->bytes, head->size, &doc, err);
 		if (r == 0 && cli->json)
 			value = describe_document_json(doc, label, head->size);
 		else if (r == 0)
 			describe_document(doc, label, head->size);
 	} else {
+		error_hint(err, "keys are shown, too, if they are local files");
 		return error_set(err, -EPROTO, "%s is neither a seal nor an attestation document",
 				 label);
 	}
@@ -110,6 +223,7 @@ static int run(struct cli *cli, struct error *err)
 					       : read_file(operand, &head, err);
 		if (r == 0)
 			r = show(cli, operand, &head, &objects, err);
+		wipe(&head, sizeof(head)); /* it may have been a key */
 	}
 	if (r == 0 && cli->json)
 		return output_json(json_pack("{s:o}", "objects", objects));
@@ -119,11 +233,12 @@ static int run(struct cli *cli, struct error *err)
 
 const struct verb verb_inspect = {
 	.name = "inspect",
-	.summary = "show every field of a seal or an attestation document",
+	.summary = "show every field of a seal or document, and the id of a key",
 	.usage = "[OPTIONS] FILE|s3://bucket/key…",
-	.help = "Shows what a seal (NAME.seal) or an attestation document says: names, lengths,\n"
-		"digests, signer and recipients, or module, time, PCRs, certificates and the nonce.\n"
-		"No key is needed. Nothing is verified: check does that for a seal.",
+	.help = "Shows what a seal (NAME.seal), a set (sealed.set; its members: sealctl set list)\nor an attestation document says: path, time of\n"
+		"sealing, facts, lengths, digests, signer and recipients, or module, time, PCRs,\n"
+		"certificates and the nonce. No key is needed. Nothing is verified: check does that for a\n"
+		"seal.",
 	.uses_aws = true,
 	.run = run,
 };

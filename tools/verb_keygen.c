@@ -2,6 +2,7 @@
  * sealctl keygen: an owner's Ed25519 key pair, or a key file. Must never overwrite a key: a model
  * sealed for it would be lost.
  */
+#include "crypto/base/printable.h"
 #include "crypto/sign.h"
 #include "crypto/slots.h"
 #include "tools/output.h"
@@ -14,6 +15,14 @@ static const struct cli_option options[] = {
 	{'o', "out", "PREFIX|FILE", "instead of the second operand"},
 	{0},
 };
+
+static void print_pair(const char *private_path, const char *public_path,
+		       const uint8_t id[SIGNER_ID_SIZE])
+{
+	print_safely(stdout, "%s  private: signs what you seal; keep it\n", private_path);
+	print_safely(stdout, "%s  public: give it to those who mount\n", public_path);
+	print_safely(stdout, "signer id %s\n", OUTPUT_HEX(id, SIGNER_ID_SIZE));
+}
 
 static int make_owner(const struct cli *cli, const char *prefix, struct error *err)
 {
@@ -40,9 +49,7 @@ static int make_owner(const struct cli *cli, const char *prefix, struct error *e
 					     output_text(public_path), "signer_id",
 					     output_hex_json(signing_key_id(key), SIGNER_ID_SIZE)));
 	if (!cli->quiet)
-		printf("%s  private: signs what you seal; keep it\n%s  public: give it to those who "
-		       "mount\nsigner id %s\n",
-		       private_path, public_path, OUTPUT_HEX(signing_key_id(key), SIGNER_ID_SIZE));
+		print_pair(private_path, public_path, signing_key_id(key));
 	return 0;
 }
 
@@ -59,10 +66,11 @@ static int make_keyfile(const struct cli *cli, const char *path, struct error *e
 		return output_json(
 			json_pack("{s:o, s:o}", "file", output_text(path), "key_id",
 				  output_hex_json(keyfile_id(key), SLOT_KEYFILE_ID_SIZE)));
-	if (!cli->quiet)
-		printf("%s  opens what is sealed with --key-file; keep it, and keep a copy\nkey id "
-		       "%s\n",
-		       path, OUTPUT_HEX(keyfile_id(key), SLOT_KEYFILE_ID_SIZE));
+	if (cli->quiet)
+		return 0;
+	print_safely(stdout, "%s  opens what is sealed with --key-file; keep it, and keep a copy\n",
+		     path);
+	print_safely(stdout, "key id %s\n", OUTPUT_HEX(keyfile_id(key), SLOT_KEYFILE_ID_SIZE));
 	return 0;
 }
 
@@ -77,9 +85,9 @@ static int run(struct cli *cli, struct error *err)
 		return id;
 	what = cli_operand(cli, 0);
 	if (!what)
-		return cli_usage_error(cli, err, "say what to make: owner or key-file");
+		return cli_usage_error(cli, err, "give what to make: owner or key-file");
 	if (cli_operands(cli) != (where ? 1 : 2))
-		return cli_usage_error(cli, err, "say where to write it, once");
+		return cli_usage_error(cli, err, "give one place to write it to");
 	if (!where)
 		where = cli_operand(cli, 1);
 	if (where[0] == '\0')
@@ -96,7 +104,7 @@ const struct verb verb_keygen = {
 	.summary = "make an owner's key pair, or a key file",
 	.usage = "owner PREFIX\nkey-file FILE",
 	.help = "owner: makes an Ed25519 key pair, PREFIX.pem (private, mode 0600, for seal --sign)\n"
-		"and PREFIX.pub (public, for mounts and check --owner-key).\n"
+		"and PREFIX.pub (public, for mounts and check --owner-key).\n\n"
 		"key-file: makes a 32-byte random key (mode 0600) that opens what is sealed with\n"
 		"--key-file. Nothing is ever overwritten.",
 	.options = options,

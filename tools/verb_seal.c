@@ -1,20 +1,20 @@
 /*
  * sealctl seal: plaintext files, directories or a pipe become sealed objects in a directory or S3.
- * Job here: options, the plan, one file after the other, the report. The work is in seal_input.c.
+ * Job here: options, one file after the other, the report. What is sealed is decided in
+ * seal_plan.c; the work is in seal_input.c.
  */
+#include "crypto/base/encode.h"
 #include "crypto/base/log.h"
-#include "crypto/name.h"
-#include "fs/view/gguf_name.h"
-#include "tools/describe.h"
+#include "tools/describe_set.h"
 #include "tools/interrupt.h"
 #include "tools/output.h"
-#include "tools/plan.h"
 #include "tools/progress.h"
-#include "tools/seal_ollama.h"
+#include "tools/seal_plan.h"
+#include "tools/seal_result.h"
+#include "tools/set_expiry.h"
 #include "tools/verbs.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
 
 enum {
@@ -25,12 +25,17 @@ enum {
 	OPTION_LENGTH,
 	OPTION_REMOVE_OLD,
 	OPTION_FOLLOW,
+	OPTION_NO_FACTS,
+	OPTION_SET,
+	OPTION_ALONE,
+	OPTION_EXPIRES,
 	OPTION_OLLAMA_NAME,
 	OPTION_OLLAMA_TEMPLATE,
 	OPTION_OLLAMA_SYSTEM,
 	OPTION_OLLAMA_PARAMS,
 	OPTION_OLLAMA_LICENSE,
-	OPTION_FROM_OLLAMA
+	OPTION_FROM_OLLAMA,
+	OPTION_SSE
 };
 
 static const struct cli_option options[] = {
@@ -45,8 +50,18 @@ static const struct cli_option options[] = {
 	{OPTION_REMOVE_OLD, "remove-old", NULL,
 	 "after replacing a model, remove its old payload;\nmounts that still read it fail"},
 	{OPTION_FOLLOW, "follow", NULL, "in directories, follow links that lead out of them"},
+	{OPTION_NO_FACTS, "no-facts", NULL, "do not state in the seal what kind of model it is"},
+	{OPTION_SET, "set", "NAME",
+	 "make what is sealed members of the set NAME at DEST;\nit is made if there is none"},
+	{OPTION_ALONE, "alone", NULL,
+	 "with --set: the recipients can open each member\nwithout the set, too"},
+	{OPTION_EXPIRES, "expires", "WHEN",
+	 "with --set: mounts refuse the set from then on: a time\n(2027-01-31T00:00:00Z), 90d, "
+	 "12h, or never"},
+	{OPTION_SSE, "sse", "KIND",
+	 "how S3 encrypts what it stores: AES256, aws:kms[:KEY],\naws:kms:dsse[:KEY]"},
 	{OPTION_OLLAMA_NAME, "ollama-name", "NAME",
-	 "name in the mount's Ollama store, as in llama3:8b;\nwithout it the name comes from the path"},
+	 "name in the mount's Ollama store, e.g. llama3:8b;\ndefault: derived from the path"},
 	{OPTION_OLLAMA_TEMPLATE, "ollama-template", "FILE",
 	 "template for Ollama (Go's text/template)"},
 	{OPTION_OLLAMA_SYSTEM, "ollama-system", "FILE", "system text for Ollama"},
@@ -55,18 +70,6 @@ static const struct cli_option options[] = {
 	{OPTION_OLLAMA_LICENSE, "ollama-license", "FILE", "license text; repeatable"},
 	{OPTION_FROM_OLLAMA, "from-ollama", "NAME", "seal this model of an Ollama store"},
 	{0},
-};
-
-struct settings {
-	struct recipient_options recipients;
-	const char *sign, *name, *length;
-	uint64_t length_bytes;
-	bool remove_old;
-	struct plan plan;
-	struct ollama_options ollama;
-	const char *from_ollama;
-	struct ollama_bundle bundle; /* of what ollama says */
-	struct ollama_import import; /* of from_ollama */
 };
 
 static int add(const char **list, unsigned *count, const char *value, const struct cli *cli,
@@ -80,7 +83,7 @@ static int add(const char **list, unsigned *count, const char *value, const stru
 	return 0;
 }
 
-static int take_ollama_option(struct settings *s, struct cli *cli, int id, struct error *err)
+static int take_ollama_option(struct seal_settings *s, struct cli *cli, int id, struct error *err)
 {
 	struct ollama_options *o = &s->ollama;
 
@@ -108,9 +111,12 @@ static int take_ollama_option(struct settings *s, struct cli *cli, int id, struc
 	}
 }
 
-static int take_option(struct settings *s, struct cli *cli, int id, struct error *err)
+static int take_option(struct seal_settings *s, struct cli *cli, int id, struct error *err)
 {
 	switch (id) {
+	case OPTION_SSE:
+		cli->aws_options.sse = cli->value;
+		return 0;
 	case OPTION_KMS_KEY:
 		return add(s->recipients.kms_keys, &s->recipients.kms_count, cli->value, cli, err);
 	case OPTION_KEY_FILE:
@@ -124,138 +130,31 @@ static int take_option(struct settings *s, struct cli *cli, int id, struct error
 		return 0;
 	case OPTION_LENGTH:
 		s->length = cli->value;
-		if (cli_parse_size(cli->value, &s->length_bytes) < 0 ||
-		    s->length_bytes > SEAL_LENGTH_MAX)
-			return cli_usage_error(cli, err, "--length %s is no length up to 16T",
+		if (size_parse(cli->value, "kMGT", SEAL_LENGTH_MAX, &s->length_bytes) < 0)
+			return cli_usage_error(cli, err, "--length %s is not a length up to 16T",
 					       cli->value);
 		return 0;
 	case OPTION_REMOVE_OLD:
 		s->remove_old = true;
 		return 0;
+	case OPTION_NO_FACTS:
+		s->no_facts = true;
+		return 0;
+	case OPTION_SET:
+		s->set.name = cli->value;
+		s->plan.checkout = true;
+		return 0;
+	case OPTION_ALONE:
+		s->set.alone = true;
+		return 0;
+	case OPTION_EXPIRES:
+		s->set.has_expires = true;
+		return set_expiry_parse(cli->value, &s->set.expires, err);
 	case OPTION_FOLLOW:
 		s->plan.follow = true;
 		return 0;
 	default:
 		return take_ollama_option(s, cli, id, err);
-	}
-}
-
-/* One GGUF, and what Ollama is to know of it. */
-static int plan_description(struct settings *s, const struct cli *cli, struct error *err)
-{
-	const struct plan_entry *e = s->plan.entries;
-	struct gguf_header header;
-	struct gguf_shard shard;
-	int r;
-
-	if (s->plan.count != 1)
-		return cli_usage_error(cli, err, "--ollama-… are for a single model");
-	if (gguf_parse_shard(e->name, &shard))
-		return cli_usage_error(
-			cli, err, "\"%s\" is a part of a split GGUF: Ollama takes none", e->name);
-	r = seal_check_gguf(e->path, &header, err);
-	return r < 0 ? r
-		     : ollama_bundle_from_options(&s->ollama, e->name, &header, &s->bundle, err);
-}
-
-/* The operands are [STORE] DEST. */
-static int plan_import(struct settings *s, const struct cli *cli, struct error *err)
-{
-	_cleanup_free_ char *found = NULL;
-	struct gguf_header header;
-	int stores = cli_operands(cli) - 1, r = 0;
-
-	if (stores > 1 || s->length || s->plan.follow || ollama_options_any(&s->ollama))
-		return cli_usage_error(cli, err,
-				       "--from-ollama takes [STORE] DEST, and of the options for "
-				       "what is sealed only --name");
-	if (stores == 0)
-		r = ollama_store_path(&found, err);
-	if (r == 0)
-		r = ollama_import_read(found ? found : cli_operand(cli, 0), s->from_ollama, s->name,
-				       &s->import, err);
-	for (size_t i = 0; r == 0 && i < s->import.count; i++)
-		r = plan_add(&s->plan, s->import.weights[i].path, s->import.weights[i].name, err);
-	if (r == 0)
-		r = seal_check_gguf(s->import.weights[s->import.count - 1].path, &header, err);
-	return r;
-}
-
-static int plan_files(struct settings *s, const struct cli *cli, struct error *err)
-{
-	int sources = cli_operands(cli) - 1, r = 0;
-
-	if ((s->name || s->length) && sources > 1)
-		return cli_usage_error(cli, err, "--name and --length are for a single SRC");
-	for (int i = 0; r == 0 && i < sources; i++)
-		r = plan_add(&s->plan, cli_operand(cli, i), s->name, err);
-	if (r == 0 && ollama_options_any(&s->ollama))
-		r = plan_description(s, cli, err);
-	return r;
-}
-
-static int make_plan(struct settings *s, const struct cli *cli, struct error *err)
-{
-	bool is_s3 = source_spec_is_s3(cli_operand(cli, cli_operands(cli) - 1));
-	int r;
-
-	/* The payload's name is the longer one; S3 has no limit on a part of a key. */
-	s->plan.name_max =
-		is_s3 ? SEAL_NAME_MAX
-		      : NAME_MAX - strlen(SEAL_PAYLOAD_SUFFIX) - SEAL_PAYLOAD_ID_DIGITS - 1;
-	if (s->from_ollama || ollama_options_any(&s->ollama))
-		s->plan.name_max -= strlen(OLLAMA_SUFFIX);
-	r = s->from_ollama ? plan_import(s, cli, err) : plan_files(s, cli, err);
-	return r < 0 ? r : plan_finish(&s->plan, err);
-}
-
-static json_t *result_json(const struct seal_request *req, const struct seal_result *res,
-			   const char *name)
-{
-	_cleanup_free_ char *seal = source_describe(req->dest, res->seal_name);
-	_cleanup_free_ char *payload = source_describe(req->dest, res->payload_name);
-	json_t *signer = json_null();
-
-	if (req->signer)
-		signer = output_hex_json(signing_key_id(req->signer), SIGNER_ID_SIZE);
-	return json_pack(
-		"{s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:b, s:f, s:f}",
-		"name", output_text(name), "seal", output_text(seal ? seal : "?"), "payload",
-		output_text(payload ? payload : "?"), "file_id",
-		output_hex_json(res->file_id, sizeof(res->file_id)), "length",
-		(json_int_t)res->length, "sha256",
-		output_hex_json(res->digests.sha256, sizeof(res->digests.sha256)), "sha384",
-		output_hex_json(res->digests.sha384, sizeof(res->digests.sha384)), "verity",
-		output_hex_json(res->digests.verity, sizeof(res->digests.verity)), "signer", signer,
-		"recipients", describe_slots_json(res->slots, res->slot_count), "replaced",
-		res->replaced, "old_payload",
-		res->old_payload ? output_text(res->old_payload) : json_null(),
-		"old_payload_removed", res->old_payload_removed, "seconds", res->seconds,
-		"bytes_per_second",
-		res->seconds > 0 ? (double)res->length / res->seconds : (double)res->length);
-}
-
-static void print_result(const struct seal_request *req, const struct seal_result *res,
-			 const char *name)
-{
-	_cleanup_free_ char *seal = source_describe(req->dest, res->seal_name);
-	char amount[OUTPUT_AMOUNT_SIZE], rate[OUTPUT_AMOUNT_SIZE], safe[NAME_PRINTABLE_SIZE];
-
-	output_amount((double)res->length, amount);
-	output_amount(res->seconds > 0 ? (double)res->length / res->seconds : 0, rate);
-	name_printable(name, safe);
-	printf("%s  %s in %.1f s (%s/s)%s\n", safe, amount, res->seconds, rate,
-	       res->replaced ? ", replaced" : "");
-	name_printable(seal ? seal : "?", safe);
-	printf("  seal       %s\n", safe);
-	printf("  sha256     %s\n", OUTPUT_HEX(res->digests.sha256, sizeof(res->digests.sha256)));
-	printf("  fs-verity  sha256:%s\n",
-	       OUTPUT_HEX(res->digests.verity, sizeof(res->digests.verity)));
-	if (res->old_payload) {
-		name_printable(res->old_payload, safe);
-		printf("  the old payload %s %s\n", safe,
-		       res->old_payload_removed ? "is removed"
-						: "is kept for those who still read it");
 	}
 }
 
@@ -281,13 +180,13 @@ static void report(const struct cli *cli, const struct seal_request *req,
 		   const struct seal_result *res, const char *name, json_t **results)
 {
 	if (cli->json)
-		output_append(results, result_json(req, res, name));
+		output_append(results, seal_result_json(req, res, name));
 	else if (!cli->quiet)
-		print_result(req, res, name);
+		seal_result_print(req, res, name);
 	fflush(stdout);
 }
 
-static int open_entry(const struct settings *s, const struct cli *cli,
+static int open_entry(const struct seal_settings *s, const struct cli *cli,
 		      const struct plan_entry *entry, struct input **ret, struct error *err)
 {
 	int r = input_open(entry->path, ret, err);
@@ -301,7 +200,7 @@ static int open_entry(const struct settings *s, const struct cli *cli,
 	return r;
 }
 
-static int seal_entry(const struct settings *s, const struct cli *cli,
+static int seal_entry(struct seal_settings *s, const struct cli *cli,
 		      const struct seal_request *req, const struct plan_entry *entry,
 		      json_t **results, struct error *err)
 {
@@ -314,13 +213,15 @@ static int seal_entry(const struct settings *s, const struct cli *cli,
 	if (r < 0)
 		return r;
 	report(cli, req, &res, entry->name, results);
+	if (s->set.name)
+		r = set_sealing_add(&s->sealing, entry->name, &res);
 	seal_warn_stale_description(req, &res, entry->name);
 	seal_result_clear(&res);
-	return 0;
+	return r;
 }
 
-/* What belongs together, all or nothing. */
-static int seal_together(const struct settings *s, const struct cli *cli,
+/* Files that belong together: all or none. */
+static int seal_together(struct seal_settings *s, const struct cli *cli,
 			 const struct seal_request *req, json_t **results, struct error *err)
 {
 	_cleanup_(input_freep) struct input *in = NULL;
@@ -340,28 +241,33 @@ static int seal_together(const struct settings *s, const struct cli *cli,
 		const struct seal_result *res = batch_result(batch, i, &name);
 
 		report(cli, req, res, name, results);
+		if (s->set.name)
+			r = set_sealing_add(&s->sealing, name, res);
 	}
 	return r;
 }
 
-static int seal_each(const struct settings *s, const struct cli *cli,
-		     const struct seal_request *req, json_t **results, struct error *err)
+static int seal_each(struct seal_settings *s, const struct cli *cli, const struct seal_request *req,
+		     json_t **results, struct error *err)
 {
+	struct seal_request one = *req;
 	int r = 0;
 
+	one.total = s->plan.count;
 	for (size_t i = 0; r == 0 && i < s->plan.count; i++) {
+		one.number = i + 1;
 		r = interrupt_check(err);
 		if (r == 0)
-			r = seal_entry(s, cli, req, &s->plan.entries[i], results, err);
-		if (r < 0 && i > 0)
+			r = seal_entry(s, cli, &one, &s->plan.entries[i], results, err);
+		if (r < 0 && i > 0 && !s->set.name)
 			log_notice("%zu of %zu files were sealed before the failure", i,
 				   s->plan.count);
 	}
 	return r;
 }
 
-/* Stops at the first failure; what was sealed before it stays, and is said. */
-static int seal_all(const struct settings *s, struct cli *cli, const struct seal_request *req,
+/* Stops at the first failure; files sealed before it stay, and are reported. */
+static int seal_all(struct seal_settings *s, struct cli *cli, const struct seal_request *req,
 		    struct error *err)
 {
 	json_t *results = json_array(), *value;
@@ -369,12 +275,16 @@ static int seal_all(const struct settings *s, struct cli *cli, const struct seal
 	int r = together ? seal_together(s, cli, req, &results, err)
 			 : seal_each(s, cli, req, &results, err);
 
+	if (r == 0 && s->set.name)
+		r = set_sealing_commit(&s->sealing, err);
 	r = interrupt_translate(r, err);
 	if (!cli->json) {
 		json_decref(results);
 		return r;
 	}
 	value = json_pack("{s:o}", "sealed", results);
+	if (r == 0 && s->set.name)
+		json_object_set_new(value, "set", describe_set_json(s->sealing.store.set, NULL));
 	if (r < 0) {
 		json_object_set_new(value, "error", output_error_json(err, r));
 		cli->failure_reported = true;
@@ -384,7 +294,7 @@ static int seal_all(const struct settings *s, struct cli *cli, const struct seal
 	return r;
 }
 
-static int open_and_seal(struct settings *s, struct cli *cli, struct error *err)
+static int open_and_seal(struct seal_settings *s, struct cli *cli, struct error *err)
 {
 	const char *dest = cli_operand(cli, cli_operands(cli) - 1);
 	_cleanup_(recipients_freep) struct recipients *recipients = NULL;
@@ -392,40 +302,55 @@ static int open_and_seal(struct settings *s, struct cli *cli, struct error *err)
 	_cleanup_(source_freep) struct source *source = NULL;
 	struct seal_request req = {.dest_is_s3 = source_spec_is_s3(dest),
 				   .remove_old = s->remove_old,
+				   .no_facts = s->no_facts,
 				   .quiet = cli->quiet};
-	int r = 0;
+	int r = seal_time(&req.sealed_at, err);
 
-	if (req.dest_is_s3 || s->recipients.kms_count > 0)
+	if (r == 0 && (req.dest_is_s3 || s->recipients.kms_count > 0))
 		r = cli_aws(cli, &req.aws, err);
 	if (r == 0)
 		r = recipients_new(&s->recipients, req.aws, &recipients, err);
-	if (r == 0 && s->sign) {
+	if (r == 0 && s->sign)
 		r = signing_key_load(s->sign, &signer, err);
-		r = r == -EPROTO ? -EINVAL : r;
-	}
 	if (r == 0)
-		r = make_plan(s, cli, err);
+		r = seal_plan_make(s, cli, err);
+	if (r == 0)
+		r = plan_check_destination(dest, err);
 	if (r == 0)
 		r = source_open(dest, req.aws, true, &source, err);
 	if (r < 0)
 		return r;
 	if (!signer)
-		log_warning("sealing without --sign: nobody can tell who the owner is");
+		log_warning("sealing without --sign: nobody can verify who the owner is");
 	req.dest = source;
 	req.recipients = recipients;
 	req.signer = signer;
-	return seal_all(s, cli, &req, err);
+	req.for_set = s->set.name;
+	if (!s->set.name)
+		return seal_all(s, cli, &req, err);
+	s->set.recipients = &s->recipients;
+	s->set.remove_old = s->remove_old;
+	req.remove_old = false;
+	r = seal_plan_origin(s, cli, err);
+	if (r == 0)
+		r = set_sealing_begin(&s->sealing, &s->set, &req, recipients, &s->plan, err);
+	if (r == 0)
+		r = seal_all(s, cli, &req, err);
+	set_sealing_end(&s->sealing, r < 0);
+	return r;
 }
 
 static int run(struct cli *cli, struct error *err)
 {
-	struct settings s = {0};
+	struct seal_settings s = {0};
 	int id, r = 0;
 
 	while (r == 0 && (id = cli_next(cli, err)) != 0)
 		r = id < 0 ? id : take_option(&s, cli, id, err);
 	if (r == 0 && cli_operands(cli) < (s.from_ollama ? 1 : 2))
 		r = cli_usage_error(cli, err, "give what to seal and where to");
+	if (r == 0 && !s.set.name && (s.set.alone || s.set.has_expires))
+		r = cli_usage_error(cli, err, "--alone and --expires go with --set");
 	if (r == 0)
 		r = open_and_seal(&s, cli, err);
 	plan_clear(&s.plan);
@@ -443,20 +368,32 @@ const struct verb verb_seal = {
 		"standard input. DEST is a directory, made if missing, or s3://bucket/prefix/. Each\n"
 		"file becomes NAME.<id>.sealed and, written last, NAME.seal: a model appears whole\n"
 		"or not at all, and replaces one of the same name in one step. The replaced payload\n"
-		"stays for those who still read it, unless --remove-old.\n"
+		"stays for mounts that still read it, unless --remove-old is given.\n"
 		"\n"
-		"In a directory, hidden files count. A link to a file is followed when that file is\n"
-		"in the directory (or with --follow), else refused; links to directories, devices,\n"
-		"sockets and pipes are left out with a warning. Sealed objects are not sealed again.\n"
+		"The seal states the path of each model below DEST. A mount refuses the model under another\n"
+		"path. The seal also states when it was made ($SOURCE_DATE_EPOCH in place of the clock) and,\n"
+		"unless --no-facts, what kind of file it is and what a GGUF header says: architecture, name,\n"
+		"size, quantization, and whether it has a chat template. All of this can be read without a key.\n"
 		"\n"
-		"Memory stays under 64 MiB: up to 78 GiB a file in S3 and 128 GiB in a directory.\n"
-		"Beyond, S3's limit of 10,000 parts needs larger parts (two of them are held, each\n"
-		"1/10,000 of the file), and the seal itself about 200 bytes for each MiB.\n"
+		"In a directory, hidden files are sealed, too. A link to a file is followed if that\n"
+		"file is in the directory (or with --follow), and refused otherwise; links to\n"
+		"directories, devices, sockets and pipes are skipped with a warning. Sealed objects\n"
+		"are not sealed again.\n"
 		"\n"
-		"With --ollama-… a small sealed file NAME.ollama goes beside the model; mounts show what\n"
-		"it says to Ollama. --from-ollama seals a model of the Ollama store STORE (default:\n"
+		"Memory stays under 64 MiB for files up to 78 GiB in S3 and 128 GiB in a directory.\n"
+		"Above that, S3's limit of 10,000 parts requires larger parts (two are held in memory,\n"
+		"each 1/10,000 of the file), and the seal takes about 200 bytes for each MiB.\n"
+		"\n"
+		"With an --ollama-* option, a small sealed file NAME.ollama is written beside the model;\n"
+		"mounts show its content to Ollama. Without any, the Ollama name is derived from the\n"
+		"file's path. --from-ollama seals a model of the Ollama store STORE (default:\n"
 		"$OLLAMA_MODELS, ~/.ollama/models, or that of Ollama's service) as MODEL/TAG.gguf, with\n"
 		"its manifest byte for byte; each blob's digest is checked.\n"
+		"\n"
+		"With --set, all files become members of one set (sealctl help set), when the last of\n"
+		"them is sealed: before, mounts show the set as it was. The recipients are those of the set.\n"
+		"Of a checkout, .git and .cache are left out, links into Hugging Face's cache are\n"
+		"followed, and the revision is noted. A split GGUF must be complete.\n"
 		"\n"
 		"A pipe without --length is first written to a nameless temporary file ($TMPDIR, else\n"
 		"/var/tmp), encrypted under a key that exists only in this process's memory.",

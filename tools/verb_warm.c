@@ -1,8 +1,10 @@
 /*
- * sealctl warm: models into the page cache, before somebody waits for them. Job: what to read, how
- * far it is, and what the daemon says where it fails. Reads through the mount, as anybody does.
+ * sealctl warm: reads models into the page cache before they are needed. Job: choose what to read,
+ * show progress, and explain failures with the daemon's report. Reads through the mount.
  */
+#include "crypto/base/clock.h"
 #include "crypto/base/log.h"
+#include "crypto/base/memory.h"
 #include "crypto/name.h"
 #include "tools/interrupt.h"
 #include "tools/mount_report.h"
@@ -13,7 +15,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <time.h>
 
 #define PASSES_MORE 2
 #define NEARLY 64 /* all but one part in so many */
@@ -26,23 +27,21 @@ struct warmed {
 	double seconds;
 };
 
-static double now_s(void)
+/* The daemon's report has more than an errno. */
+static int explain(const struct mount_report *mount, const char *name, int code, struct error *err)
 {
-	struct timespec t;
+	_cleanup_(mount_report_clear) struct mount_report m = NO_MOUNT_REPORT;
+	const json_t *reason = NULL, *models;
 
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
+	if (mount_report_read(mount->root.path, &m, NULL) == 0) {
+		models = json_object_get(m.report, "models");
+		for (size_t i = 0; i < json_array_size(models); i++) {
+			const json_t *model = json_array_get(models, i);
 
-/* The daemon knows more than an errno. */
-static int explain(const char *path, const char *name, int code, struct error *err)
-{
-	_cleanup_(mount_report_clear) struct mount_report m = {0};
-	const json_t *reason = NULL;
-
-	if (mount_report_read(path, &m, NULL) == 0)
-		reason = json_object_get(json_array_get(json_object_get(m.report, "models"), 0),
-					 "reason");
+			if (strcmp(json_string_value(json_object_get(model, "name")), name) == 0)
+				reason = json_object_get(model, "reason");
+		}
+	}
 	if (reason) {
 		const char *hint = json_string_value(json_object_get(reason, "hint"));
 
@@ -55,21 +54,22 @@ static int explain(const char *path, const char *name, int code, struct error *e
 	return error_set(err, code, "%s: %s", name, strerror(-code));
 }
 
-/* Now and then a few pages of a read are gone when it is over, with memory to spare. */
+/* Sometimes a few pages are missing after a read although memory is free. */
 static bool is_nearly_all(const struct warmed *w)
 {
 	return w->resident_known && w->resident < w->size &&
 	       w->size - w->resident <= w->size / NEARLY;
 }
 
-static int warm_open(const char *path, struct warmed *w, bool quiet)
+static int warm_open(const struct mount_report *m, const json_t *model, struct warmed *w,
+		     bool quiet)
 {
 	struct progress *progress;
-	double started = now_s();
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW), r;
+	uint64_t started_ms = monotonic_ms();
+	int fd = mount_report_open(m, model), r;
 
 	if (fd < 0)
-		return -errno;
+		return fd;
 	progress = progress_new(w->name, w->size, quiet);
 	r = warm_file(fd, w->size, progress);
 	for (unsigned i = 0; r == 0 && i < PASSES_MORE; i++) {
@@ -78,7 +78,7 @@ static int warm_open(const char *path, struct warmed *w, bool quiet)
 			break;
 		r = warm_file(fd, w->size, NULL);
 	}
-	w->seconds = now_s() - started;
+	w->seconds = (double)(monotonic_ms() - started_ms) / 1000;
 	progress_free(progress);
 	if (r == -EINTR) /* the file is in use */
 		return r;
@@ -93,10 +93,11 @@ static void print_text(const struct warmed *w)
 	double rate = w->seconds > 0 ? (double)w->size / w->seconds : 0;
 
 	name_printable(w->name, name);
-	printf("%s  %s in %.1f s, %s/s", name, output_amount((double)w->size, a), w->seconds,
-	       output_amount(rate, b));
+	print_safely(stdout, "%s  %s in %.1f s, %s/s", name, output_amount((double)w->size, a),
+		     w->seconds, output_amount(rate, b));
 	if (w->resident_known && w->resident < w->size)
-		printf("; %s of it in the page cache now", output_amount((double)w->resident, a));
+		print_safely(stdout, "; %s of it in the page cache now",
+			     output_amount((double)w->resident, a));
 	putchar('\n');
 	(void)fflush(stdout);
 }
@@ -120,18 +121,12 @@ static int warm_model(const struct cli *cli, const struct mount_report *m, const
 		.name = json_string_value(json_object_get(model, "name")),
 		.size = (uint64_t)json_integer_value(json_object_get(model, "size_bytes")),
 	};
-	_cleanup_free_ char *path = NULL;
-	int r;
+	int r = warm_open(m, model, &w, cli->quiet || cli->json);
 
-	if (!w.name || asprintf(&path, "%s/%s", m->root, w.name) < 0) {
-		path = NULL;
-		return -ENOMEM;
-	}
-	r = warm_open(path, &w, cli->quiet || cli->json);
 	if (r < 0 && interrupt_check(NULL) < 0)
 		return r;
 	if (r < 0)
-		r = explain(path, w.name, r, err);
+		r = explain(m, w.name, r, err);
 	if (cli->json)
 		output_append(list, warmed_json(&w, err, r));
 	else if (r == 0 && !cli->quiet)
@@ -142,7 +137,7 @@ static int warm_model(const struct cli *cli, const struct mount_report *m, const
 static void warn_of_room(const json_t *models)
 {
 	char a[OUTPUT_AMOUNT_SIZE], b[OUTPUT_AMOUNT_SIZE];
-	uint64_t room = warm_room(), want = 0;
+	uint64_t room = memory_available(), want = 0;
 
 	for (size_t i = 0; i < json_array_size(models); i++) {
 		const json_t *model = json_array_get(models, i);
@@ -159,7 +154,7 @@ static void warn_of_room(const json_t *models)
 /* One operand. The first failure is kept; the others are logged, and the rest is read. */
 static int warm_operand(const struct cli *cli, const char *path, json_t **list, struct error *err)
 {
-	_cleanup_(mount_report_clear) struct mount_report m = {0};
+	_cleanup_(mount_report_clear) struct mount_report m = NO_MOUNT_REPORT;
 	const json_t *models;
 	int result = mount_report_read(path, &m, err);
 
@@ -224,9 +219,10 @@ const struct verb verb_warm = {
 	.name = "warm",
 	.summary = "read models of a mount into the page cache",
 	.usage = "[OPTIONS] MOUNT|MODEL…",
-	.help = "Reads each MODEL, or all models of a mount or of a folder in it, through the mount,\n"
-		"so that who loads them next finds them in memory. Unlocks and measures those that\n"
-		"nobody has opened. Says when memory will not hold them, and how much is in the page\n"
-		"cache at the end. The pages count to the control group of this process.",
+	.help = "Reads each MODEL, or all models of a MOUNT, through the mount,\n"
+		"so that the next program that loads them finds them in memory. Unlocks and measures\n"
+		"models that are not open yet. Warns if memory is too small for them, and prints how\n"
+		"much is in the page cache at the end. The pages are charged to the control group of\n"
+		"this process.",
 	.run = run,
 };

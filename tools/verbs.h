@@ -6,11 +6,15 @@
 
 extern const struct verb verb_attest;
 extern const struct verb verb_check;
+extern const struct verb verb_clean;
 extern const struct verb verb_hash;
 extern const struct verb verb_inspect;
 extern const struct verb verb_keygen;
+extern const struct verb verb_policy;
 extern const struct verb verb_seal;
+extern const struct verb verb_set;
 extern const struct verb verb_status;
+extern const struct verb verb_verify;
 extern const struct verb verb_warm;
 
 #endif
