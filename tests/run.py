@@ -7,12 +7,15 @@ something failed. Suites: see SUITES at the end.
 """
 
 import concurrent.futures
+import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
+import traceback
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(TOP, "build", "check")
@@ -22,6 +25,7 @@ ASAN = os.path.join(BUILD, "asan")
 TSAN = os.path.join(BUILD, "tsan")
 PYTHON = "/usr/bin/python3"
 JOBS = str(os.cpu_count() or 2)
+WAITERS = 2 * int(JOBS)  # of programs that wait more than they compute
 
 
 class Result:
@@ -30,14 +34,17 @@ class Result:
     def __init__(self):
         self.passed = self.failed = self.skipped = 0
         self.notes = []
+        self.details = []  # the ends of the outputs of what failed
         self.reasons = []  # of what was skipped
 
-    def add(self, passed=0, failed=0, skipped=0, note=None):
+    def add(self, passed=0, failed=0, skipped=0, note=None, out=""):
         self.passed += passed
         self.failed += failed
         self.skipped += skipped
         if note:
             self.notes.append(note)
+            if out:
+                self.details.append((note, out.splitlines()[-80:]))
 
 
 def run(log, *argv, env=None, timeout=1200):
@@ -131,7 +138,7 @@ def count_cmocka(result, name, code, out):
         passed, failed = int(code == 0), int(code != 0)
     elif code != 0 and failed == 0:
         failed = 1
-    result.add(passed, failed, skipped, note=None if failed == 0 else name)
+    result.add(passed, failed, skipped, note=None if failed == 0 else name, out=out)
 
 
 def list_tests(log, directory):
@@ -139,12 +146,22 @@ def list_tests(log, directory):
     return json.loads(out[out.index("["):]) if code == 0 else []
 
 
+def run_together(log, tests, env, prefix=()):
+    """Runs unit tests, some at a time; yields (test, exit code, output) in their order."""
+    with concurrent.futures.ThreadPoolExecutor(int(JOBS)) as pool:
+        runs = [(test, pool.submit(run, None, *prefix, *test["cmd"], env={
+            **test.get("env", {}), **env})) for test in tests]
+        for test, done in runs:
+            code, out = done.result()
+            log.write("$ %s\n%s" % (" ".join(test["cmd"]), out))
+            yield test, code, out
+
+
 def meson_tests(result, log, directory, env):
     tests = list_tests(log, directory)
     if not tests:
         result.add(failed=1, note="no build in " + directory)
-    for test in tests:
-        code, out = run(log, *test["cmd"], env={**test.get("env", {}), **env})
+    for test, code, out in run_together(log, tests, env):
         count_cmocka(result, test["name"], code, out)
 
 
@@ -167,34 +184,32 @@ TSAN_ENV = {"TSAN_OPTIONS": "halt_on_error=1:exitcode=%d:suppressions=%s/tests/t
 
 def threaded_tests(log):
     return [test for test in list_tests(log, TSAN)
-            if re.match(r"read/(?!gguf_map)|(fs/net|source|daemon|view|tsan)/|crypto/both$",
-                        test["name"])]
+            if re.match(r"(fetch|fs/aws|fs/net|models|mount|read|service|source|stage|view|tsan)/"
+                        "|crypto/both$", test["name"])]
 
 
 def suite_unit_tsan(result, log):
     """The unit tests of what has threads, and that a planted race is found."""
     tests = threaded_tests(log)
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        runs = [(test["name"], pool.submit(run, None, *NOT_RANDOM, *test["cmd"], env={
-            **test.get("env", {}), **TSAN_ENV})) for test in tests]
-        for name, done in runs:
-            code, out = done.result()
-            log.write("$ %s\n%s" % (name, out))
-            if name == "tsan/planted":
-                one(result, code != TSAN_FOUND or "data race" not in out, name)
-            else:
-                count_cmocka(result, name, code, out)
+    for test, code, out in run_together(log, tests, TSAN_ENV, NOT_RANDOM):
+        if test["name"] == "tsan/planted":
+            one(result, code != TSAN_FOUND or "data race" not in out, test["name"])
+        else:
+            count_cmocka(result, test["name"], code, out)
     one(result, not any(test["name"] == "tsan/planted" for test in tests), "no planted race")
 
 
 # Files that measure memory or keep every core busy; they run with nothing beside them.
 ALONE = ("end_to_end.py", "memory.py")
+# Minutes of mostly waiting: these begin, so that the end of a suite waits for none of them.
+FIRST = ("unlock_many.py", "tpm_bus.py")
 
 
 def run_unittest(path, env, prefix=(), classes=()):
     """Runs one file; returns (path, exit code, output, seconds)."""
     started = time.monotonic()
-    code, out = run(None, *prefix, PYTHON, path, "-v", *classes, timeout=900, env={
+    limit_s = 7200 if "SEALEDFS_THOROUGH" in (env or {}) else 900
+    code, out = run(None, *prefix, PYTHON, path, "-v", *classes, timeout=limit_s, env={
         "SEALEDFS_BUILD": PLAIN, "PYTHONDONTWRITEBYTECODE": "1", **(env or {})})
     return path, code, out, time.monotonic() - started
 
@@ -212,20 +227,21 @@ def count_unittest(result, log, path, code, out, seconds):
     if code != 0 and bad == 0:
         bad = 1
     result.add(max(0, int(ran[1]) - bad - skipped), bad, skipped,
-               note=None if bad == 0 else path)
+               note=None if bad == 0 else path, out=out)
     for reason in re.findall(r"^(\S+ .*) \.\.\. skipped (.*)$", out, re.M):
         log.write("skipped: %s: %s\n" % reason)
         result.reasons.append(reason[1].strip("'\""))
 
 
 def unittests(result, log, directory, pattern, env=None):
-    """Python unittest files, one process each, two at a time: most of them wait a lot."""
+    """Python unittest files, one process each, some at a time."""
     folder = os.path.join(TOP, "tests", directory)
-    names = sorted(n for n in os.listdir(folder) if re.fullmatch(pattern, n))
-    for group, workers in ((set(names) & set(ALONE), 1), (set(names) - set(ALONE), 2)):
+    names = sorted((n for n in os.listdir(folder) if re.fullmatch(pattern, n)),
+                   key=lambda name: (name not in FIRST, name))
+    for workers, alone in ((1, True), (WAITERS, False)):
         with concurrent.futures.ThreadPoolExecutor(workers) as pool:
             runs = [pool.submit(run_unittest, os.path.join("tests", directory, name), env)
-                    for name in sorted(group)]
+                    for name in names if (name in ALONE) == alone]
             for done in concurrent.futures.as_completed(runs):
                 count_unittest(result, log, *done.result())
 
@@ -267,14 +283,15 @@ def suite_cases_asan(result, log):
 
 
 # Readers of every kind, listings that change under them, and ends while they read.
-TSAN_CASES = (("storm.py",), ("status.py", "Report", "S3"), ("reload.py", "Directory"),
-              ("ollama_store.py", "Reload"), ("mount_end.py", "Damaged", "Told"))
+TSAN_CASES = (("storm.py",), ("failing.py", "Storm.test_directory", "Storm.test_s3", "Ends"),
+              ("status.py", "Report", "S3"), ("reload.py", "Directory"),
+              ("set_reload.py",), ("ollama_store.py", "Reload"), ("mount_end.py", "Damaged", "Told"))
 
 
 def suite_cases_tsan(result, log):
     """Real mounts under ThreadSanitizer: readers, reloads, ends."""
     env = {"SEALEDFS_BUILD": TSAN, "SEALEDFS_QUICK": "1", **TSAN_ENV}
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+    with concurrent.futures.ThreadPoolExecutor(WAITERS) as pool:
         for done in [pool.submit(run_unittest, os.path.join("tests", "cases", name), env,
                                  NOT_RANDOM, classes) for name, *classes in TSAN_CASES]:
             count_unittest(result, log, *done.result())
@@ -348,21 +365,102 @@ def suite_shellcheck(result, log):
 
 def suite_hygiene(result, log):
     """Small mistakes that a grep finds."""
-    rules = [
-        (r"\b(strcpy|strcat|sprintf|gets|tmpnam|mktemp|alloca) *\(", ["*.c", "*.h"]),
-        (r"\b(system|popen) *\(", ["*.c", "*.h"]),
-        (r"curl/curl\.h", ["crypto/*", "attest/*", "tools/*.c", "fs/source/*", "fs/unlock/*",
-                           "fs/read/*", "fs/view/*", "fs/*.c"]),
-        (r"tss2/", ["crypto/*.[ch]", "fs/*.[ch]", "tools/*.c"]),
-        (r"fuse_lowlevel\.h", ["crypto/*.[ch]", "attest/*.[ch]", "tools/*.c", "fs/net/*",
-                               "fs/source/*", "fs/unlock/*", "fs/read/*", "fs/view/*"]),
+    product = ["crypto/*.[ch]", "attest/*.[ch]", "fs/*.[ch]", "tools/*.[ch]"]
+    rules = [  # what, where, except in
+        (r"\b(strcpy|strcat|sprintf|gets|tmpnam|mktemp|alloca) *\(", ["*.c", "*.h"], ()),
+        (r"\b(system|popen) *\(", ["*.c", "*.h"], ()),
+        # What only the GNU C library has.
+        (r"\b(sigabbrev|sigdescr|strerrorname|strerrordesc)_np *\(", product, ()),
+        (r"#include.*curl/curl\.h", product, ("fs/net/http",)),
+        (r"#include.*tss2/", product, ("attest/",)),
+        (r"#include.*cbor\.h", product, ("attest/",)),
+        (r"#include.*fuse_lowlevel\.h", product, ("fs/fuse/", "fs/daemon/", "fs/main.c")),
+        (r"#include.*seccomp\.h", product, ("fs/service/",)),
+        (r"#include.*expat\.h", product, ("fs/net/",)),
+        (r"#include.*intel-ipsec-mb\.h", product, ("crypto/",)),
     ]
-    for pattern, where in rules:
-        files = [f for f in tracked(*where) if not f.startswith("fs/net/http")]
+    for pattern, where, but in rules:
+        files = [f for f in tracked(*where) if not f.startswith(but)]
         code, _ = run(log, "grep", "-nE", pattern, "--", *files) if files else (1, "")
         one(result, int(code == 0), "found: " + pattern)
+    for name in tracked(*product):
+        with open(os.path.join(TOP, name), encoding="utf-8") as source:
+            text = source.read()
+        one(result, bool(re.search(r"\b(NAME|PATH)_MAX\b", text)) and "<limits.h>" not in text,
+            name + " needs limits.h")
+    for name in tracked("tests/hygiene/*.py"):
+        one(result, run(log, PYTHON, name)[0], name)
 
 
+def suite_thorough(result, log):
+    """Cases that repeat much: every kind of bit on the TPM's bus, long storms. Only when asked for."""
+    unittests(result, log, "cases", r"(tpm_bus|failing)\.py", {"SEALEDFS_THOROUGH": "1"})
+
+
+def suite_fuzz(result, log):
+    """Every fuzz target for a minute. Only when asked for."""
+    for name in tracked("tests/fuzz/fuzz_*.c"):
+        target = os.path.basename(name)[len("fuzz_"):-len(".c")]
+        one(result, run(log, "tests/fuzz/run", target, "60")[0], target)
+
+
+def hashes(directory):
+    found = {}
+    for name in ("fs/sealedfs", "tools/sealctl", "tools/man/sealedfs.8"):
+        with open(os.path.join(directory, name), "rb") as program:
+            found[name] = hashlib.sha256(program.read()).hexdigest()
+    return found
+
+
+def suite_builds(result, log):
+    """Other ways to build: clang, unity, and twice the same bytes. Only when asked for."""
+    clang = os.path.join(BUILD, "clang")
+    shutil.rmtree(clang, ignore_errors=True)
+    code = run(log, "meson", "setup", clang, TOP, "-Dwerror=true", env={"CC": "clang"})[0] \
+        or run(log, "ninja", "-C", clang, "-k", "0")[0]
+    one(result, code, "clang")
+    if code == 0:
+        meson_tests(result, log, clang, {})
+    build(result, log, os.path.join(BUILD, "unity"), "-Dunity=on")
+    found = []
+    for place in ("one", "another/place"):
+        tree = os.path.join(BUILD, "twice", place)
+        shutil.rmtree(tree, ignore_errors=True)
+        os.makedirs(tree)
+        for name in tracked("*"):
+            os.makedirs(os.path.dirname(os.path.join(tree, name)), exist_ok=True)
+            shutil.copy2(os.path.join(TOP, name), os.path.join(tree, name), follow_symlinks=False)
+        code = run(log, "meson", "setup", os.path.join(tree, "build"), tree, "-Dtests=false")[0] or \
+            run(log, "ninja", "-C", os.path.join(tree, "build"))[0]
+        one(result, code, "build in " + place)
+        found.append(hashes(os.path.join(tree, "build")) if code == 0 else None)
+    log.write("%s\n%s\n" % tuple(found))
+    one(result, found[0] is None or found[0] != found[1], "not the same bytes")
+
+
+# What Debian 13 is asked for; the rest of it depends on the versions of formatters and checkers.
+DEBIAN13 = ("build", "unit", "oracle", "emulators", "cases", "boot", "build-asan", "unit-asan",
+            "cases-asan")
+
+
+def suite_debian13(result, log):
+    """The tests and tools/demo on Debian 13, in a root made by debootstrap. Only when asked for."""
+    place = ("tests/debian", "trixie", os.path.join(BUILD, "debian13"))
+    code, out = run(log, *place, "tools/check", *DEBIAN13, timeout=4 * 3600)
+    found = re.search(r"^(\d+) passed, (\d+) failed, (\d+) skipped$", out, re.M)
+    if found:
+        result.add(*map(int, found.groups()))
+    one(result, code != 0 or not found, "tools/check")
+    one(result, run(log, *place, "tools/demo")[0], "tools/demo")
+
+
+def suite_arm64(result, log):
+    """The product for arm64, and sealctl of it under an emulator. Only when asked for."""
+    one(result, run(log, "tests/arm64", os.path.join(BUILD, "arm64"), timeout=3600)[0], "arm64")
+
+
+# Take long, and are run by name.
+LONG = ("fuzz", "builds", "thorough", "debian13", "arm64")
 SUITES = [
     ("build", suite_build),
     ("unit", suite_unit),
@@ -382,7 +480,32 @@ SUITES = [
     ("tidy", suite_tidy),
     ("shellcheck", suite_shellcheck),
     ("hygiene", suite_hygiene),
+    ("fuzz", suite_fuzz),
+    ("builds", suite_builds),
+    ("thorough", suite_thorough),
+    ("debian13", suite_debian13),
+    ("arm64", suite_arm64),
 ]
+
+
+def run_suite(suite, result, log):
+    """A suite that cannot even run, after a failed build say, has failed: it is counted."""
+    try:
+        suite(result, log)
+    except Exception as reason:  # pylint: disable=broad-except
+        log.write(traceback.format_exc())
+        result.add(failed=1, note="did not run to its end: %s" % reason)
+
+
+def show_failures(result, path):
+    """The output of each file that failed, or the end of the suite's log where it has none."""
+    details = result.details[:10]
+    if not details:
+        with open(path, encoding="utf-8") as log:
+            details = [(os.path.relpath(path, TOP), log.read().splitlines()[-60:])]
+    for name, lines in details:
+        print("    ... the end of the output of %s:" % name)
+        print("".join("    | %s\n" % line for line in lines), flush=True)
 
 
 def main():
@@ -398,12 +521,12 @@ def main():
     os.makedirs(BUILD, exist_ok=True)
     total = Result()
     for name, suite in SUITES:
-        if wanted and name not in wanted:
+        if name not in wanted if wanted else name in LONG:
             continue
         result, started = Result(), time.monotonic()
         path = os.path.join(BUILD, name + ".log")
         with open(path, "w", encoding="utf-8") as log:
-            suite(result, log)
+            run_suite(suite, result, log)
         total.add(result.passed, result.failed, result.skipped)
         print("%-12s %4d passed %3d failed %3d skipped  %6.1f s" % (
             name, result.passed, result.failed, result.skipped, time.monotonic() - started),
@@ -413,9 +536,7 @@ def main():
         if result.failed:
             for note in result.notes[:20]:
                 print("    failed: " + note)
-            with open(path, encoding="utf-8") as log:
-                print("    ... the end of %s:" % os.path.relpath(path, TOP))
-                print("".join("    | " + line for line in log.readlines()[-60:]), flush=True)
+            show_failures(result, path)
     print("%d passed, %d failed, %d skipped" % (total.passed, total.failed, total.skipped))
     return 0 if total.failed == 0 and total.passed > 0 else 1
 

@@ -6,7 +6,7 @@
  *   null_fuse [OPTION…] FILE MOUNTPOINT       stays in the foreground until unmounted
  *
  * Trusts its command line. It must never get faster or slower by anything but how it answers READ:
- * the defaults of its mount and session are what fs/mount.c and fs/ops.c use.
+ * the defaults of its mount and session are what fs/fuse/session.c and fs/fuse/names.c use.
  */
 #define FUSE_USE_VERSION 312
 

@@ -1,9 +1,11 @@
-"""What the README says about speed, made from bench.json alone, so that words, table and picture agree.
+"""What the documents state about speed, made from bench.json alone, so that words, tables and picture agree.
 
-The text stands between two marks in the README; nothing else of it is touched.
+The project's README has the rates, the benchmark's README the goals. Each text stands between two marks in its
+document; nothing else of it is changed.
 """
 
 import json
+import os
 
 import report
 
@@ -60,32 +62,42 @@ def goals_table(goals):
     return [*lines, ""]
 
 
-def text_of(result):
+def rates_text(result):
     about = result["machine"]
-    met = sum(goal["met"] for goal in result["goals"])
-    words = ["%d cores (%s), %s, kernel %s; medians of %d runs on a model of %d MB, ciphertext in the "
+    words = ("%d cores (%s), %s, kernel %s; medians of %d runs on a model of %d MB, ciphertext in the "
              "page cache, plaintext not; %s." % (
                  about["cpus"], about["cpu"], about["system"], about["kernel"], result["runs"],
-                 result["size_mb"], result["date"][:10]), ""]
-    goals = [] if not result["goals"] else [
-        "%d of the project's %d goals are met:" % (met, len(result["goals"])), "",
-        *goals_table(result["goals"])]
-    return "\n".join([*words, *rates_table(result), *goals]).rstrip()
+                 result["size_mb"], result["date"][:10]))
+    return "\n".join([words, "", *rates_table(result)]).rstrip()
+
+
+def goals_text(result):
+    if not result["goals"]:
+        return ""
+    met = sum(goal["met"] for goal in result["goals"])
+    return "\n".join(["%d of the project's %d goals are met (measured on %s):" % (
+        met, len(result["goals"]), result["date"][:10]), "", *goals_table(result["goals"])]).rstrip()
+
+
+# Document, below the project's folder -> its text.
+DOCUMENTS = (("README.md", rates_text), (os.path.join("tests", "bench", "README.md"), goals_text))
 
 
 def put(text, into):
-    """The README with the text between its marks."""
+    """The document with the text between its marks."""
     head, begin, rest = into.partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not begin or not end:
-        raise ValueError("no %s \u2026 %s in the README" % (BEGIN, END))
+        raise ValueError("no %s \u2026 %s in the document" % (BEGIN, END))
     return "%s%s\n%s%s%s" % (head, BEGIN, text + "\n" if text else "", END, tail)
 
 
-def rewrite(readme_path, json_path):
+def rewrite(top, json_path):
     with open(json_path, encoding="utf-8") as source:
-        text = text_of(json.load(source))
-    with open(readme_path, encoding="utf-8") as source:
-        changed = put(text, source.read())
-    with open(readme_path, "w", encoding="utf-8") as out:
-        out.write(changed)
+        result = json.load(source)
+    for name, text_of in DOCUMENTS:
+        path = os.path.join(top, name)
+        with open(path, encoding="utf-8") as source:
+            changed = put(text_of(result), source.read())
+        with open(path, "w", encoding="utf-8") as out:
+            out.write(changed)

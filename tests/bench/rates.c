@@ -10,7 +10,7 @@
  */
 #include "crypto/aead.h"
 #include "crypto/backend.h"
-#include "crypto/digest.h"
+#include "crypto/base/digest.h"
 #include "crypto/verity.h"
 
 #include <pthread.h>

@@ -201,9 +201,10 @@ def parse(argv):
     parser.add_argument("--large", action="store_true", help="also the works with 8 GB (16 GB of disk)")
     parser.add_argument("--update", action="store_true",
                         help="keep the works of the last bench.json that are not measured now")
-    parser.add_argument("--publish", action="store_true", help="put json and picture where README shows them, and their words into it")
+    parser.add_argument("--publish", action="store_true", help="copy json and picture to tests/bench/results, and put their words into the READMEs")
     parser.add_argument("--profile", metavar="WORK:SUBJECT", help="where the CPU time of one row goes")
-    parser.add_argument("--out", default=os.path.join(TOP, "build", "bench"), help="default build/bench")
+    # Servers are started in other folders, and would take a relative path as below their own.
+    parser.add_argument("--out", type=os.path.abspath, default=os.path.join(TOP, "build", "bench"), help="default build/bench")
     parser.add_argument("--build", default=os.path.join(TOP, "build", "bench", "out"),
                         help="meson build folder with the programs (default build/bench/out)")
     parser.add_argument("--sealedfs-options", default="", help="more -o options for sealedfs")
@@ -256,7 +257,7 @@ def keep(bench, result):
         os.makedirs(RESULTS, exist_ok=True)
         for name in ("bench.json", "bench.svg"):
             shutil.copyfile(os.path.join(bench.out, name), os.path.join(RESULTS, name))
-        publish.rewrite(os.path.join(TOP, "README.md"), os.path.join(RESULTS, "bench.json"))
+        publish.rewrite(TOP, os.path.join(RESULTS, "bench.json"))
 
 
 def measure(bench, groups):

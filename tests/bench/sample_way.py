@@ -17,7 +17,6 @@ import subprocess
 import sys
 import time
 
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 PIECE = 1 << 20

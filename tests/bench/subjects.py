@@ -85,9 +85,9 @@ class NullFuse(Subject):
 
     name, title = "null", "do-nothing FUSE server"
 
-    SETTINGS = (("--threads", "fs/mount.c", r"#define THREADS_MAX (\d+)"),
-                ("--max-background", "fs/ops.c", r"#define BACKGROUND_MAX (\d+)"),
-                ("readahead", "fs/mount.c", r'#define READAHEAD_KIB "(\d+)"'))
+    SETTINGS = (("--threads", "fs/fuse/session.c", r"#define THREADS_MAX (\d+)"),
+                ("--max-background", "fs/fuse/names.c", r"#define BACKGROUND_MAX (\d+)"),
+                ("readahead", "fs/mount/mount_table.c", r'#define READAHEAD_KIB "(\d+)"'))
 
     def setting(self, name):
         """From the source, so that the control cannot fall behind what it is held against."""

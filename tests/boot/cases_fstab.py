@@ -71,7 +71,7 @@ class Fstab(common_boot.Booted):
 
     def test_start_read_stop(self):
         m = self.machine
-        self.write_fstab("ro,_netdev,nofail,unlock=mount")
+        self.write_fstab("ro,_netdev,nofail,ready=unlocked")
         self.lab.kms.clear_log()
         m.systemctl("start", UNIT)
         self.assertEqual(str(self.lab.kms.log()).count("'Decrypt'"), 2)
@@ -110,7 +110,7 @@ class Fstab(common_boot.Booted):
 
     def test_after_a_reboot(self):
         m = self.machine
-        self.write_fstab("ro,_netdev,nofail,x-systemd.before=ollama.service,measure-when=mount")
+        self.write_fstab("ro,_netdev,nofail,x-systemd.before=ollama.service,ready=measured")
         m.systemctl("enable", "ollama")
         pcrs = set()
         for _ in range(2):
@@ -139,7 +139,7 @@ class Fstab(common_boot.Booted):
 What=s3://weights/signed
 Where={WHERE}
 Type=sealedfs
-Options=ro,unlock=mount,owner-key=/etc/acme.pub,s3-endpoint={self.lab.s3.url}
+Options=ro,ready=unlocked,owner-key=/etc/acme.pub,s3-endpoint={self.lab.s3.url}
 Environment=AWS_ENDPOINT_URL_KMS={self.lab.kms.url} SEALEDFS_TCTI={self.lab.tpm.tcti}
 [Install]
 WantedBy=multi-user.target
@@ -228,7 +228,7 @@ WantedBy=multi-user.target
         self.lab.kms.key("alias/models", {4: common.sha384_hex("another boot image")})
         self.addCleanup(self.lab.kms.key, "alias/models", {
             index: self.lab.tpm.pcr("sha384", index) for index in (4, 7, 12)})
-        self.write_fstab("ro,_netdev,nofail,unlock=mount")
+        self.write_fstab("ro,_netdev,nofail,ready=unlocked")
         self.assert_fails("AccessDenied", self.lab.tpm.pcr("sha384", 4)[:16])
         done = self.machine.run("mount", WHERE, check=common.REFUSED)
         self.assertIn("AccessDenied", done.out)
@@ -262,7 +262,8 @@ WantedBy=multi-user.target
         m = self.machine
         self.write_fstab("ro,_netdev")
         m.systemctl("start", UNIT)
-        m.run("systemd-run", "--unit=held", "--property=User=ollama", "sh", "-c",
+        m.run("systemd-run", "--unit=held", "--property=User=ollama",
+              "--property=SupplementaryGroups=sealedfs", "sh", "-c",
               f"exec 3<{WHERE}/b.gguf; exec sleep infinity")
         m.wait_until("the reader", lambda: m.run(
             "sh", "-c", "ls -l /proc/$(systemctl show --value -p MainPID held)/fd",
@@ -280,7 +281,8 @@ WantedBy=multi-user.target
         self.write_fstab("ro,_netdev,nofail")
         m.systemctl("enable", "--now", "ollama")
         self.assert_read()
-        m.run("systemd-run", "--unit=held", "--property=User=ollama", "sh", "-c",
+        m.run("systemd-run", "--unit=held", "--property=User=ollama",
+              "--property=SupplementaryGroups=sealedfs", "sh", "-c",
               f"cd {WHERE}; exec sleep infinity")
         began = float(m.run("cat", "/proc/uptime").out.split()[0])
         self.reboot()

@@ -165,11 +165,13 @@ class Service(common_boot.Service):
         m = self.machine
         self.start()
         for reader in range(3):
-            m.run("systemd-run", f"--unit=busy{reader}", "--property=User=ollama", "sh", "-c",
+            m.run("systemd-run", f"--unit=busy{reader}", "--property=User=ollama",
+              "--property=SupplementaryGroups=sealedfs", "sh", "-c",
                   "while dd if=/srv/models/a.gguf iflag=direct bs=1M of=/dev/null status=none; "
                   "do :; done")
         held = "held"
-        m.run("systemd-run", f"--unit={held}", "--property=User=ollama", "sh", "-c",
+        m.run("systemd-run", f"--unit={held}", "--property=User=ollama",
+              "--property=SupplementaryGroups=sealedfs", "sh", "-c",
               "exec 3</srv/models/b.gguf; cd /srv/models; exec sleep infinity")
         began = m.run("date", "+%s").out
         m.systemctl("stop", UNIT)
@@ -220,7 +222,8 @@ class Service(common_boot.Service):
         pid = m.show(UNIT, "MainPID")
         with self.lab.s3.fault(match=r"GET .*\.sealed", kind="slow", ms=9000):
             for reader in range(40):
-                m.run("systemd-run", f"--unit=waiting{reader}", "--property=User=ollama", "dd",
+                m.run("systemd-run", f"--unit=waiting{reader}", "--property=User=ollama",
+              "--property=SupplementaryGroups=sealedfs", "dd",
                       "if=/srv/models/a.gguf", "iflag=direct", "bs=64k", f"skip={reader}",
                       "of=/dev/null")
             stamp = m.show(UNIT, "WatchdogTimestampMonotonic")

@@ -90,6 +90,8 @@ class Booted(common.Case):
 
     def configure(self, *more, name="models", **how):
         self.machine.write(f"/etc/sealedfs/{name}.conf", self.config(*more, **how))
+        # Its generator then knows that Ollama has a mount to read from.
+        self.machine.systemctl("daemon-reload")
 
     def assert_read(self):
         """The reader has read the right bytes, as the user that it is."""

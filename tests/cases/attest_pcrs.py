@@ -13,6 +13,7 @@ import stat
 
 import common
 import common_attest as ca
+import measured
 
 
 class Measuring(ca.AttestCase):
@@ -44,7 +45,8 @@ class Measuring(ca.AttestCase):
 
     def assert_log_idle(self):
         self.assertEqual(stat.S_IMODE(os.stat(self.log_path).st_mode), 0o600)
-        self.assertEqual(sorted(os.listdir(self.runtime)), ["tpm2-measure.log"])
+        self.assertEqual([name for name in sorted(os.listdir(self.runtime))
+                          if not name.startswith("tpm-key-")], ["tpm2-measure.log"])
 
     def test_modes(self):
         measured = []
@@ -136,14 +138,15 @@ class Measuring(ca.AttestCase):
             self.assert_refused(self.measure(model), "someone else extended it", logged["sha384"],
                                 value)
         self.assertEqual(self.lab.tpm.pcr("sha384"), value)
-        self.assert_already(first, "verity", 15, "foreign")
         self.assert_extended(second, "verity", 15, "foreign")
         start = {"sha256": logged["sha256"], "sha384": value}
         self.assert_pcr((second, "verity"), start=start)
-        # From here on the log explains the PCR again.
-        self.assert_already(first)
+        # From here on the log explains the PCR again; what was in front of the foreign value is
+        # not shown any more.
+        self.assert_already(second)
+        self.assert_extended(first)
         self.assert_extended(third)
-        self.assert_pcr((second, "verity"), (third, "verity"), start=start)
+        self.assert_pcr((second, "verity"), (first, "verity"), (third, "verity"), start=start)
 
     def test_not_zero_at_first(self):
         self.lab.tpm.extend(15, sha256="22" * 32, sha384="22" * 48)
@@ -176,6 +179,53 @@ class Measuring(ca.AttestCase):
         self.assert_extended(ca.Model(1), "verity", 15, explains)
         self.assert_pcr((ca.Model(1), "verity"), start=start)
         self.assert_already(ca.Model(1), "verity", 15, explains)
+
+    def test_systemd_names_only_some_banks(self):
+        """systemd may extend one bank of two, and its log says so."""
+        path = os.path.join(self.runtime, "systemd.log")
+        for digests, explained in (({"sha256": "33" * 32}, {"sha256": "33" * 32}),
+                                   ({"sha384": "44" * 48}, {"sha384": "44" * 48}),
+                                   ({"sha256": "33" * 32}, {"sha384": "44" * 48}),
+                                   ({"sha256": "33" * 32, "sha384": "44" * 48},
+                                    {"sha256": "33" * 32})):
+            with self.subTest(digests=digests, explained=explained):
+                self.lab.tpm.ask("POST", "reboot", {})
+                if os.path.exists(self.log_path):
+                    os.unlink(self.log_path)
+                self.lab.tpm.extend(15, **digests)
+                with open(path, "w", encoding="ascii") as log:
+                    log.write("\x1e" + json.dumps({
+                        "pcr": 15, "digests": [{"hashAlg": bank, "digest": digest}
+                                               for bank, digest in explained.items()],
+                        "content_type": "systemd", "content": {"string": "machine-id:0"}}) + "\n")
+                start = {bank: self.lab.tpm.pcr(bank) for bank in ("sha256", "sha384")}
+                if digests == explained:
+                    self.assert_extended(ca.Model(1), "verity", 15, "systemd=" + path)
+                    self.assert_pcr((ca.Model(1), "verity"), start=start)
+                else:
+                    self.assert_refused(self.measure(ca.Model(1), "verity", 15,
+                                                     "systemd=" + path), "not zero")
+
+    def test_start_event(self):
+        """Once a boot and text, in front of the model; a model that is there already is not
+        extended again for it."""
+        one, other = (measured.start_text("verity", attest) for attest in ("none", "nitrotpm"))
+        self.assert_extended(ca.Model(1), "verity", 15, "start=" + one)
+        self.assert_extended(ca.Model(2), "verity", 15, "start=" + one)
+        self.assert_already(ca.Model(2), "verity", 15, "start=" + one)
+        self.assert_already(ca.Model(1), "verity", 15, "start=" + other)
+        self.assert_already(ca.Model(1), "verity", 15, "start=" + other)
+        for bank in ("sha256", "sha384"):
+            wanted = measured.extended(bank, [
+                measured.of_text(bank, one),
+                *(measured.event_digest("verity", bank, ca.Model(n)) for n in (1, 2)),
+                measured.of_text(bank, other)])
+            self.assertEqual(self.lab.tpm.pcr(bank), wanted)
+            self.assertEqual(ca.replay(self.log_path, bank), wanted)
+        self.assertEqual([record["content"]["string"] for record in ca.records(self.log_path)
+                          if record["content"]["eventType"] == "start"], [one, other])
+        answer = self.measure(ca.Model(1), "sha384", 15, "start=" + one)
+        self.assertEqual(answer.errno, ca.EINVAL)
 
     def test_reboot_of_the_tpm(self):
         self.assert_extended(ca.Model(1))
@@ -265,7 +315,7 @@ class Measuring(ca.AttestCase):
         self.leave(log, record, True)
         self.assert_refused(self.measure(second), "someone else")
         self.assert_refused(self.measure(first), "someone else")
-        self.assert_already(first, "verity", 15, "foreign")
+        self.assert_extended(first, "verity", 15, "foreign")
         self.assert_extended(second, "verity", 15, "foreign")
         self.assert_already(second)
 

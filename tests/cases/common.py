@@ -12,13 +12,14 @@ links or imports the product.
             with self.lab.mount(self.lab.s3_url("prod")) as mount: ...
 
 Whatever happens to the test process, its mounts are undone, its processes end and its folder goes:
-a guardian process waits for that. SEALEDFS_QUICK leaves out what takes long.
+a guardian process waits for that. SEALEDFS_QUICK leaves out what takes long, SEALEDFS_THOROUGH repeats more.
 """
 
 import collections
 import contextlib
 import ctypes
 import faulthandler
+import grp
 import hashlib
 import json
 import os
@@ -33,7 +34,8 @@ import time
 import unittest
 import urllib.request
 
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+import common_files
+from common_files import MIB, read_text
 
 CASES = os.path.dirname(os.path.abspath(__file__))
 TESTS = os.path.dirname(CASES)
@@ -46,72 +48,33 @@ BUILD = os.path.abspath(os.environ.get("SEALEDFS_BUILD") or os.path.join(TOP, "b
 SEALCTL = os.path.join(BUILD, "tools", "sealctl")
 SEALEDFS = os.path.join(BUILD, "fs", "sealedfs")
 QUICK = bool(os.environ.get("SEALEDFS_QUICK"))
+THOROUGH = bool(os.environ.get("SEALEDFS_THOROUGH"))
+# Keys and configurations that a group may write are refused, whatever the caller's umask is.
+os.umask(0o022)
 
 OK, FAILURE, USAGE, NOT_AUTHENTIC, REFUSED, UNREACHABLE = range(6)
 CHUNK = 524288
-MIB = 1 << 20
 COMMAND_S = 300  # no single command of a case takes as long
-CASE_FILE_S = 840  # tests/run.py gives a file 900
+CASE_FILE_S = 3540 if THOROUGH else 840  # tests/run.py gives a file more
 CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 0x40000
 BUCKET = "weights"
 REGION = "us-east-1"
 
 Result = collections.namedtuple("Result", "code out err")
 
-
-# ---------------------------------------------------------------- models
-
-def _keystream(seed):
-    key = hashlib.sha256(b"sealedfs cases: %d" % seed).digest()
-    return Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor()
+model_bytes, make_model = common_files.model_bytes, common_files.make_model
+digest, opened, drop_cache = common_files.digest, common_files.opened, common_files.drop_cache
+read_bytes = common_files.read_bytes
+copy_object, copy_tree = common_files.copy_object, common_files.copy_tree
 
 
-def model_bytes(size, seed=0):
-    """The bytes that make_model() writes."""
-    return _keystream(seed).update(bytes(size))
-
-
-def make_model(path, size, seed=0):
-    """A file of random bytes that depend on size and seed alone. Returns the path."""
-    stream, zeros = _keystream(seed), bytes(8 * MIB)
-    with open(path, "wb") as out:
-        for at in range(0, size, len(zeros)):
-            out.write(stream.update(zeros[:size - at]))
-    return path
-
-
-def digest(path, algorithm="sha256"):
-    """Hex digest of a file, read in pieces of 1 MiB."""
-    state = hashlib.new(algorithm)
-    with open(path, "rb", buffering=0) as source:
-        while piece := source.read(MIB):
-            state.update(piece)
-    return state.hexdigest()
-
-
-@contextlib.contextmanager
-def opened(path, flags=0):
-    """A descriptor for reading. To be closed before unmounting, or the daemon cannot end."""
-    descriptor = os.open(path, os.O_RDONLY | flags)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def drop_cache(path):
-    """Forgets the clean pages of one file, so that the next read asks the file system."""
-    with opened(path) as descriptor:
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-
+# ---------------------------------------------------------------- processes
 
 def peak_memory(pid):
     """VmHWM of a process in bytes."""
     with open(f"/proc/{pid}/status", encoding="ascii") as status:
         return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM:"))
 
-
-# ---------------------------------------------------------------- processes
 
 def wait_for(what, condition, process=None, timeout_s=60):
     """Polls until condition() is true. Fails when time is over or the process has ended."""
@@ -245,6 +208,11 @@ class Kms(Emulator):
             wanted["state"] = state
         return json.loads(self.ask("POST", "keys", wanted))["arn"]
 
+    def put_policy(self, alias, document, principals):
+        """A key with a whole key policy; principals: {access key: ARN}. Returns its ARN."""
+        policy = {"document": document, "principals": principals}
+        return json.loads(self.ask("POST", "keys", {"aliases": [alias], "policy": policy}))["arn"]
+
     def set_state(self, alias, state):
         self.ask("POST", "keys", {"aliases": [alias], "state": state})
 
@@ -299,8 +267,13 @@ class Mount:
         if self.ended:
             return
         self.ended = True
-        done = subprocess.run(["fusermount3", "-u", self.path], check=False, timeout=60,
-                              stderr=subprocess.PIPE, text=True)
+        # Whoever looks at all mounts, another case's df for one, keeps this one busy for a moment.
+        for _ in range(50):
+            done = subprocess.run(["fusermount3", "-u", self.path], check=False, timeout=60,
+                                  stderr=subprocess.PIPE, text=True)
+            if "busy" not in done.stderr:
+                break
+            time.sleep(0.1)
         if done.returncode != 0:
             subprocess.run(["umount", "-l", self.path], check=False, timeout=60)
         try:
@@ -399,9 +372,9 @@ class Lab:
 
     # The programs
 
-    def run(self, *argv, who="owner", tpm=None, extra=None, stdin=None):
+    def run(self, *argv, who="owner", tpm=None, extra=None, stdin=None, cwd=None):
         """Runs a program to its end; stdin: bytes."""
-        done = subprocess.run(argv, env=self.env(who, tpm, extra), stdout=subprocess.PIPE,
+        done = subprocess.run(argv, env=self.env(who, tpm, extra), stdout=subprocess.PIPE, cwd=cwd,
                               stderr=subprocess.PIPE, timeout=COMMAND_S, check=False,
                               **({"input": stdin} if stdin is not None
                                  else {"stdin": subprocess.DEVNULL}))
@@ -530,16 +503,6 @@ class Case(unittest.TestCase):
 
 # ---------------------------------------------------------------- small things
 
-def read_text(path):
-    with open(path, encoding="utf-8", errors="replace") as source:
-        return source.read()
-
-
-def read_bytes(path):
-    with open(path, "rb") as source:
-        return source.read()
-
-
 def sha384_hex(text):
     return hashlib.sha384(text.encode()).hexdigest()
 
@@ -549,6 +512,14 @@ def is_mounted(path):
         return any(line.split(" ")[1] == path for line in mounts)
 
 
+def need_group(case, name):
+    """The number of a group, which exists as long as the test."""
+    if subprocess.run(["getent", "group", name], check=False, stdout=subprocess.DEVNULL).returncode:
+        subprocess.run(["groupadd", "--system", name], check=True)
+        case.addCleanup(subprocess.run, ["groupdel", name], check=False)
+    return grp.getgrnam(name).gr_gid
+
+
 def need_user_mounts(case):
     """Skips where fusermount3 cannot work for an ordinary user."""
     fusermount = shutil.which("fusermount3")
@@ -556,11 +527,6 @@ def need_user_mounts(case):
         case.skipTest("fusermount3 is not set-uid root")
     if not os.path.exists("/etc/mtab"):
         case.skipTest("fusermount3 needs /etc/mtab")
-
-
-def copy_tree(source, target):
-    """With times, so that versions stay the same."""
-    return shutil.copytree(source, target, copy_function=shutil.copy2)
 
 
 def own_mounts():

@@ -10,6 +10,7 @@ import os
 import subprocess
 
 import common
+import measured
 
 TOOL = os.path.join(common.BUILD, "tests", "unit", "attest", "attest_tool")
 TOOL_S = 120
@@ -32,19 +33,11 @@ class Model:
         self.sha384 = hashlib.sha384(data).hexdigest()
 
     def text(self, mode):
-        if mode == "verity":
-            return "sealedfs:verity:sha256:" + self.verity
-        if mode == "sha256":
-            return "sealedfs:sha256:" + self.sha256
-        return "sealedfs:sha384:" + self.sha384
+        return measured.event_text(mode, self)
 
     def digest(self, mode, bank):
         """What PCRS.md says is extended into a bank, in hex."""
-        if mode in ("sha384", "declared") and bank == "sha384":
-            return self.sha384
-        if mode in ("sha384", "declared", "sha256") and bank == "sha256":
-            return self.sha256
-        return hashlib.new(bank, self.text(mode).encode()).hexdigest()
+        return measured.event_digest(mode, bank, self).hex()
 
 
 def extended(bank, old, *digests):
@@ -75,8 +68,7 @@ def replay(path, bank, pcr=15):
     mine = [r for r in records(path) if r["pcr"] == pcr and r["content"]["bootId"] == BOOT_ID]
     start = 0
     for index, record in enumerate(mine):
-        before = record["content"].get("before")
-        if before and all(set(entry["digest"]) == {"0"} for entry in before):
+        if "before" in record["content"]:
             start = index
     value = zero(bank)
     for record in mine[start:]:

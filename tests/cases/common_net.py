@@ -1,6 +1,6 @@
-"""What the cases of fs/net share: net_probe as a command, an S3 emulator with faults, raw servers.
+"""What the cases of fs/net and fs/aws share: net_probe as a command, an S3 emulator with faults, raw servers.
 
-net_probe (tests/unit/fs/net) is s3.h and kms.h on a command line; it says how a call ended by errno,
+net_probe (tests/unit/fs/aws) is s3.h and kms.h on a command line; it says how a call ended by errno,
 message and exit code.
 """
 
@@ -13,7 +13,7 @@ import time
 
 import common
 
-PROBE = os.path.join(common.BUILD, "tests", "unit", "fs", "net", "net_probe")
+PROBE = os.path.join(common.BUILD, "tests", "unit", "fs", "aws", "net_probe")
 BUCKET = common.BUCKET
 ODD_KEYS = ("plain", "a/b/c", "with space", "plus+and=and&", "100%", "ünïcödé/模型", "q?#[]",
             "<xml>&\"'", "dots/../up", "./here", "double//slash", "tilde~", "star*'()!$,:@;",
@@ -108,11 +108,13 @@ class S3Case(NetCase):
 
 
 class RawServer:
-    """Answers each connection's first request with these bytes."""
+    """Answers each connection's first request with these bytes. tls: an ssl.SSLContext."""
 
-    def __init__(self, answer):
+    def __init__(self, answer, tls=None):
         self.answer = answer
         self.socket = socket.create_server(("127.0.0.1", 0))
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_side=True)
         self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
         self.requests = []
         threading.Thread(target=self.serve, daemon=True).start()

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import stat
 import subprocess
 
@@ -10,11 +11,18 @@ import common
 
 import ask
 
-CHECKER = os.path.join(common.TESTS, "oracle", "ollama_checker.py")
+ORACLE = [os.path.join(common.TESTS, "oracle", name)
+          for name in ("ollama_checker.py", "ollama_gguf.py", "ollama_manifest.py",
+                       "ollama_template.py")]
+PROFILES = ("0.33", "0.24", "next")
 GENERATOR = os.path.join(common.TESTS, "models", "make-tiny-gguf.py")
 LLAMA = os.environ.get("SEALEDFS_LLAMA") or os.path.join(common.TOP, "build", "llama")
 NOBODY = 65534
 IMAGE = "application/vnd.ollama.image."
+# Of models whose owner describes them.
+TEMPLATE = "[INST] {{ .System }} {{ .Prompt }} [/INST]"
+PARAMS = {"num_ctx": 512, "num_predict": 5, "stop": ["</s>", "[INST]"], "temperature": 0.7,
+          "use_mmap": True}
 
 
 def fetch_llama():
@@ -99,6 +107,10 @@ class OllamaCase(common.Case):
         cls.key = cls.lab.key_file()
         # A server of another user must be able to go there.
         os.chmod(cls.lab.dir, 0o755)
+        cls.oracle = cls.lab.path("oracle", make=True)
+        for path in ORACLE:
+            shutil.copy(path, cls.oracle)
+        os.chmod(cls.oracle, 0o755)
 
     def setUp(self):
         self.dir = self.lab.path(self.id().rsplit(".", maxsplit=1)[-1], make=True)
@@ -116,19 +128,31 @@ class OllamaCase(common.Case):
         if not any(option.startswith("ollama=") for option in options):
             options = ("ollama=default", *options)
         return self.lab.mount(self.sealed, "key-file=" + self.key, "attest=none", "measure=none",
-                              "allow_other", *options, **how)
+                              "allow_other", f"gid={NOBODY}", *options, **how)
 
-    def check(self, mount, *more):
-        """The checker's result, as another user."""
-        # By standard input: that user may not be able to read below this folder.
-        with open(CHECKER, encoding="utf-8") as program:
-            done = subprocess.run(["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}",
-                                   "--clear-groups", "/usr/bin/python3", "-",
-                                   mount.join("ollama"), "--verify", *more], check=False,
-                                  text=True, stdin=program, stdout=subprocess.PIPE,
-                                  stderr=subprocess.PIPE, timeout=common.COMMAND_S, cwd="/")
+    def ollama(self, store, *more):
+        """The checker's end, as another user."""
+        return subprocess.run(["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups",
+                               "/usr/bin/python3", "-B",
+                               os.path.join(self.oracle, os.path.basename(ORACLE[0])), store, *more],
+                              check=False, text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, timeout=common.COMMAND_S, cwd="/")
+
+    def check_like(self, profile, mount, *more):
+        done = self.ollama(mount.join("ollama"), "--like", profile, *more)
         self.assertEqual(done.returncode, 0, done.stderr)
         return json.loads(done.stdout)
+
+    def check(self, mount, *more):
+        """What the checker makes of a store in which all is well, whichever Ollama it plays."""
+        results = {}
+        for profile in PROFILES:
+            results[profile] = self.check_like(profile, mount, *more,
+                                               *(["--verify"] if profile == PROFILES[0] else []))
+            self.assertEqual((results[profile]["failed"], results[profile]["warned"]), ({}, {}), profile)
+            self.assertEqual(sorted(model["name"] for model in results[profile]["models"]),
+                             sorted(model["name"] for model in results[PROFILES[0]]["models"]))
+        return results[PROFILES[0]]
 
     def names(self, mount, *more):
         return sorted(model["name"] for model in self.check(mount, *more)["models"])

@@ -79,6 +79,11 @@ def start(lab, *argv, who="owner", stdin=subprocess.DEVNULL, extra=None):
     return child
 
 
+def ended_by(number):
+    """The exit code of a sealctl that was told to stop: Ctrl-C ends a shell's loop, too."""
+    return -number if number == signal.SIGINT else common.FAILURE
+
+
 def finish(child):
     out, err = child.communicate(timeout=common.COMMAND_S)
     return common.Result(child.returncode, out.decode(errors="replace"),

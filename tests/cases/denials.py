@@ -6,6 +6,7 @@ words the operator sees, and that the mount gave no byte. What is refused once m
 when its cause is gone.
 """
 
+import json
 import os
 import struct
 import time
@@ -35,13 +36,13 @@ class Attested(common.Case):
         self.events = self.lab.path("events." + self.id().rpartition(".")[2])
 
     def assert_works(self):
-        with self.lab.mount(self.url, "unlock=mount", "event-log=" + self.events) as mount:
+        with self.lab.mount(self.url, "ready=unlocked", "event-log=" + self.events) as mount:
             self.assertEqual(common.digest(mount.join("m.gguf")), common.digest(self.plain))
 
     def assert_refused(self, code, *words, url=None, log_words=None, **how):
-        """unlock=mount ends with the code; without it, opening fails with one line in the log."""
+        """ready=unlocked ends with the code; without it, opening fails with one line in the log."""
         url = url or self.url
-        result = self.lab.mount_fails(url, "unlock=mount", "event-log=" + self.events, **how)
+        result = self.lab.mount_fails(url, "ready=unlocked", "event-log=" + self.events, **how)
         self.assert_result(result, code, *words)
         with self.lab.mount(url, "event-log=" + self.events, **how) as mount:
             failure = self.assert_io_error(mount.join("m.gguf"))
@@ -73,6 +74,56 @@ class Policy(Attested):
         self.lab.tpm.ask("POST", "reboot", {})
         self.assert_works()
 
+    def whole_policy(self, pcrs, *statements):
+        """The key has a whole policy for these PCRs until the case ends; returns a copy's path."""
+        role = "arn:aws:iam::444455556666:role/runtime"
+        condition = {f"kms:RecipientAttestation:NitroTPMPCR{index}": value for index, value in pcrs.items()}
+        document = {"Statement": [
+            {"Sid": "Unlock", "Effect": "Allow", "Principal": {"AWS": role}, "Action": "kms:Decrypt", "Resource": "*",
+             "Condition": {"StringEqualsIgnoreCase": condition}}, *statements]}
+        session = role.replace(":iam:", ":sts:").replace(":role/", ":assumed-role/") + "/i-1"
+        self.lab.kms.put_policy("alias/models", document, {self.lab.access_keys["operator"]: session})
+        self.addCleanup(self.lab.kms.key, "alias/models", self.pcrs)
+        path = self.lab.path("policy.json")
+        with open(path, "w", encoding="utf-8") as out:
+            json.dump(document, out)
+        return path, role
+
+    def test_policy_of_a_file(self):
+        """kms-policy=: the message has what the policy wants, PCR by PCR; sealctl check's, too."""
+        path, _ = self.whole_policy({**self.pcrs, 7: "77" * 48})
+        words = ("AccessDenied", "statement 1 (Unlock): PCR 4 fits, PCR 7 = " + self.pcrs[7],
+                 f"(wanted: {'77' * 48}), PCR 12 fits")
+        result = self.lab.mount_fails(self.url, "ready=unlocked", "kms-policy=" + path, "event-log=" + self.events)
+        self.assert_result(result, REFUSED, *words)
+        self.assertFalse([call for call in self.lab.kms.log() if call["operation"] == "GetKeyPolicy"])
+        result = self.lab.sealctl("check", "--attest", "--kms-policy", path, self.url, who="operator",
+                                  expect=REFUSED)
+        for word in words:
+            self.assertIn(word, result.out + result.err)
+
+    def test_policy_of_kms(self):
+        """Where the role may read it; asked once for many opens."""
+        _, role = self.whole_policy({**self.pcrs, 12: "12" * 48})
+        read = {"Effect": "Allow", "Principal": {"AWS": role}, "Action": "kms:GetKeyPolicy", "Resource": "*"}
+        self.whole_policy({**self.pcrs, 12: "12" * 48}, read)
+        self.assert_refused(REFUSED, "AccessDenied", f"PCR 12 = {'00' * 48} (wanted: {'12' * 48})")
+        self.lab.kms.clear_log()
+        with self.lab.mount(self.url, "event-log=" + self.events) as mount:
+            for _ in range(3):
+                self.assert_io_error(mount.join("m.gguf"))
+        asked = [call["operation"] for call in self.lab.kms.log()]
+        self.assertEqual(asked.count("GetKeyPolicy"), 1, asked)
+
+    def test_policy_file_that_is_none(self):
+        path = self.lab.path("no-policy.json")
+        with open(path, "w", encoding="utf-8") as out:
+            out.write('{"Statement":[{"Effect":"Maybe"}]}')
+        result = self.lab.mount_fails(self.url, "kms-policy=" + path, "event-log=" + self.events)
+        self.assert_result(result, NOT_AUTHENTIC, "no-policy.json", "Effect")
+        result = self.lab.mount_fails(self.url, "kms-policy=/nonexistent", "event-log=" + self.events)
+        self.assert_result(result, FAILURE, "/nonexistent")
+
     def test_denied_role(self):
         kms, keys = self.lab.kms, self.lab.access_keys
         kms.key("alias/models", self.pcrs, {"Decrypt": [keys["owner"]]})
@@ -99,9 +150,9 @@ class Policy(Attested):
         path = self.lab.s3.file("other-key/m.gguf.seal")
         with open(path, "rb") as seal:
             raw = bytearray(seal.read())
-        length = struct.unpack_from("<H", raw, 0x2C4)[0]
+        length = struct.unpack_from("<H", raw, 0x8C4)[0]
         self.assertEqual(length, len(other))
-        raw[0x2C6:0x2C6 + length] = other
+        raw[0x8C6:0x8C6 + length] = other
         with open(path, "wb") as seal:
             seal.write(raw)
         self.assert_refused(REFUSED, "IncorrectKey", url=self.lab.s3_url("other-key"))
@@ -114,7 +165,7 @@ class Policy(Attested):
         with open(paths[0], "rb") as one, open(paths[1], "rb") as two:
             first, second = one.read(), two.read()
         with open(paths[1], "wb") as out:
-            out.write(second[:0x2C0] + first[0x2C0:0x6C0] + second[0x6C0:])
+            out.write(second[:0x8C0] + first[0x8C0:0xCC0] + second[0xCC0:])
         self.assert_refused(NOT_AUTHENTIC, "InvalidCiphertext", url=self.lab.s3_url("two"))
 
     def test_context_and_key_are_always_sent(self):
@@ -137,7 +188,7 @@ class Policy(Attested):
         key = self.lab.key_file()
         self.lab.seal(self.plain, self.lab.s3_url("key-file-only/"), "--key-file", key)
         self.assert_refused(REFUSED, "no recipient", url=self.lab.s3_url("key-file-only"))
-        result = self.lab.mount_fails(self.url, "unlock=mount", "key-file=" + key, "attest=none",
+        result = self.lab.mount_fails(self.url, "ready=unlocked", "key-file=" + key, "attest=none",
                                       "event-log=" + self.events)
         self.assert_result(result, REFUSED, "no recipient")
 
@@ -145,7 +196,7 @@ class Policy(Attested):
         denied = self.lab.kms.key("alias/denied", self.pcrs, {"Decrypt": ["AKIANOBODY"]})
         self.lab.seal(self.plain, self.lab.s3_url("two-keys/"), "--kms-key", denied, "--kms-key",
                       "alias/models")
-        with self.lab.mount(self.lab.s3_url("two-keys"), "unlock=mount",
+        with self.lab.mount(self.lab.s3_url("two-keys"), "ready=unlocked",
                             "event-log=" + self.events) as mount:
             self.assertEqual(common.digest(mount.join("m.gguf")), common.digest(self.plain))
         verdicts = [entry["verdict"] for entry in self.lab.kms.log()
@@ -185,13 +236,13 @@ class LyingTpm(Attested):
 
     def test_nsm_error(self):
         with self.lab.tpm.fault(op="vendor", error="InternalError"):
-            result = self.lab.mount_fails(self.url, "unlock=mount", "event-log=" + self.events)
+            result = self.lab.mount_fails(self.url, "ready=unlocked", "event-log=" + self.events)
         self.assertNotEqual(result.code, OK)
         self.assertIn("InternalError", result.err)
 
     def test_tpm_that_is_no_nitrotpm(self):
         plain = common.Tpm(self.lab, "plain-tpm", common.Tpm.BOOT, None, "--plain")
-        result = self.lab.mount_fails(self.url, "unlock=mount", "event-log=" + self.events,
+        result = self.lab.mount_fails(self.url, "ready=unlocked", "event-log=" + self.events,
                                       tpm=plain)
         self.assertNotEqual(result.code, OK)
         self.assertIn("nitrotpm", result.err.lower())
@@ -200,7 +251,7 @@ class LyingTpm(Attested):
     def test_no_room_for_the_mailbox(self):
         """Others hold all the room: refused in plain words; freed, it works."""
         full = common.Tpm(self.lab, "full-tpm", common.Tpm.BOOT, None, "--mailboxes", "0")
-        result = self.lab.mount_fails(self.url, "unlock=mount", "event-log=" + self.events,
+        result = self.lab.mount_fails(self.url, "ready=unlocked", "event-log=" + self.events,
                                       tpm=full)
         self.assertNotEqual(result.code, OK)
         self.assertIn("room", result.err.lower())
@@ -211,14 +262,14 @@ class LyingTpm(Attested):
         """It asks to come back for ever: we do, for 20 seconds."""
         began = time.monotonic()
         with self.lab.tpm.fault(op="vendor", kind="retry"):
-            result = self.lab.mount_fails(self.url, "unlock=mount", "event-log=" + self.events)
+            result = self.lab.mount_fails(self.url, "ready=unlocked", "event-log=" + self.events)
         self.assert_result(result, UNREACHABLE, "TPM")
         self.assertLess(time.monotonic() - began, 60)
         self.assert_works()
 
     def test_tpm_that_cuts_the_connection(self):
         with self.lab.tpm.fault(op="vendor", kind="drop"):
-            result = self.lab.mount_fails(self.url, "unlock=mount", "event-log=" + self.events)
+            result = self.lab.mount_fails(self.url, "ready=unlocked", "event-log=" + self.events)
         self.assertIn(result.code, (FAILURE, UNREACHABLE), result.err)
         self.assertIn("TPM", result.err)
         self.assert_works()
@@ -291,11 +342,12 @@ class Unreachable(Attested):
                             extra={"SEALEDFS_TCTI": "swtpm:host=127.0.0.1,port=1"})
 
     def test_kms_comes_back(self):
-        """A failure to unlock is not remembered: the next open asks again."""
+        """A refusal is remembered for a moment (net_kms_asked.py), then the next open asks again."""
         with self.lab.mount(self.url, "event-log=" + self.events) as mount:
             with self.lab.kms.fault(op="Decrypt", error="DisabledException"):
                 self.assert_io_error(mount.join("m.gguf"))
                 self.assert_io_error(mount.join("m.gguf"))
+            time.sleep(1.1)
             self.assertEqual(common.digest(mount.join("m.gguf")), common.digest(self.plain))
 
     def test_no_such_bucket_prefix_credentials(self):

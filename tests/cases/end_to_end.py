@@ -142,12 +142,12 @@ class Reading:
             self.check_file(name, found[name], size)
         for name in wanted - set(self.names):
             self.assertEqual(stat.S_IFMT(found[name].st_mode), stat.S_IFDIR)
-            self.assertEqual(stat.S_IMODE(found[name].st_mode), 0o555)
+            self.assertEqual(stat.S_IMODE(found[name].st_mode), 0o550)
 
     def check_file(self, name, status, size):
         self.assertEqual(status.st_size, size)
         self.assertEqual(stat.S_IFMT(status.st_mode), stat.S_IFREG)
-        self.assertEqual(stat.S_IMODE(status.st_mode), 0o444)
+        self.assertEqual(stat.S_IMODE(status.st_mode), 0o440)
         self.assertEqual((status.st_uid, status.st_gid), (os.geteuid(), os.getegid()))
         self.assertEqual(status.st_blksize, 4096)
         self.assertGreaterEqual(status.st_blocks * 512, size)

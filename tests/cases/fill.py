@@ -2,53 +2,22 @@
 """Fetching ahead from S3 and filling the page cache (-o fill=): what is asked of the server, what a
 reader then waits for, and that memory limits, tampering and unmounting end it."""
 
-import contextlib
+import json
 import mmap
 import os
 import re
+import subprocess
 import threading
 import time
 
 import common
+from common_cgroup import Cgroup
 from common import CHUNK, MIB
 
 SIZE = 64 * MIB + 3 * CHUNK + 4097
 PAGE = 4096
 # The kernel may drop clean pages at any time, and on small virtual machines it does.
 NEARLY = SIZE - SIZE // 8
-
-
-class Cgroup:
-    """A memory limit, by cgroup v2 or v1, whichever this machine has."""
-
-    def __init__(self, case, limit_bytes):
-        for base, limit, events in (
-                ("/sys/fs/cgroup", "memory.max", "memory.events"),
-                ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.oom_control")):
-            if not os.path.exists(os.path.join(base, "cgroup.procs")):
-                continue
-            self.path = os.path.join(base, f"sealedfs-fill-{os.getpid()}")
-            self.events = os.path.join(self.path, events)
-            with contextlib.suppress(OSError):
-                os.mkdir(self.path)
-                case.addCleanup(self._remove)
-                with open(os.path.join(self.path, limit), "w", encoding="ascii") as out:
-                    out.write(str(limit_bytes))
-                return
-        case.skipTest("no memory cgroup may be made here")
-
-    def _remove(self):
-        with contextlib.suppress(OSError):
-            os.rmdir(self.path)
-
-    def add(self, pid):
-        with open(os.path.join(self.path, "cgroup.procs"), "w", encoding="ascii") as out:
-            out.write(str(pid))
-
-    def kills(self):
-        with open(self.events, encoding="ascii") as events:
-            found = re.search(r"^oom_kill (\d+)", events.read(), re.M)
-        return int(found[1]) if found else 0
 
 
 def resident(path):
@@ -104,6 +73,61 @@ class Filling(common.Case):
         self.assertEqual(common.digest(path), common.digest(plain or self.plain))
 
 
+class AtMount(Filling):
+    """What is opened before the mount is there goes into the page cache once it is. Nobody opens or
+    looks up anything here: the daemon's own report is asked."""
+
+    PARTS = ("s3", "tpm")
+
+    def filled(self, mount, name="m.gguf"):
+        with open(mount.join(".sealedfs", "status.json"), encoding="utf-8") as report:
+            (model,) = [model for model in json.load(report)["models"] if model["name"] == name]
+        return model.get("filled_bytes", 0)
+
+    def test_without_an_open(self):
+        for number, options in enumerate((
+                ("measure=none", "ready=unlocked", "fill=all"),
+                ("measure=verity", "ready=measured", "fill=all"),
+                ("measure=sha384", "ready=measured", "fill=all"),
+                ("measure=sha384", "ready=measured"),
+                ("measure=sha256", "ready=measured", "fill=auto"))):
+            with self.subTest(options=options):
+                self.lab.tpm.ask("POST", "reboot", {})
+                with self.lab.mount(self.source, "key-file=" + self.key, "attest=none", "event-log="
+                                    + self.lab.path(f"events.{number}"), *options) as mount:
+                    common.wait_for("filled", lambda: self.filled(mount) >= NEARLY)
+                    self.lab.s3.clear_log()
+                    path = mount.join("m.gguf")
+                    self.assertGreaterEqual(resident(path), NEARLY // 2)
+                    self.assert_same(path)
+                    self.assertLessEqual(self.fetched(), SIZE // 2)
+
+    def test_nothing_without_a_reason(self):
+        """Not measured yet, not wanted: the page cache is left alone."""
+        for number, options in enumerate((
+                ("measure=verity", "ready=unlocked", "fill=all"),
+                ("measure=verity", "ready=measured"),
+                ("measure=sha384", "ready=measured", "fill=off"))):
+            with self.subTest(options=options):
+                self.lab.tpm.ask("POST", "reboot", {})
+                with self.lab.mount(self.source, "key-file=" + self.key, "attest=none", "event-log="
+                                    + self.lab.path(f"no-events.{number}"), *options) as mount:
+                    time.sleep(2)
+                    self.assertEqual(self.filled(mount), 0)
+                    self.assert_same(mount.join("m.gguf"))
+
+    def test_what_a_reload_brings(self):
+        source = self.lab.s3_url("fill-reload")
+        self.lab.seal(self.plain, source + "/", "--key-file", self.key, "-q")
+        with self.mount("ready=unlocked", "fill=all", source=source) as mount:
+            self.lab.seal(self.plain, source + "/", "--name", "new.gguf", "--key-file", self.key,
+                          "-q")
+            self.assertEqual(subprocess.run([common.SEALEDFS, "--reload", mount.path], check=False,
+                                            timeout=60).returncode, 0)
+            common.wait_for("filled", lambda: self.filled(mount, "new.gguf") >= NEARLY)
+            self.assert_same(mount.join("new.gguf"))
+
+
 class All(Filling):
     def test_reader_asks_for_nothing(self):
         self.lab.s3.clear_log()
@@ -116,13 +140,6 @@ class All(Filling):
             self.assertLessEqual(self.fetched() - filled, SIZE // 4)
         # Each byte once, but for the ends, which come first and by themselves.
         self.assertLessEqual(filled, SIZE + 4 * CHUNK)
-
-    def test_at_mount(self):
-        """Nobody has opened it, nor looked it up."""
-        with self.mount("fill=all", "unlock=mount") as mount:
-            path = mount.join("m.gguf")
-            common.wait_for("filled", lambda: resident(path) >= NEARLY)
-            self.assert_same(path)
 
     def test_from_a_directory(self):
         folder = self.lab.path("sealed")

@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import shutil
 import stat
 import subprocess
 import unittest
@@ -25,8 +26,9 @@ def run(*argv):
 def expected(lib, share, sbin, binaries):
     """Every path that there should be, and no other."""
     return {f"{binaries}/sealctl", f"{binaries}/sealedfs", f"{sbin}/mount.sealedfs",
-            f"{lib}/systemd/system/sealedfs@.service",
-            f"{lib}/systemd/system/ollama.service.d/sealedfs.conf",
+            f"{lib}/systemd/system/sealedfs@.service", f"{lib}/systemd/system/sealedfs-attest.service",
+            f"{lib}/systemd/system-generators/sealedfs-generator",
+            f"{share}/sealedfs/ollama.conf",
             f"{lib}/sysusers.d/sealedfs.conf", f"{lib}/tmpfiles.d/sealedfs.conf",
             f"{share}/bash-completion/completions/sealctl",
             f"{share}/bash-completion/completions/sealedfs",
@@ -62,7 +64,8 @@ class Tree(unittest.TestCase):
     def test_modes(self):
         for path in self.find() - {"/usr/sbin/mount.sealedfs"}:
             mode = stat.S_IMODE(os.lstat(self.root + path).st_mode)
-            self.assertEqual(mode, 0o755 if "/bin/" in path else 0o644, path)
+            self.assertEqual(mode, 0o755 if "/bin/" in path or "-generators/" in path
+                             else 0o644, path)
 
     def test_unit_runs_what_is_installed(self):
         unit = self.read("/usr/local/lib/systemd/system/sealedfs@.service")
@@ -70,6 +73,43 @@ class Tree(unittest.TestCase):
         self.assertEqual(set(programs), {"/usr/local/bin/sealedfs"})
         self.assertEqual(len(programs), 3)
         self.assertNotIn("@bindir@", unit)
+
+    def generated(self, **files):
+        """What the generator makes of a machine with these files; paths of /etc with _ for /."""
+        etc, out = self.lab.path("etc", make=True), self.lab.path("generated", make=True)
+        for path in (etc, out):
+            shutil.rmtree(path)
+            os.mkdir(path)
+        for name, text in files.items():
+            path = os.path.join(etc, name.replace("__", "/").replace("DOT", "."))
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "w", encoding="ascii") as file:
+                file.write(text)
+        program = self.lab.path("generator")
+        with open(program, "w", encoding="ascii") as file:
+            file.write(self.read("/usr/local/lib/systemd/system-generators/sealedfs-generator")
+                       .replace(" /etc/", f" {etc}/"))
+        run("sh", program, out, out, out)
+        return {os.path.join(os.path.relpath(folder, out), name): os.readlink(
+            os.path.join(folder, name)) for folder, _, names in os.walk(out) for name in names}
+
+    def test_ollama_is_left_alone_without_a_mount(self):
+        """No drop-in where nothing is configured; with a mount it is the installed one."""
+        self.assertFalse([path for path in self.find() if "ollama.service" in path])
+        link = {"ollama.service.d/sealedfs.conf": "/usr/local/share/sealedfs/ollama.conf"}
+        self.assertIn(link["ollama.service.d/sealedfs.conf"], self.find())
+        line = "s3://weights/prod {} {} ro,_netdev 0 0\n"
+        for files, expected_links in (
+                ({}, {}),
+                ({"sealedfs__otherDOTconf": "source = x\n"}, {}),
+                ({"fstab": line.format("/srv/other", "sealedfs")}, {}),
+                ({"fstab": "# " + line.format("/srv/models", "sealedfs")}, {}),
+                ({"fstab": line.format("/srv/models", "ext4")}, {}),
+                ({"sealedfs__modelsDOTconf": "source = x\n"}, link),
+                ({"fstab": line.format("/srv/models", "sealedfs")}, link),
+                ({"fstab": line.format("/srv/models/", "fuse.sealedfs")}, link),
+                ({"systemd__system__srv-modelsDOTmount": "[Mount]\n"}, link)):
+            self.assertEqual(self.generated(**files), expected_links, files)
 
     def test_nothing_of_the_build_is_left(self):
         for path in self.find() - {"/usr/sbin/mount.sealedfs"}:
@@ -107,7 +147,7 @@ class Plans(unittest.TestCase):
         self.assertTrue(all(path.startswith("/opt/sealedfs/") for path in found
                             if "/systemd/" not in path), found)
         self.assertIn("/etc/systemd/system/sealedfs@.service", found)
-        self.assertFalse([path for path in found if "ollama" in path])
+        self.assertFalse([path for path in found if "ollama" in path or "generator" in path])
 
 
 if __name__ == "__main__":

@@ -72,14 +72,16 @@ class Instance(common.Case):
         self.assertIn("role", result.err)
 
     def test_the_document_shows_the_model(self):
-        with self.lab.mount(self.url, *self.options, "measure-when=mount"):
+        with self.lab.mount(self.url, *self.options, "ready=measured"):
             nonce = secrets.token_hex(32)
             path = self.lab.path("doc.cose")
             self.lab.sealctl("attest", "--nonce", nonce, "-o", path, expect=OK)
             done = self.lab.sealctl("inspect", "--json", path, expect=OK)
         json.loads(done.out)
-        # The PCR after one extension from zero, as sealctl hash predicts it from the plain file.
-        self.assertIn(self.lab.hash(self.plain)["pcr"]["verity"]["sha384"], done.out)
+        # As sealctl hash predicts it from the plain file and the mount's options.
+        predicted = json.loads(self.lab.sealctl("hash", "--pcr", "--json", "--owner-key",
+                                                self.public, self.plain, expect=OK).out)
+        self.assertIn(predicted["pcr"]["verity"]["sha384"], done.out)
         self.assertIn(self.lab.tpm.pcr("sha384", 4), done.out)
         self.assertIn(nonce, done.out)
 
@@ -106,7 +108,8 @@ class Instance(common.Case):
         return found
 
     def test_background(self):
-        result, path = self.background(self.url, *self.options, "measure-when=mount")
+        result, path = self.background(self.url, *self.options, "ready=measured",
+                                       "ollama=off")
         self.assert_result(result, OK)
         self.assertEqual(result.out + result.err, "")
         try:
@@ -126,7 +129,7 @@ class Instance(common.Case):
         """The exit code and the message are the caller's, the mount point stays as it was."""
         _, other = self.lab.owner_key("other")
         cases = (
-            (NOT_AUTHENTIC, "unknown signer", ("owner-key=" + other, "unlock=mount"), None),
+            (NOT_AUTHENTIC, "unknown signer", ("owner-key=" + other, "ready=unlocked"), None),
             (UNREACHABLE, "127.0.0.1:1", self.options,
              {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1", "AWS_MAX_ATTEMPTS": "2"}),
             (common.USAGE, "pcr", (*self.options, "pcr=16"), None),
@@ -139,7 +142,7 @@ class Instance(common.Case):
                 self.assertEqual(self.daemons(path), [])
         self.lab.kms.set_state("alias/models", "Disabled")
         try:
-            result, path = self.background(self.url, *self.options, "unlock=mount")
+            result, path = self.background(self.url, *self.options, "ready=unlocked")
         finally:
             self.lab.kms.set_state("alias/models", "Enabled")
         self.assert_result(result, REFUSED, "disabled")

@@ -7,7 +7,6 @@ built in, or not fit for this CPU, asking for it must fail, and that is then all
 
 import errno
 import os
-import re
 import unittest
 
 import common

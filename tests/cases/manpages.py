@@ -90,7 +90,7 @@ class Sealctl(unittest.TestCase):
         text = page("sealctl.1")
         common_flags = page_flags(section(text, "OPTIONS OF EVERY VERB"))
         aws_flags = page_flags(section(text, "OPTIONS FOR AWS"))
-        self.assertEqual(len(aws_flags), 5)
+        self.assertEqual(len(aws_flags), 8)
         for verb in self.verbs():
             with self.subTest(verb=verb):
                 found = flags(output(common.SEALCTL, verb, "--help"))
@@ -114,7 +114,7 @@ class Sealedfs(unittest.TestCase):
 
     def test_mount_options(self):
         found = mount_options(self.help)
-        self.assertLessEqual({"owner-key", "gid", "noatime", "allow_other", "path-style"}, found)
+        self.assertLessEqual({"owner-key", "gid", "ready", "allow_other", "path-style"}, found)
         self.assertEqual(found, page_mount_options(section(page("sealedfs.8"), "MOUNT OPTIONS")))
 
     def test_keys(self):
@@ -155,7 +155,7 @@ class Pages(unittest.TestCase):
             text = common.read_text(path)
             self.assertIn(f'.TH "{name.rsplit(".", 1)[0]}"', text)
             if shutil.which("groff"):
-                out = output("groff", "-man", "-Tutf8", "-ww", "-z", path)
+                out = output("groff", "-t", "-man", "-Tutf8", "-ww", "-z", path)
                 self.assertEqual(out, "")
 
     def test_references(self):

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""measure-when=mount and sealctl hash --pcr: one value that is known before the machine boots.
+"""ready=measured and sealctl hash --pcr: one value that is known before the machine boots.
 
-The values are predicted from attest/PCRS.md by measuring.py, which knows nothing of sealctl.
+The values are predicted from attest/PCRS.md by common_measuring.py, which knows nothing of sealctl.
 """
 
 import json
@@ -10,14 +10,15 @@ import shutil
 import subprocess
 
 import common
-import measuring
-from measuring import BANKS, MEASURING, predicted, records
+import measured
+import common_measuring
+from measuring import BANKS, MEASURING, models, predicted, records
 
 ALL_BANKS = ("sha1", "sha256", "sha384", "sha512")
-AT_MOUNT = "measure-when=mount"
+AT_MOUNT = "ready=measured"
 
 
-class Names(measuring.Measured):
+class Names(common_measuring.Measured):
     """Three models, in a directory of their own for each case that changes something."""
 
     def hash_pcr(self, *argv, expect=common.OK):
@@ -41,8 +42,8 @@ class Names(measuring.Measured):
                     self.assert_pcr(mode, *self.NAMES)
 
     def test_unlocking_is_not_measuring(self):
-        """unlock=mount gets keys; what is opened, and in which order, goes into the PCR."""
-        with self.mount("unlock=mount") as mount:
+        """ready=unlocked gets keys; what is opened, and in which order, goes into the PCR."""
+        with self.mount("ready=unlocked") as mount:
             self.assert_pcr("verity")
             self.assertEqual(records(self.events) if os.path.exists(self.events) else [], [])
             self.read(mount, "c.gguf", "a.gguf")
@@ -74,7 +75,7 @@ class Names(measuring.Measured):
         for _ in range(2):
             with self.mount(AT_MOUNT):
                 self.assert_pcr("verity", *self.NAMES)
-        self.assertEqual(len(records(self.events)), 3)
+        self.assertEqual(len(models(self.events)), 3)
 
     def test_what_comes_later_is_behind(self):
         folder = self.copy()
@@ -90,13 +91,17 @@ class Names(measuring.Measured):
         with self.mount(AT_MOUNT, source=folder):
             self.assert_pcr("verity", "b.gguf", "c.gguf", "a.gguf")
 
+    def all_named(self):
+        """What is not named is left out instead, which budget_broken.py shows."""
+        return tuple("model=" + name for name in self.NAMES)
+
     def test_key_that_is_missing_leaves_the_pcr_alone(self):
-        """All keys first: a mount that fails for one model has measured none."""
+        """All keys first: a mount that fails for one model that it names has measured none."""
         folder = self.copy()
         other = self.lab.key_file("other")
         self.lab.seal(self.plain["b.gguf"], folder, "--key-file", other)
         result = self.lab.mount_fails(folder, "key-file=" + self.key, AT_MOUNT,
-                                      "event-log=" + self.events)
+                                      "event-log=" + self.events, *self.all_named())
         self.assert_result(result, common.REFUSED, "b.gguf")
         self.assert_pcr("verity")
         with self.mount(AT_MOUNT, "key-file=" + other, source=folder):
@@ -114,18 +119,19 @@ class Names(measuring.Measured):
             sealed.seek(0)
             sealed.write(bytes(byte ^ 1 for byte in good))
         result = self.lab.mount_fails(folder, "key-file=" + self.key, AT_MOUNT, "measure=sha384",
-                                      "event-log=" + self.events)
+                                      "event-log=" + self.events, *self.all_named())
         self.assert_result(result, common.NOT_AUTHENTIC, "b.gguf")
         self.assert_pcr("sha384", "a.gguf")
         with open(payload, "r+b") as sealed:
             sealed.write(good)
         with self.mount(AT_MOUNT, "measure=sha384", source=folder):
             self.assert_pcr("sha384", *self.NAMES)
-        self.assertEqual(len(records(self.events)), 3)
+        self.assertEqual(len(models(self.events)), 3)
 
     def test_refused(self):
-        for options, word in ((("measure-when=boot",), "must be open or mount"),
-                              (("measure-when",), "needs a value"),
+        for options, word in ((("ready=boot",), "must be open, unlocked or measured"),
+                              (("ready",), "needs a value"),
+                              (("ready=open", "measure-when=mount"), "use ready alone"),
                               ((AT_MOUNT, "measure=none"), "nothing would be measured"),
                               ((AT_MOUNT, "model=d.gguf"), "has no model d.gguf")):
             with self.subTest(options=options):
@@ -143,7 +149,7 @@ class Names(measuring.Measured):
             "attest=none", "event-log=" + self.events, AT_MOUNT)), who="operator")
         self.assert_result(done, common.OK)
         self.addCleanup(subprocess.run, ["umount", path], check=True, timeout=60)
-        self.assert_pcr("verity", *self.NAMES)
+        self.assert_pcr("verity", *self.NAMES, start=measured.start_text("verity", "none"))
 
     # The prediction
 

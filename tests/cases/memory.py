@@ -95,7 +95,7 @@ class Memory(common.Case):
         """The pass over the whole model keeps to the same bounds."""
         self.lab.seal(self.plain, self.lab.s3_url("flat/"), "--key-file", self.key)
         with self.lab.mount(self.lab.s3_url("flat"), "key-file=" + self.key, "measure=sha384",
-                            "unlock=mount") as mount:
+                            "ready=unlocked") as mount:
             with open(mount.join("model.gguf"), "rb") as sealed:
                 self.assertEqual(len(sealed.read(MIB)), MIB)
             self.assertLess(common.peak_memory(mount.pid), DAEMON_MAX)

@@ -10,7 +10,6 @@ import ctypes
 import errno
 import mmap
 import os
-import re
 import shutil
 import signal
 import stat
@@ -20,7 +19,7 @@ import unittest
 
 import common
 import common_folder
-from common import CHUNK, FAILURE, MIB, NOT_AUTHENTIC, OK, REFUSED, USAGE
+from common import CHUNK, MIB, USAGE
 
 NOBODY = 65534
 MANY = 3000
@@ -156,7 +155,8 @@ class Names(Local):
             self.assertIn("deep.seal", mount.log())
 
     def test_empty_source(self):
-        with self.lab.mount(self.lab.path("empty", make=True), *self.options()) as mount:
+        with self.lab.mount(self.lab.path("empty", make=True), "allow-empty",
+                            *self.options()) as mount:
             self.assertEqual(os.listdir(mount.path), [])
             self.assertEqual(os.statvfs(mount.path).f_blocks, 0)
 
@@ -173,8 +173,8 @@ class Attributes(Local):
             self.assertTrue(found.f_flag & os.ST_RDONLY)
 
     def test_kernels_table_of_mounts(self):
-        with self.mount("noexec", "noatime", "nodiratime") as mount, open("/proc/self/mounts",
-                                                            encoding="utf-8") as table:
+        with self.mount("exec", "atime", "nodiratime") as mount, \
+                open("/proc/self/mounts", encoding="utf-8") as table:
             (line,) = [line.split() for line in table if line.split()[1] == mount.path]
             self.assertEqual((line[0], line[2]), (self.source, "fuse.sealedfs"))
             self.assertLessEqual({"ro", "nosuid", "nodev", "noexec", "noatime",
@@ -290,6 +290,13 @@ class Permissions(Local):
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               env={**os.environ, "LC_ALL": "C"})
 
+    @staticmethod
+    def program_of(pid):
+        try:
+            return os.readlink(f"/proc/{pid}/exe")
+        except OSError:
+            return None
+
     def test_owner_and_mode(self):
         with self.mount("uid=12", "gid=34", "mode=0640") as mount:
             for name, mode in (("a.gguf", 0o640), ("deep", 0o750), (".", 0o750)):
@@ -303,18 +310,62 @@ class Permissions(Local):
             self.assertNotEqual(done.returncode, 0)
             self.assertIn("Permission denied", done.stdout)
 
-    def test_others_are_let_in(self):
+    def test_the_group_of_the_service(self):
+        """What root mounts for others is the group's, whoever it is on this machine."""
+        group = common.need_group(self, "sealedfs")
         with self.mount("allow_other") as mount:
+            self.assertEqual(os.stat(mount.join("a.gguf")).st_gid, group)
+            done = subprocess.run(["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}",
+                                   f"--groups={group}", "sha256sum", mount.join("a.gguf")],
+                                  check=False, stdout=subprocess.PIPE)
+            self.assertEqual(done.returncode, 0)
+        with self.mount() as mount:
+            self.assertEqual(os.stat(mount.join("a.gguf")).st_gid, 0)
+
+    def test_others_are_let_in(self):
+        with self.mount("allow_other", "mode=0444") as mount:
             done = self.as_nobody("sha256sum", mount.join("a.gguf"))
             self.assertEqual(done.stdout.split()[0],
                              common.digest(self.lab.path("plain", "a.gguf")))
 
-    def test_mode_is_enforced(self):
-        with self.mount("allow_other", "mode=0440") as mount:
-            done = self.as_nobody("cat", mount.join("a.gguf"))
-            self.assertIn("Permission denied", done.stdout)
-        with self.mount("allow_other", "mode=0440", f"gid={NOBODY}") as mount:
+    def test_plaintext_is_for_a_group(self):
+        with self.mount("allow_other") as mount:
+            for name in ("a.gguf", "deep/b.gguf", "", ".sealedfs/status"):
+                done = self.as_nobody("cat" if name else "ls", mount.join(name))
+                self.assertIn("Permission denied", done.stdout)
+            for name, mode in (("a.gguf", 0o440), ("deep", 0o550), (".", 0o550)):
+                self.assertEqual(stat.S_IMODE(os.stat(mount.join(name)).st_mode), mode)
+        with self.mount("allow_other", f"gid={NOBODY}") as mount:
             self.assertEqual(self.as_nobody("sha256sum", mount.join("deep/b.gguf")).returncode, 0)
+
+    def test_why_it_cannot_be_mounted(self):
+        """One reason: fusermount3's, or ours where there is none. Nothing here is a server out of reach."""
+        common.need_user_mounts(self)
+        home = self.lab.path("refused", make=True)
+        point, roots, key = os.path.join(home, "mnt"), os.path.join(home, "root"), os.path.join(home, "key")
+        os.mkdir(roots)
+        os.mkdir(point)
+        shutil.copy(self.key, key)
+        for path in (home, point, key):
+            os.chown(path, NOBODY, NOBODY)
+        program = shutil.copy(common.SEALEDFS, home)
+        no_helper = "mount --bind /dev/null $(command -v fusermount3)"
+        no_device = "mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3"
+        wrong_device = no_device + " && mknod -m 666 /dev/fuse c 10 99"
+        user = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--")
+        for who, before, where, words, not_words in (
+                (user, "true", roots, "no write access", "package fuse3"),
+                (user, no_helper, point, "package fuse3", "no write access"),
+                (user, no_device, point, "no /dev/fuse; load it", "package fuse3"),
+                ((), no_device, point, "docker run --device", "keeper process"),
+                ((), wrong_device, point, "cannot open /dev/fuse: No such device", "keeper process")):
+            with self.subTest(before, who=who):
+                done = self.lab.run("unshare", "-m", "/bin/sh", "-c", before + ' && exec "$@"', "sh", *who,
+                                    program if who else common.SEALEDFS, self.source,
+                                    where if who else self.lab.path("mnt", make=True), "-f", "-o",
+                                    f"key-file={key if who else self.key},attest=none,measure=none")
+                self.assert_result(done, common.FAILURE, words)
+                self.assertNotIn(not_words, done.err)
 
     def test_a_user_mounts(self):
         """Without root: through fusermount3. A user's key file, log and mount point."""
@@ -333,177 +384,17 @@ class Permissions(Local):
             done = self.as_nobody("sha256sum", os.path.join(point, "a.gguf"))
             self.assertEqual(done.stdout.split()[0],
                              common.digest(self.lab.path("plain", "a.gguf")))
+            # A dead mount: the user's own sealedfs removes it, with fusermount3's help.
+            (pid,) = [pid for pid in os.listdir("/proc") if pid.isdigit()
+                      and self.program_of(pid) == program]
+            os.kill(int(pid), signal.SIGKILL)
+            common.wait_for("a dead mount",
+                            lambda: self.as_nobody("ls", point).returncode != 0)
+            done = self.as_nobody(program, "--unmount", point)
+            self.assertEqual(done.returncode, 0, done.stdout)
+            self.assertFalse(common.is_mounted(point))
         finally:
-            done = self.as_nobody("fusermount3", "-u", point)
-        self.assertEqual(done.returncode, 0, done.stdout)
-
-
-class Background(Local):
-    """As mount(8) and people start it."""
-
-    def daemon_of(self, point):
-        """Process ids of daemons that serve point; none is left over by a failed start."""
-        found = []
-        for entry in filter(str.isdigit, os.listdir("/proc")):
-            with contextlib.suppress(OSError):
-                with open(f"/proc/{entry}/cmdline", "rb") as cmdline:
-                    argv = cmdline.read().split(b"\0")
-                if argv[0] == common.SEALEDFS.encode() and point.encode() in argv:
-                    found.append(int(entry))
-        return found
-
-    def start(self, source, *options, **how):
-        point = self.lab.path("mnt." + self.id().split(".")[-1], make=True)
-        return point, self.lab.run(common.SEALEDFS, source, point, "-o", ",".join(options), **how)
-
-    def wait_until_gone(self, point):
-        common.wait_for("the daemon to end", lambda: not self.daemon_of(point))
-
-    def test_returns_when_ready(self):
-        # run() waits until nobody holds its pipes: the daemon must let go of them.
-        point, result = self.start(self.source, *self.options())
-        self.assert_result(result, OK)
-        self.assertEqual(result.out + result.err, "")
-        (pid,) = self.daemon_of(point)
-        self.assertEqual(sorted(os.listdir(point)), ["a.gguf", "deep", "ollama"])
-        self.assertEqual(os.readlink(f"/proc/{pid}/cwd"), "/")
-        self.assertEqual([os.readlink(f"/proc/{pid}/fd/{fd}") for fd in range(3)],
-                         ["/dev/null"] * 3)
-        limits = common.read_text(f"/proc/{pid}/limits")
-        self.assertRegex(limits, r"Max core file size +0 +0")
-        subprocess.run(["umount", point], check=True)
-        self.wait_until_gone(point)
-
-    def test_relative_paths(self):
-        point = self.lab.path("mnt.relative", make=True)
-        done = subprocess.run(
-            [common.SEALEDFS, "sealed", "mnt.relative", "-o",
-             f"key-file={os.path.basename(self.key)},attest=none,measure=none"],
-            cwd=self.lab.dir, env=self.lab.env(), check=False, stderr=subprocess.PIPE, text=True)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertEqual(common.digest(os.path.join(point, "a.gguf")),
-                         common.digest(self.lab.path("plain", "a.gguf")))
-        self.assertTrue(common.is_mounted(point))
-        subprocess.run(["umount", point], check=True)
-        self.wait_until_gone(point)
-
-    def test_complaints_at_mount_reach_the_terminal(self):
-        source = self.copy()
-        os.rename(os.path.join(source, "a.gguf.seal"), os.path.join(source, "z.gguf.seal"))
-        point, result = self.start(source, *self.options())
-        self.assert_result(result, OK, "z.gguf.seal", "stored under another name")
-        subprocess.run(["umount", point], check=True)
-        self.wait_until_gone(point)
-
-    def assert_fails(self, code, *words, source=None, options=None):
-        point, result = self.start(source or self.source, *(options or self.options()))
-        self.assert_result(result, code, *words)
-        self.assertEqual(result.err.count("\n"), 1, result.err)
-        self.assertFalse(common.is_mounted(point))
-        self.wait_until_gone(point)
-
-    def test_exit_codes(self):
-        _, public = self.lab.owner_key()
-        other = self.lab.key_file("other")
-        options = self.options("unlock=mount")
-        self.assert_fails(NOT_AUTHENTIC, "unsigned", options=(*options, "owner-key=" + public))
-        self.assert_fails(REFUSED, "no recipient", options=(
-            "key-file=" + other, "attest=none", "measure=none", "unlock=mount"))
-        self.assert_fails(FAILURE, "no-such-folder", source=self.lab.path("no-such-folder"))
-        self.assert_fails(FAILURE, "no-such-key", options=(
-            "key-file=/no-such-key", "attest=none", "measure=none"))
-        self.assert_fails(USAGE, "unknown option", "owner-kay", options=(
-            *options, "owner-kay=" + public))
-
-    def test_mount_points_that_are_none(self):
-        for point, words in ((self.lab.path("nowhere"), ("nowhere", "mkdir")),
-                             (self.key, (self.key, "not a directory"))):
-            done = self.lab.run(common.SEALEDFS, self.source, point, "-o",
-                                ",".join(self.options()))
-            self.assert_result(done, FAILURE, *words)
-
-    def test_killed_daemon_leaves_no_dead_mount(self):
-        mount = self.lab.start_mount(self.source, *self.options())
-        held = os.open(mount.join("a.gguf"), os.O_RDONLY)
-        mount.kill()
-        with contextlib.suppress(OSError):
-            os.close(held)  # there is nobody left to tell
-        self.assertEqual(os.listdir(mount.path), [])
-
-    def test_dead_mount_is_taken_away(self):
-        """Daemon and keeper killed together; the next daemon cleans up after them."""
-        mount = self.lab.start_mount(self.source, *self.options())
-        keepers = self.keepers_of(mount.pid)
-        self.assertEqual(len(keepers), 1)
-        for pid in (*keepers, mount.pid):
-            os.kill(pid, signal.SIGSTOP)
-        for pid in (*keepers, mount.pid):
-            os.kill(pid, signal.SIGKILL)
-        mount.process.wait()
-        with self.assertRaises(OSError) as dead:
-            os.listdir(mount.path)
-        self.assertEqual(dead.exception.errno, errno.ENOTCONN)
-        done = self.lab.run(common.SEALEDFS, self.source, mount.path, "-o",
-                            ",".join(self.options()))
-        self.assert_result(done, OK, "took away a mount whose daemon had died")
-        self.assertEqual(sorted(os.listdir(mount.path)), ["a.gguf", "deep", "ollama"])
-        subprocess.run(["umount", mount.path], check=True)
-        self.wait_until_gone(mount.path)
-        mount.ended = True
-
-    def keepers_of(self, pid):
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as children:
-            return list(map(int, children.read().split()))
-
-    def test_unmount_takes_dead_mounts_only(self):
-        with self.lab.mount(self.source, *self.options()) as mount:
-            done = self.lab.run(common.SEALEDFS, "--unmount", mount.path)
-            self.assert_result(done, FAILURE, "lives", "umount")
-            self.assertTrue(common.is_mounted(mount.path))
-            for pid in self.keepers_of(mount.pid):
-                os.kill(pid, signal.SIGKILL)
-            mount.process.kill()
-            mount.process.wait()
-            self.assertTrue(common.is_mounted(mount.path))
-            self.assert_result(self.lab.run(common.SEALEDFS, "--unmount", mount.path), OK)
-            self.assertFalse(common.is_mounted(mount.path))
-            mount.ended = True
-        for nothing in (mount.path, self.lab.path("nowhere")):
-            self.assert_result(self.lab.run(common.SEALEDFS, "--unmount", nothing), OK)
-
-    def test_privileges_are_dropped(self):
-        """The daemon keeps what root needs to read sealed files, its keeper what unmounting needs."""
-        with self.lab.mount(self.source, *self.options()) as mount:
-            (keeper,) = self.keepers_of(mount.pid)
-            # The mount is there a moment before the keeper has done all that it needs more for.
-            common.wait_for("the keeper to settle", lambda: "\nCapPrm:\t0000000000200000\n" in
-                            common.read_text(f"/proc/{keeper}/status"), mount.process)
-            for pid, bits in ((mount.pid, 1 << 2), (keeper, 1 << 21)):
-                status = common.read_text(f"/proc/{pid}/status")
-                for kind in ("CapEff", "CapPrm"):
-                    (found,) = re.findall(rf"^{kind}:\s+([0-9a-f]+)$", status, re.M)
-                    self.assertEqual(int(found, 16), bits, status)
-                self.assertRegex(status, r"NoNewPrivs:\s+1\n")
-                self.assertRegex(status, r"CapInh:\s+0+\n(.*\n)*CapAmb:\s+0+\n")
-            self.assertEqual(common.read_text(f"/proc/{keeper}/cmdline").strip("\0"),
-                             "sealedfs-keeper")
-            self.assertEqual(
-                sorted(os.readlink(f"/proc/{keeper}/fd/{fd}").split(":")[0]
-                       for fd in os.listdir(f"/proc/{keeper}/fd")),
-                ["/dev/null"] * 3 + ["socket"])
-
-    def test_help_and_version(self):
-        for argv, word in ((("--help",), "owner-key=FILE"), (("-h",), "measure=MODE"),
-                           (("-V",), "libfuse"), (("--version",), "sealedfs")):
-            done = self.lab.run(common.SEALEDFS, *argv)
-            self.assertEqual((done.code, done.err), (OK, ""))
-            self.assertIn(word, done.out)
-
-    def test_wrong_usage(self):
-        for argv in ((), (self.source,), (self.source, "a", "b"), ("-x",), ("--nope",)):
-            done = self.lab.run(common.SEALEDFS, *argv)
-            self.assertEqual((done.code, done.out), (USAGE, ""), argv)
-            self.assertEqual(done.err.count("\n"), 1, done.err)
+            self.as_nobody("fusermount3", "-uqz", point)
 
 
 class Memory(Local):

@@ -117,6 +117,19 @@ class Expiry(common.Case):
                      AWS_WEB_IDENTITY_TOKEN_FILE=self.token, AWS_ROLE_ARN=ROLE,
                      AWS_ENDPOINT_URL_STS=self.sts.values["url"])
 
+    def test_web_identity_of_a_source_profile(self):
+        """The config file lies below the home directory, the token elsewhere; both are read again."""
+        home, token = self.lab.path("roles", make=True), self.lab.path("elsewhere", "token")
+        with open(token, "w", encoding="ascii") as out:
+            out.write(TOKEN)
+        with open(os.path.join(home, "aws.conf"), "w", encoding="ascii") as out:
+            out.write(f"[profile r]\nrole_arn = {ROLE}\nsource_profile = pod\n"
+                      f"[profile pod]\nrole_arn = {ROLE}\nweb_identity_token_file = {token}\n")
+        self.outlive(lambda: self.sts.ask("POST", "expire"),
+                     self.count(self.sts, "AssumeRoleWithWebIdentity"),
+                     HOME=home, AWS_CONFIG_FILE="~/aws.conf", AWS_PROFILE="r",
+                     AWS_ENDPOINT_URL_STS=self.sts.values["url"])
+
     def test_assumed_role(self):
         path = self.lab.path("config")
         with open(path, "w", encoding="ascii") as out:

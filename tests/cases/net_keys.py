@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""fs/net: where AWS keys come from (environment, files, containers, IMDSv2), and AWS KMS.
+"""fs/aws: where AWS keys come from (environment, files, containers, IMDSv2), and AWS KMS.
 
 Drives net_probe against tests/emu/imds.py, kms.py and s3.py; the servers' logs show what was asked
 and how often. Attestation documents are made by the NitroTPM emulator, envelopes opened by openssl.

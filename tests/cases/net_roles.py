@@ -1,12 +1,14 @@
 #!/usr/bin/python3
-"""fs/net: keys of roles: web identity, and profiles that assume a role by way of other keys.
+"""fs/aws: keys of roles: web identity, and profiles that assume a role by way of other keys.
 
 Drives net_probe against tests/emu/sts.py, imds.py and s3.py.
 """
 
+import fcntl
 import os
 import subprocess
 import sys
+import termios
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import common  # noqa: E402
@@ -90,12 +92,15 @@ class WebIdentity(RoleCase):
     def test_order(self):
         self.assertIn(b"AKIAENV environment", self.good(
             "keys", AWS_ACCESS_KEY_ID="AKIAENV", AWS_SECRET_ACCESS_KEY="x"))
-        self.assertIn(b"profile", self.good("keys", AWS_SHARED_CREDENTIALS_FILE=self.lab.path(
-            "owner", "credentials")))
         self.assertEqual(self.asked(), [])
+        # Before the keys of a profile, as in the AWS CLI, unless the profile was asked for by option.
+        keys = {"AWS_SHARED_CREDENTIALS_FILE": self.lab.path("owner", "credentials")}
+        self.assertIn(b"web identity", self.good("keys", **keys))
+        self.assertIn(b" profile\n", self.good("keys", PROBE_PROFILE="default", **keys))
+        self.assertEqual(len(self.asked()), 1)
         # Before the container and the instance.
         self.good("keys", AWS_CONTAINER_CREDENTIALS_FULL_URI="http://127.0.0.1:1/")
-        self.assertEqual(len(self.asked()), 1)
+        self.assertEqual(len(self.asked()), 2)
 
     def test_passing_faults(self):
         for fault in ({"kind": "cut"}, {"error": "InternalFailure"}, {"error": "Throttling"},
@@ -196,6 +201,50 @@ class AssumeRole(RoleCase):
         self.assertEqual([e["form"]["RoleArn"] for e in log], [ROLE + "-middle", ROLE])
         self.assertTrue(log[1]["signer"].startswith("ASIA"))
 
+    def test_a_source_with_keys_and_a_role(self):
+        """Its own keys are used; the circle is never entered."""
+        keys = common.read_text(self.lab.path("owner", "credentials")).split("\n", 1)[1]
+        self.profile("source_profile = both", more=f"[profile both]\n{keys}\nrole_arn = {ROLE}-x\n"
+                     "source_profile = role\n")
+        self.assertEqual(self.good("get", BUCKET, "k"), CONTENT)
+        self.assertEqual([e["form"]["RoleArn"] for e in self.sts.log()], [ROLE])
+
+    def test_mfa_on_a_terminal(self):
+        self.profile("source_profile = base", "mfa_serial = arn:aws:iam::111122223333:mfa/me")
+        # Without one it says so, even to a person.
+        done = subprocess.run(
+            [common_net.PROBE, "keys"], env=self.person(), stdin=subprocess.DEVNULL, text=True,
+            capture_output=True, start_new_session=True, timeout=60, check=False)
+        self.assertEqual(done.returncode, common.USAGE)
+        self.assertIn("no terminal", done.stderr)
+        self.assertEqual(self.asked(), [])
+        terminal, inner = os.openpty()
+
+        def own_terminal():
+            os.setsid()
+            fcntl.ioctl(inner, termios.TIOCSCTTY, 0)
+        with subprocess.Popen([common_net.PROBE, "keys"], env=self.person(), text=True,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              preexec_fn=own_terminal) as process:
+            shown = b""
+            while b"mfa/me: " not in shown:
+                shown += os.read(terminal, 1000)
+            os.write(terminal, b"123456\n")
+            out = process.stdout.read()
+            self.assertEqual(process.wait(60), 0)
+        self.assertIn(" assumed role\n", out)
+        self.assertNotIn(b"123456", shown + os.read(terminal, 1000))
+        os.close(terminal)
+        os.close(inner)
+        form = self.sts.log()[0]["form"]
+        self.assertEqual((form["SerialNumber"], form["TokenCode"]),
+                         ("arn:aws:iam::111122223333:mfa/me", "123456"))
+
+    def person(self):
+        env = {**self.lab.env("owner"), **self.base, "PROBE_INTERACTIVE": "1",
+               "AWS_ENDPOINT_URL_S3": self.lab.s3.url}
+        return {name: value for name, value in env.items() if value is not None}
+
     def test_credential_sources(self):
         self.profile("credential_source = Environment")
         keys = dict(line.split(" = ") for line in common.read_text(self.lab.path(
@@ -224,14 +273,15 @@ class AssumeRole(RoleCase):
                 (("needs one of",), ("source_profile = base", "credential_source = Environment"), ""),
                 (("no AWS profile is called nobody",), ("source_profile = nobody",), ""),
                 (("must be Environment",), ("credential_source = Magic",), ""),
-                (("mfa_serial",), ("source_profile = base", "mfa_serial = arn:aws:iam::1:mfa/x"), ""),
+                (("mfa_serial", "asks nobody"),
+                 ("source_profile = base", "mfa_serial = arn:aws:iam::1:mfa/x"), ""),
                 (("duration_seconds",), ("source_profile = base", "duration_seconds = 60"), ""),
                 (("its own source_profile",), ("source_profile = loop",),
                  f"[profile loop]\nrole_arn = {ROLE}\nsource_profile = role\n"),
                 (("empty", "has no keys"), ("source_profile = empty",),
                  "[profile empty]\nregion = x\n"),
                 (("has no keys",), ("source_profile = role",), ""),
-                (("sso_session",), ("source_profile = sso",), "[profile sso]\nsso_session = x\n"),
+                (("sso-session x",), ("source_profile = sso",), "[profile sso]\nsso_session = x\n"),
                 (("lead to each other",), ("source_profile = p0",), "".join(
                     f"[profile p{n}]\nrole_arn = {ROLE}\nsource_profile = p{n + 1}\n"
                     for n in range(9)))):

@@ -13,11 +13,11 @@ import unittest
 
 import common
 from common import OK
-from common_ollama import LLAMA, OllamaCase, fetch_llama, snapshot
+from common_ollama import LLAMA, PROFILES, OllamaCase, fetch_llama, snapshot
 
 import ask
 
-PLAIN_CONFIG = b'{"model_format":"gguf","architecture":"amd64","os":"linux"}'
+SHARED = ["blobs", "manifests", "manifests-v2"]
 
 
 class Plain(OllamaCase):
@@ -40,7 +40,12 @@ class Plain(OllamaCase):
             self.assertEqual(manifest["schemaVersion"], 2)
             self.assertEqual([layer["size"] for layer in manifest["layers"]],
                              [os.path.getsize(plain)])
-            self.assertEqual(manifest["config"]["size"], len(PLAIN_CONFIG))
+            config = result["run"]["mistral-7b:latest"]["config"]
+            self.assertEqual({**config, "model_type": ""}, {
+                "model_format": "gguf", "model_family": "llama", "model_families": ["llama"],
+                "model_type": "", "file_type": "Q8_0", "architecture": "amd64", "os": "linux"})
+            self.assertRegex(config["model_type"], r"^\d+\.\d\dM$|^\d+K$")
+            self.assertEqual(shown["capabilities"], ["completion"])
             self.assertEqual(mount.log(), "")
 
     def test_one_inode_and_one_cache(self):
@@ -77,7 +82,8 @@ class Plain(OllamaCase):
             self.assertEqual(os.listdir(mount.path), ["notes.txt"])
         with self.mount("ollama=on") as mount:
             self.assertEqual(self.check(mount)["models"], [])
-            self.assertEqual(sorted(os.listdir(mount.join("ollama"))), ["blobs", "manifests"])
+            self.assertEqual(sorted(os.listdir(mount.join("ollama"))), SHARED)
+            self.assertEqual(self.check(mount, "--prune")["models"], [])
             self.assertEqual(mount.log(), "")
 
     def test_switched_off(self):
@@ -113,7 +119,7 @@ class Plain(OllamaCase):
             self.assertIn("the name model is taken", mount.log())
             # The source's own folder of this name stays.
             self.assertEqual(sorted(os.listdir(mount.join("ollama"))),
-                             ["blobs", "inner.gguf", "manifests"])
+                             ["blobs", "inner.gguf", "manifests", "manifests-v2"])
 
     def test_names_that_differ_in_case(self):
         self.gguf("Model.gguf", 1)
@@ -135,7 +141,7 @@ class Plain(OllamaCase):
             lines = mount.log().splitlines()
             self.assertEqual(len(lines), 2, lines)
             self.assertIn("big-00001-of-00003.gguf", lines[0])
-            self.assertIn("no split GGUF", lines[0])
+            self.assertIn("split GGUF", lines[0])
             self.assertEqual(os.stat(mount.join("big-00001-of-00003.gguf")).st_nlink, 1)
 
     def test_same_bytes_twice(self):
@@ -147,7 +153,7 @@ class Plain(OllamaCase):
             self.assertEqual(blob.st_ino, os.stat(mount.join("a.gguf")).st_ino)
 
     def test_names_of_the_source_win(self):
-        for clash in ("ollama", "ollama/blobs/x", "ollama/manifests/x"):
+        for clash in ("ollama", "ollama/blobs/x", "ollama/manifests/x", "ollama/manifests-v2/x"):
             with self.subTest(clash=clash):
                 for folder in (self.plain, self.sealed):
                     shutil.rmtree(folder, ignore_errors=True)
@@ -199,6 +205,57 @@ class Plain(OllamaCase):
         with self.mount() as mount:
             self.assertEqual(self.names(mount), ["good:latest"])
             self.assertEqual(mount.log().count("\n"), 1, mount.log())
+
+
+class Opens(OllamaCase):
+    """How often the real ones open a model, and that the mount bears it."""
+
+    def test_opens(self):
+        self.gguf("m.gguf", 1)
+        self.seal()
+        counts = {}
+        with self.mount() as mount:
+            for profile in PROFILES:
+                found = self.check_like(profile, mount)
+                blob = found["run"]["m:latest"]["model"]
+                tensors = found["shown"]["m:latest"]["tensors"]
+                counts[profile] = {phase: names["m:latest"].get(blob, 0)
+                                   for phase, names in found["opens"].items()}
+        new = {"start": 1, "show": 4, "run": 4, "load": 4, "run-again": 2, "load-again": 4, "ps": 0}
+        self.assertEqual(counts["0.33"], new)
+        self.assertEqual(counts["next"], new)
+        self.assertEqual(counts["0.24"], {**new, "start": 4, "run": 7, "load": tensors + 2,
+                                          "load-again": tensors + 2})
+
+
+class SameBytes(OllamaCase):
+    """Of two models with one SHA-256 the store takes the one that can be opened."""
+
+    def seal_twice(self):
+        other = self.lab.key_file(self.id().rpartition(".")[2])
+        for name, key in (("a.gguf", other), ("b.gguf", self.key)):
+            self.lab.seal(self.gguf(name, 1), self.sealed, "--key-file", key, "-q")
+
+    def test_the_first_cannot_be_opened(self):
+        self.seal_twice()
+        with self.mount("ollama=on") as mount:
+            blob = self.blob(mount, os.path.join(self.plain, "a.gguf"))
+            self.assertEqual(os.stat(blob).st_ino, os.stat(mount.join("b.gguf")).st_ino)
+            self.assertEqual(common.digest(blob), common.digest(mount.join("b.gguf")))
+            self.assertEqual(self.names(mount), ["a:latest", "b:latest"])
+            with self.assertRaises(OSError):
+                common.digest(mount.join("a.gguf"))
+
+    def test_after_a_reload(self):
+        """Nothing is unlocked beforehand: the first open fails, and a reload knows."""
+        self.seal_twice()
+        with self.mount() as mount:
+            blob = self.blob(mount, os.path.join(self.plain, "a.gguf"))
+            with self.assertRaises(OSError):
+                common.digest(mount.join("a.gguf"))
+            self.assert_result(self.lab.run(common.SEALEDFS, "--reload", mount.path), OK)
+            self.assertEqual(os.stat(blob).st_ino, os.stat(mount.join("b.gguf")).st_ino)
+            self.assertEqual(self.names(mount), ["a:latest", "b:latest"])
 
 
 class Reload(OllamaCase):

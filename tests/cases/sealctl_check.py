@@ -2,8 +2,8 @@
 """sealctl check, inspect, hash and attest: every vector of the format, real attestation documents,
 digests and PCR values computed by others."""
 
+import base64
 import datetime
-import hashlib
 import json
 import os
 import shutil
@@ -15,8 +15,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 import common
+import sealedformat as sf
 from common import FAILURE, MIB, NOT_AUTHENTIC, OK, REFUSED, USAGE
 from common_sealctl import files, finish, payloads, start, tool_digests
+
+import measured
 
 DOCUMENTS = os.path.join(common.TESTS, "vectors", "attestation-docs")
 EXIT_CODES = {"EPROTO": NOT_AUTHENTIC, "EBADMSG": NOT_AUTHENTIC, "ENOKEY": REFUSED}
@@ -55,15 +58,15 @@ class Vectors(Base):
         """The vector's files under the names that they must have; the options to check it."""
         with open(os.path.join(common.VECTORS, vector["files"]["seal"]), "rb") as source:
             seal = source.read()
-        name = "model.gguf"
-        raw = seal[0xF2:0xF2 + min(255, int.from_bytes(seal[0xF0:0xF2], "little"))]
-        if raw and b"/" not in raw and b"\0" not in raw and raw not in (b".", b".."):
-            name = os.fsdecode(raw)
-        name = vector.get("open_as", name)
-        os.makedirs(folder)
-        # Names that are longer than a directory takes are judged by the other readers.
-        if len(os.fsencode(name)) > 231:
+        try:
+            name = vector.get("open_as") or sf.Seal(seal).path
+        except sf.Refused:
+            name = "model.gguf"
+        # Paths that are longer than a source takes are judged by the other readers.
+        if (len(os.fsencode(os.path.basename(name))) > 231 or len(os.fsencode(name)) > 1000
+                or name.count("/") > 60):
             return None
+        os.makedirs(os.path.join(folder, os.path.dirname(name)))
         with open(os.path.join(folder, name + ".seal"), "wb") as out:
             out.write(seal)
         if vector["files"]["payload"]:
@@ -73,8 +76,11 @@ class Vectors(Base):
         shutil.copyfile(os.path.join(common.VECTORS, vector["keys"]["kek"]), key)
         os.chmod(key, 0o600)
         options = ["--key-file", key]
+        keys = self.lab.path("keys")
+        if not os.path.exists(keys):
+            common.copy_tree(os.path.join(common.VECTORS, "keys"), keys)
         for owner in vector["owner_keys"]:
-            options += ["--owner-key", os.path.join(common.VECTORS, owner)]
+            options += ["--owner-key", os.path.join(keys, os.path.basename(owner))]
         return options
 
     def judge(self, vector):
@@ -163,7 +169,7 @@ class Check(Base):
                     "1 of 11: chunk 10 (first at offset 5242880)", *key)
         self.damage(lambda _, p: swap(p), NOT_AUTHENTIC, "chunks", "2 of 11: chunk 0, 1", *key)
         self.damage(lambda _, p: os.truncate(p, 5 * MIB), NOT_AUTHENTIC, "payload",
-                    "it has 5242880 bytes, the seal says 5242881")
+                    "it has 5242880 bytes, the seal states 5242881")
         self.damage(lambda _, p: os.truncate(p, 5 * MIB + 2), NOT_AUTHENTIC, "payload", "5242882")
         self.damage(lambda _, p: os.unlink(p), FAILURE, "payload", "is missing")
         self.damage(lambda s, _: os.truncate(s, 4096), NOT_AUTHENTIC, "structure", "malformed")
@@ -173,7 +179,7 @@ class Check(Base):
         self.damage(lambda s, _: flip(s, 0xD0), NOT_AUTHENTIC, "key", "wrong key", *key)
         self.damage(lambda s, _: flip(s, 0x40), NOT_AUTHENTIC, "tables", "altered", *key)
         self.damage(lambda s, _: flip(s, 4096), NOT_AUTHENTIC, "tables", "altered", *key)
-        self.damage(lambda s, _: flip(s, 0x222), NOT_AUTHENTIC, "signature", "signature",
+        self.damage(lambda s, _: flip(s, 0x822), NOT_AUTHENTIC, "signature", "signature",
                     "--owner-key", self.public)
         self.damage(lambda s, _: flip(s, 0x40), NOT_AUTHENTIC, "signature", "signature",
                     "--owner-key", self.public)
@@ -191,7 +197,7 @@ class Check(Base):
         report, err = self.check("--owner-key", self.public, expect=NOT_AUTHENTIC)
         self.assertEqual(steps_of(report)["signature"]["class"], "unsigned")
         self.assertIn("unsigned", err)
-        self.lab.sealctl("check", self.sealed, "--owner-key", self.private, expect=NOT_AUTHENTIC)
+        self.lab.sealctl("check", self.sealed, "--owner-key", self.private, expect=common.USAGE)
 
     def test_wrong_key_file(self):
         self.seal(self.model())
@@ -249,11 +255,13 @@ class Inspect(Base):
         for vector in vectors:
             path = os.path.join(common.VECTORS, vector["files"]["seal"])
             found = self.inspect(path)
-            for field in ("length", "name", "file_id", "sha256", "sha384", "verity"):
+            for field in ("length", "path", "sealed_at", "file_id", "sha256", "sha384", "verity"):
                 self.assertEqual(found[field], vector[field], vector["id"])
             self.assertEqual(found["signer"], vector["signed_by"])
             self.assertEqual(len(found["recipients"]), len(vector["slot_types"]))
-            names = {1: "aws-kms", 2: "tpm2", 3: "key-file"}
+            names = {1: "aws-kms", 2: "tpm2", 3: "key-file", 4: "set"}
+            facts = "".join(f"{key}={value}\n" for key, value in found["facts"].items())
+            self.assertEqual(facts, vector["facts"])
             self.assertEqual([r["type"] for r in found["recipients"]],
                              [names.get(t, "unknown") for t in vector["slot_types"]])
             self.assertFalse(found["verified"])
@@ -263,6 +271,31 @@ class Inspect(Base):
             self.assertIn("nothing is verified", text)
             # A hostile name cannot forge a line.
             self.assertFalse(any(ord(c) < 32 and c != "\n" for c in text), vector["id"])
+
+    def test_documents_in_base64(self):
+        """In one line or in many, as JSON and mail carry them."""
+        path = os.path.join(DOCUMENTS, "nitrotpm-us-east-1-20260203.cose")
+        with open(path, "rb") as source:
+            raw = source.read()
+        want = self.inspect(path)
+        for number, text in enumerate((base64.b64encode(raw), base64.encodebytes(raw),
+                                       base64.b64encode(raw) + b"\n")):
+            encoded = os.path.join(self.folder, f"{number}.b64")
+            with open(encoded, "wb") as out:
+                out.write(text)
+            found = self.inspect(encoded)
+            self.assertEqual({name for name in want if found[name] != want[name]}, {"object"})
+        for text in (b"hE==x", base64.b64encode(raw)[:-3], base64.b64encode(b"\x84" + bytes(30000))):
+            with open(encoded, "wb") as out:
+                out.write(text)
+            self.assert_result(self.lab.sealctl("inspect", encoded), NOT_AUTHENTIC)
+
+    def test_size_of_what_is_too_large(self):
+        path = os.path.join(self.folder, "large")
+        with open(path, "wb") as out:
+            out.write(b"\x84" + bytes(99_999))
+        result = self.lab.sealctl("inspect", path)
+        self.assert_result(result, NOT_AUTHENTIC, "100000 bytes", "at most 20480")
 
     def test_real_documents(self):
         for name in sorted(os.listdir(DOCUMENTS)):
@@ -330,25 +363,12 @@ class Inspect(Base):
 
 
 class Hash(Base):
-    BANKS = ("sha1", "sha256", "sha384", "sha512")
-
-    def predict(self, path, digests):
-        """attest/PCRS.md, by hashlib alone: {mode: {bank: PCR from zero}}."""
-        texts = {"verity": "sealedfs:verity:sha256:" + digests["verity"],
-                 "sha384": "sealedfs:sha384:" + digests["sha384"],
-                 "sha256": "sealedfs:sha256:" + digests["sha256"]}
-        # Where the bank has a digest of the model itself, that is extended as it is.
-        own = {("sha384", "sha384"), ("sha384", "sha256"), ("sha256", "sha256")}
-        values = {mode: {} for mode in texts}
-        for mode, text in texts.items():
-            for bank in self.BANKS:
-                extended = hashlib.new(bank, text.encode()).digest()
-                if (mode, bank) in own:
-                    extended = bytes.fromhex(digests[bank])
-                zeros = bytes(len(extended))
-                values[mode][bank] = hashlib.new(bank, zeros + extended).hexdigest()
-        values["declared"] = values["sha384"]
-        return values
+    def predict(self, digests):
+        """{mode: {bank: PCR from zero}}, for a mount without owners and pins."""
+        model = measured.Digests(**digests)
+        return {mode: {bank: measured.pcr(mode, bank, [model],
+                                          measured.start_text(mode, "nitrotpm"))
+                       for bank in measured.BANKS} for mode in measured.MODES}
 
     def test_digests_and_pcrs(self):
         for size in (0, 1, 4096, 4097, 524288, 524289, 20 * MIB + 7):
@@ -356,7 +376,7 @@ class Hash(Base):
             found, digests = self.lab.hash(path), tool_digests(path)
             self.assertEqual(found["length"], size)
             self.assertEqual({name: found[name] for name in digests}, digests)
-            expected = self.predict(path, digests)
+            expected = self.predict(digests)
             self.assertEqual(found["pcr"], expected)
             text = self.lab.sealctl("hash", path, expect=OK).out
             for value in (*digests.values(), *expected["verity"].values(),

@@ -13,7 +13,7 @@ import urllib.parse
 
 import common
 from common import FAILURE, MIB, NOT_AUTHENTIC, OK, REFUSED, UNREACHABLE, USAGE
-from common_sealctl import files, finish, payloads, peak_rss, second_reader, start
+from common_sealctl import ended_by, files, finish, payloads, peak_rss, second_reader, start
 
 sys.path.append(common.EMU)
 import s3_client  # noqa: E402  (lies beside the emulators)
@@ -238,9 +238,9 @@ class Faults(Base):
                 self.assertEqual(found, {"m.gguf": "ok"})
                 for name in self.stored():
                     os.unlink(os.path.join(self.folder, name))
-            elif done.code != -number:  # it came before anything had begun
+            elif done.err:  # else it came before anything had begun
                 interrupted += 1
-                self.assert_result(done, FAILURE, "interrupted by SIG")
+                self.assert_result(done, ended_by(number), "interrupted by SIG")
             if done.code != OK:
                 self.assert_nothing()
         self.assertGreater(interrupted, 0)
@@ -264,7 +264,7 @@ class Faults(Base):
                 self.assertEqual(second_reader(self.folder, self.key, self.plain),
                                  {"m.gguf": "ok"})
             else:
-                self.assert_result(done, FAILURE, "interrupted by SIGINT")
+                self.assert_result(done, -signal.SIGINT, "interrupted by SIGINT")
                 self.assertEqual(json.loads(done.out)["error"]["code"], "EINTR")
                 self.assert_nothing()
 
@@ -278,7 +278,7 @@ class Faults(Base):
             while child.poll() is None:
                 child.send_signal(signal.SIGINT)
                 time.sleep(0.05)
-            self.assertEqual(finish(child).code, FAILURE)
+            self.assertEqual(finish(child).code, -signal.SIGINT)
             self.assertLess(time.monotonic() - started, 4)
             common.wait_for("the server", lambda: len(self.stored()) == 1)
         self.assertNotIn("m.gguf.seal", self.stored())
@@ -386,7 +386,7 @@ class Checking(Base):
         self.seal(self.model(), "--sign", self.private)
         url = self.lab.s3_url(self.prefix + "/m.gguf.seal")
         found = json.loads(self.lab.sealctl("inspect", url, "--json", expect=OK).out)["objects"][0]
-        self.assertEqual((found["name"], found["length"]), ("m.gguf", 1000))
+        self.assertEqual((found["path"], found["length"]), ("m.gguf", 1000))
         self.assert_result(self.lab.sealctl("inspect", url + "x"), FAILURE, "m.gguf.sealx")
         self.assert_result(self.lab.sealctl("inspect", f"s3://{common.BUCKET}/"), USAGE)
 

@@ -1,9 +1,10 @@
 #!/usr/bin/python3
-"""A local disk in front of S3 (-o stage=): what is read from it, and what damage, a full disk, a
+"""fs/stage: a local disk in front of S3 (-o stage=): what is read from it, and what damage, a full disk, a
 crash and a second daemon do."""
 
 import contextlib
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -25,9 +26,15 @@ def staged_bytes(folder):
     return total
 
 
-def files_of(folder, suffix):
+def extents_of(folder):
+    """The files of extents, in order."""
     return sorted(os.path.join(folder, name) for name in os.listdir(folder)
-                  if name.endswith(suffix))
+                  if re.fullmatch(r"[0-9a-f]{16}\.[0-9a-f]{8}\.[0-9a-f]{4}", name))
+
+
+def chunks_of(path):
+    """How many chunks are in a file, by its name."""
+    return int(path[-4:], 16).bit_count()
 
 
 class Staging(common.Case):
@@ -68,15 +75,8 @@ class Staging(common.Case):
         common.drop_cache(path)
         self.assertEqual(common.digest(path), common.digest(plain))
 
-    def index_states(self, stage=None):
-        """The chunks that each index calls present."""
-        states = []
-        for path in files_of(stage or self.stage, ".index"):
-            with open(path, "rb") as index:
-                records = index.read()[4096:]
-            states.append(sum(int.from_bytes(records[at + 8:at + 10], "little").bit_count()
-                              for at in range(0, len(records), 16)))
-        return states
+    def staged_chunks(self, stage=None):
+        return sum(map(chunks_of, extents_of(stage or self.stage)))
 
     def fill(self, plain, *more, **how):
         """Reads a model until all of it is staged: what the writer had no buffer for comes with
@@ -86,10 +86,9 @@ class Staging(common.Case):
             with self.mount(*more, **how) as mount:
                 self.assert_reads(mount, plain)
                 with contextlib.suppress(AssertionError):
-                    common.wait_for("the stage", lambda: sum(self.index_states()) >= chunks,
-                                    timeout_s=1)
+                    common.wait_for("the stage", lambda: self.staged_chunks() >= chunks, timeout_s=1)
                     return
-        self.fail(f"{self.index_states()} of {chunks} chunks are staged")
+        self.fail(f"{self.staged_chunks()} of {chunks} chunks are staged")
 
 
 class Reuse(Staging):
@@ -131,14 +130,15 @@ class Reuse(Staging):
                 content = staged.read()
             for needle in needles:
                 self.assertNotIn(needle, content)
-        with open(files_of(self.stage, ".data")[0], "rb") as staged:
-            self.assertEqual(staged.read(SIZE), cipher)
+        copy = b"".join(common.read_bytes(path) for path in extents_of(self.stage))
+        self.assertEqual(copy[:SIZE], cipher)
 
     def payload(self):
         return next(name for name in os.listdir(self.lab.s3.file(self.name))
                     if name.endswith(".sealed"))
 
-    def test_another_etag_is_fetched_again(self):
+    def test_another_etag_is_not_fetched_again(self):
+        """A payload never changes: what is staged is known by its file id."""
         plain = self.seal()
         self.fill(plain)
         path = os.path.join(self.lab.s3.file(self.name), self.payload())
@@ -150,11 +150,12 @@ class Reuse(Staging):
             os.unlink(path)
         with open(path, "wb") as sealed:
             sealed.write(cipher)
+        staged = extents_of(self.stage)
         self.lab.s3.clear_log()
         with self.mount() as mount:
             self.assert_reads(mount, plain)
-        self.assertGreaterEqual(self.payload_bytes(), SIZE)
-        self.assertEqual(len(files_of(self.stage, ".data")), 1)
+        self.assertEqual(self.payload_bytes(), 0)
+        self.assertEqual(extents_of(self.stage), staged)
 
     def test_many_readers_and_little_memory(self):
         plain = self.seal()
@@ -172,10 +173,10 @@ class Reuse(Staging):
 
 class Damage(Staging):
     def damage(self, what):
+        """what(files): damages the files of a model that is staged whole, extent by extent."""
         plain = self.seal()
         self.fill(plain)
-        for path in files_of(self.stage, ".data"):
-            what(path)
+        what(extents_of(self.stage))
         with self.mount() as mount:
             self.assert_reads(mount, plain)
             log = mount.log()
@@ -194,76 +195,92 @@ class Damage(Staging):
             data.seek(at)
             data.write(os.urandom(size))
 
-    def test_one_bit_is_wrong(self):
-        self.assertIn("damaged", self.damage(lambda path: self.overwrite(path, EXTENT + 77, 1)))
+    def test_one_byte_is_wrong(self):
+        self.assertIn("damaged", self.damage(lambda files: self.overwrite(files[1], 77, 1)))
 
     def test_everything_is_wrong(self):
-        log = self.damage(lambda path: self.overwrite(path, 0, SIZE))
+        def overwrite_all(files):
+            for path in files:
+                self.overwrite(path, 0, os.path.getsize(path))
+        log = self.damage(overwrite_all)
         self.assertIn("damaged", log)
         self.assertLess(log.count("damaged"), 5)
 
     def test_cut_off(self):
-        self.assertIn("cut off", self.damage(lambda path: os.truncate(path, EXTENT + CHUNK + 5)))
+        self.assertIn("cut off", self.damage(lambda files: os.truncate(files[1], CHUNK + 5)))
 
     def test_empty(self):
-        self.assertIn("cut off", self.damage(lambda path: os.truncate(path, 0)))
+        def empty_all(files):
+            for path in files:
+                os.truncate(path, 0)
+        self.assertIn("cut off", self.damage(empty_all))
 
     def test_zeros(self):
-        def punch(path):
-            subprocess.run(["fallocate", "-p", "-o", "0", "-l", str(EXTENT), path], check=True)
+        def punch(files):
+            subprocess.run(["fallocate", "-p", "-o", "0", "-l", str(EXTENT), files[0]], check=True)
         self.assertIn("damaged", self.damage(punch))
+
+    def test_exchanged(self):
+        """Each is a good extent, but not this one."""
+        def exchange(files):
+            os.rename(files[0], files[0] + ".x")
+            os.rename(files[1], files[0])
+            os.rename(files[0] + ".x", files[1])
+        self.assertIn("damaged", self.damage(exchange))
 
     def test_while_mounted(self):
         plain = self.seal()
         self.fill(plain)
         with self.mount() as mount:
-            os.truncate(files_of(self.stage, ".data")[0], 100)
+            os.truncate(extents_of(self.stage)[0], 100)
             self.assert_reads(mount, plain)
             self.assertIn("fetched again", mount.log())
-            self.overwrite(files_of(self.stage, ".data")[0], 0, EXTENT)
+            self.overwrite(extents_of(self.stage)[0], 0, EXTENT)
             self.assert_reads(mount, plain)
 
-    def test_an_index_that_is_none(self):
+    def test_of_an_older_version(self):
+        """Removed, with one line in the log."""
         plain = self.seal()
-        for content in (b"", b"x" * 5000, b"sealedfs stage 1" + b"\xff" * 8000,
-                        b"sealedfs stage 1" + bytes(4080)):
-            self.fill(plain)
-            with open(files_of(self.stage, ".index")[0], "wb") as index:
-                index.write(content)
-            with self.mount() as mount:
-                self.assert_reads(mount, plain)
-                self.assertIn("not a copy", mount.log())
-            self.assertEqual(len(files_of(self.stage, ".data")), 1)
+        self.fill(plain)
+        staged = extents_of(self.stage)
+        old = [os.path.join(self.stage, f"{number:016x}{suffix}")
+               for number in range(3) for suffix in (".data", ".index")]
+        for path in old:
+            with open(path, "wb") as out:
+                out.write(b"sealedfs stage 1" + bytes(4080))
+        self.lab.s3.clear_log()
+        with self.mount() as mount:
+            self.assert_reads(mount, plain)
+            self.assertEqual(mount.log().count("removed 6 files"), 1, mount.log())
+        self.assertEqual(self.payload_bytes(), 0)
+        self.assertEqual([path for path in old if os.path.exists(path)], [])
+        self.assertEqual(extents_of(self.stage), staged)
 
-    def test_index_claims_what_is_not_there(self):
+    def test_name_claims_what_is_not_there(self):
         plain = self.seal()
         with self.mount() as mount, common.opened(mount.join("m.gguf")) as descriptor:
             os.pread(descriptor, 10, 0)
-        index = files_of(self.stage, ".index")[0]
-        with open(index, "r+b") as out:
-            out.seek(4096)
-            for _extent in range(4):
-                out.write(bytes(8) + b"\xff\xff" + bytes(6))
+        for path in extents_of(self.stage):
+            os.rename(path, path[:-4] + "ffff")
         with self.mount() as mount:
             self.assert_reads(mount, plain)
 
     def test_links_are_not_followed(self):
         plain = self.seal()
-        self.fill(plain)
         victim = os.path.join(self.dir, "victim")
         with open(victim, "wb") as out:
             out.write(b"untouched")
         os.chmod(victim, 0o600)
         for make in (os.symlink, os.link):
-            for suffix in (".data", ".index"):
-                self.fill(plain)
-                path = files_of(self.stage, suffix)[0]
+            self.fill(plain)
+            for path in extents_of(self.stage)[:2]:
                 os.unlink(path)
                 make(victim, path)
-                with self.mount() as mount:
-                    self.assert_reads(mount, plain)
-                with open(victim, "rb") as source:
-                    self.assertEqual(source.read(), b"untouched")
+            with self.mount() as mount:
+                self.assert_reads(mount, plain)
+                self.assertEqual(mount.log().count("removed 2 files"), 1, mount.log())
+            with open(victim, "rb") as source:
+                self.assertEqual(source.read(), b"untouched")
 
     def test_killed_while_writing(self):
         plain = self.seal(size=96 * MIB)
@@ -273,11 +290,14 @@ class Damage(Staging):
             reader.start()
             with contextlib.suppress(AssertionError):
                 common.wait_for("some chunks", lambda want=after: os.path.isdir(self.stage) and
-                                sum(self.index_states()) >= want, timeout_s=5)
+                                self.staged_chunks() >= want, timeout_s=5)
             mount.kill()
             reader.join()
             with self.mount() as again:
+                self.assertEqual([name for name in os.listdir(self.stage)
+                                  if name.endswith(".0000")], [])
                 self.assert_reads(again, plain)
+                self.assertNotIn("damaged", again.log())
 
     @staticmethod
     def read_quietly(path):
@@ -397,7 +417,7 @@ class Room(Staging):
             self.lab.sealctl("status", mount.path, expect=common.OK)
         with self.mount() as mount:
             self.assert_reads(mount, plain)
-        self.assertTrue(files_of(self.stage, ".data"))
+        self.assertTrue(extents_of(self.stage))
 
     def test_nothing_can_be_written(self):
         plain = self.seal()
@@ -438,7 +458,7 @@ class Refusals(Staging):
         with self.lab.mount(self.source, "key-file=" + self.key, "attest=none", "measure=none",
                             "stage=" + self.stage) as mount:
             self.assert_reads(mount, plain)
-        self.assertTrue(files_of(self.stage, ".data"))
+        self.assertTrue(extents_of(self.stage))
 
     def test_folders_of_others(self):
         self.seal()
@@ -450,6 +470,13 @@ class Refusals(Staging):
         os.chown(self.stage, 65534, 65534)
         self.assert_result(self.lab.mount_fails(self.source, *self.options()), USAGE,
                            "belongs to user 65534")
+        os.chown(self.stage, 0, 0)
+        open_to_all = os.path.join(self.dir, "open")
+        os.mkdir(open_to_all)
+        os.chmod(open_to_all, 0o777)
+        self.assert_result(self.lab.mount_fails(
+            self.source, *self.options(stage=open_to_all + "/stage")), USAGE, open_to_all,
+                           "changed by other users")
         os.symlink(self.dir, self.stage + ".link")
         done = self.lab.mount_fails(self.source, *self.options(stage=self.stage + ".link"))
         self.assert_result(done, USAGE, "not a folder")
@@ -463,19 +490,21 @@ class Refusals(Staging):
         with self.mount("setuid=nobody") as mount:
             self.assert_reads(mount, plain)
         self.assertEqual(os.stat(self.stage).st_uid, 65534)
-        self.assertTrue(files_of(self.stage, ".data"))
+        self.assertTrue(extents_of(self.stage))
         for name in os.listdir(self.stage):
             self.assertEqual(os.stat(os.path.join(self.stage, name)).st_uid, 65534)
 
     def test_strangers_files_stay(self):
         plain = self.seal()
         os.mkdir(self.stage, 0o700)
-        for name in ("notes", "0123456789abcdef", "0123456789abcdef.data.old"):
+        names = ("notes", "0123456789abcdef", "0123456789abcdef.data.old",
+                 "0123456789abcdef.00000000.ffff.old", "0123456789abcdef.00000000")
+        for name in names:
             with open(os.path.join(self.stage, name), "w", encoding="ascii") as out:
                 out.write("mine")
         with self.mount() as mount:
             self.assert_reads(mount, plain)
-        for name in ("notes", "0123456789abcdef", "0123456789abcdef.data.old"):
+        for name in names:
             self.assertEqual(common.read_text(os.path.join(self.stage, name)), "mine")
 
 

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """What a mount says of itself: .sealedfs/ and sealctl status, text, JSON and Prometheus."""
 
+import base64
 import concurrent.futures
 import errno
 import json
@@ -10,15 +11,14 @@ import re
 import shutil
 import subprocess
 import time
-import unittest
 
 import common
 import common_folder
 from common import CHUNK, FAILURE, MIB, NOT_AUTHENTIC, OK, REFUSED, UNREACHABLE, USAGE
 
 NOBODY = 65534
-FILES = ["metrics", "status", "status.json"]
-ODD = 'we"ird\\na\nme ü 模.gguf'
+FILES = ["metrics", "seals.json", "status", "status.json"]
+ODD = "we\"ird\\name ü 模.gguf"
 SIZES = {"a.gguf": 5 * CHUNK + 7, "deep/b.gguf": 4097, ODD: 2 * CHUNK}
 
 
@@ -180,7 +180,7 @@ class Directory(Mounted):
                 os.getxattr(status, "user.sealedfs.sha256")
 
     def test_permissions_are_the_models(self):
-        for options, code in (((), 1), (("allow_other",), 0), (("allow_other", "mode=0440"), 1)):
+        for options, code in (((), 1), (("allow_other",), 1), (("allow_other", "mode=0444"), 0)):
             with self.subTest(options), self.mount(*options) as mount:
                 os.chmod(self.lab.dir, 0o755)
                 done = subprocess.run(
@@ -189,21 +189,75 @@ class Directory(Mounted):
                     stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
                 self.assertEqual((done.returncode != 0, bool(done.stdout)), (code, not code))
                 stat = os.stat(mount.join(".sealedfs/status"))
-                self.assertEqual(stat.st_mode & 0o777, 0o440 if "mode=0440" in options else 0o444)
+                self.assertEqual(stat.st_mode & 0o777, 0o444 if "mode=0444" in options else 0o440)
                 self.assertEqual(stat.st_size, 0)
 
     def test_name_is_reserved(self):
         source = common.copy_tree(self.source, self.lab.path("reserved"))
-        plain = self.lab.path("hidden", ".sealedfs")
-        common.make_model(plain, 100)
-        self.lab.seal(plain, source, "--key-file", self.key)
-        common.make_model(self.lab.path("hidden2", ".sealedfs", "m.gguf"), 100)
-        self.lab.seal(self.lab.path("hidden2"), source, "--key-file", self.key)
+        for hidden in (".sealedfs", ".sealedfs/m.gguf", "deep/.sealedfs", "team/.sealedfs/status.json",
+                       "team/.sealedfs/deep/m.gguf"):
+            common.copy_object(source, "a.gguf", hidden)
         with self.mount(source=source) as mount:
             self.assertEqual(len(os.listdir(mount.path)), 3)
+            self.assertEqual(os.listdir(mount.join("deep")), ["b.gguf"])
             self.assertEqual(sorted(os.listdir(mount.join(".sealedfs"))), FILES)
-            self.assertEqual(mount.log().count("control directory"), 2, mount.log())
-            self.assertEqual(report(mount)["listing"]["hidden"], 2)
+            self.assertEqual(mount.log().count("control directory"), 5, mount.log())
+            listing = report(mount)["listing"]
+            self.assertEqual((listing["hidden"], len(listing["notes"])), (5, 5))
+            self.assertEqual(control(mount, "status").count("control directory"), 5)
+        done = self.lab.sealctl("check", source)
+        self.assertNotEqual(done.code, OK)
+        self.assertEqual(done.out.count("control directory"), 5, done.out)
+        done = self.lab.sealctl("hash", "--pcr", source, expect=OK)
+        self.assertNotIn(".sealedfs", done.out)
+
+    def test_name_cannot_be_sealed(self):
+        common.make_model(self.lab.path("hidden", "x", ".sealedfs", "m.gguf"), 100)
+        common.make_model(self.lab.path("hidden2", ".sealedfs"), 100)
+        plain = self.lab.path("plain", "a.gguf")
+        there = self.lab.path("nothing")
+        for args in ((self.lab.path("hidden"), there), (self.lab.path("hidden2", ".sealedfs"), there),
+                     (plain, there, "--name", ".sealedfs"), (plain, there + "/.sealedfs"),
+                     (plain, there + "/.sealedfs/x/")):
+            done = self.lab.sealctl("seal", *args, "--key-file", self.key)
+            self.assert_result(done, USAGE, "control directory")
+        self.assertFalse(os.path.exists(there))
+
+
+class Seals(Mounted):
+    """.sealedfs/seals.json: the seals' public beginnings, of models that are unlocked."""
+
+    HEAD = 2048 + 128  # core and signature block: crypto/FORMAT.md
+
+    def head_in_source(self, name, source=None):
+        with open(os.path.join(source or self.source, name + ".seal"), "rb") as seal:
+            return seal.read(self.HEAD)
+
+    def test_unlocked_models_only(self):
+        with self.mount("ready=open") as mount:
+            self.assertEqual(json.loads(control(mount, "seals.json")),
+                             {"models": len(SIZES), "seals": [], "seals_omitted": 0})
+            for count, name in enumerate(sorted(SIZES), 1):
+                read_all(mount.join(name))
+                seen = json.loads(control(mount, "seals.json"))["seals"]
+                self.assertEqual(len(seen), count)
+            self.assertEqual({each["name"]: base64.b64decode(each["head"]) for each in seen},
+                             {name: self.head_in_source(name) for name in SIZES})
+
+    def test_before_anybody_opens_them(self):
+        with self.mount("ready=unlocked") as mount:
+            seen = json.loads(control(mount, "seals.json"))["seals"]
+            self.assertEqual({(each["name"], each["state"], each["measured"]) for each in seen},
+                             {(name, "unlocked", None) for name in SIZES})
+
+    def test_signature(self):
+        private, public = self.lab.owner_key()
+        source = self.lab.path("signed")
+        self.lab.seal(self.lab.path("plain", "a.gguf"), source, "--key-file", self.key, "--sign",
+                      private)
+        with self.mount("owner-key=" + public, "ready=unlocked", source=source) as mount:
+            seen, = json.loads(control(mount, "seals.json"))["seals"]
+            self.assertEqual(base64.b64decode(seen["head"]), self.head_in_source("a.gguf", source))
 
 
 class Report(Mounted):
@@ -249,7 +303,7 @@ class Report(Mounted):
             self.assertEqual(model_of(mount, ODD)["size_bytes"], SIZES[ODD])
             text = control(mount, "status")
             self.assertEqual(sum(line.startswith("me ") for line in text.splitlines()), 0, text)
-            self.assertIn(r"we\x22ird\x5cna\x0ame ü 模.gguf", text)
+            self.assertIn(r"we\x22ird\x5cname ü 模.gguf", text)
             more = Exposition(self.status(mount.path, OK, "--prometheus").out)
             self.assertEqual(more.get("sealedfs_model_resident_bytes", model=ODD), SIZES[ODD])
             self.assertEqual(more.names() - seen.names(), {"sealedfs_model_resident_bytes"})
@@ -272,7 +326,8 @@ class Report(Mounted):
             self.assert_result(done, NOT_AUTHENTIC, "a.gguf", "poisoned", "1 of 3")
             self.status(mount.join(ODD))
             self.status(mount.join("a.gguf"), NOT_AUTHENTIC)
-            self.status(mount.join("deep"))
+            done = self.lab.sealctl("status", mount.join("deep"))
+            self.assert_result(done, USAGE, "not the root of the mount", mount.path)
 
     def test_broken_seal_and_refused_key(self):
         source = common.copy_tree(self.source, self.lab.path("broken"))
@@ -424,6 +479,29 @@ class S3(common.Case):
                 self.assertEqual(mount.process.wait(20), 0, mount.log())
             self.assertTrue(all(job.result() != 0 for job in jobs))
 
+    def test_reads_that_fail(self):
+        """As long as the last fetch failed, and no longer."""
+        mount = self.start()
+        self.addCleanup(mount.unmount)
+        path = mount.join("a.gguf")
+        self.assertEqual(self.lab.sealctl("status", mount.path).code, OK)
+        with open(path, "rb", buffering=0) as sealed:
+            self.assertEqual(sealed.read(10), common.model_bytes(10))
+            for number, (fault, code, word) in enumerate((
+                    ({"kind": "status", "status": 403, "code": "AccessDenied"}, FAILURE, "denied"),
+                    ({"kind": "status", "status": 404, "code": "NoSuchKey"}, FAILURE, "NoSuchKey"),
+                    ({"kind": "status", "status": 400, "code": "ExpiredToken"}, REFUSED, "expired"))):
+                with self.subTest(word):
+                    offset = (number + 1) * 33 * CHUNK % self.size + number
+                    with self.lab.s3.fault(match=r"GET .*\.sealed", **fault):
+                        with self.assertRaises(OSError):
+                            os.pread(sealed.fileno(), 100, offset)
+                        done = self.lab.sealctl("status", mount.path)
+                        self.assert_result(done, code, word, "1 of 1 models in trouble")
+                        self.assertIn(word.lower(), control(mount, "status").lower())
+                    self.assertEqual(len(os.pread(sealed.fileno(), 100, offset)), 100)
+                    self.assertEqual(self.lab.sealctl("status", mount.path).code, OK)
+
     def test_refused_once_and_well_again(self):
         mount = self.start()
         with self.lab.s3.fault(match=r"GET .*\.seal$", kind="status", status=403,
@@ -431,6 +509,7 @@ class S3(common.Case):
             self.assert_io_error(mount.join("a.gguf"))
         code = self.lab.sealctl("status", mount.path).code
         self.assertIn(code, (FAILURE, REFUSED, UNREACHABLE))
+        time.sleep(1.1)  # the pause after a failed open
         self.assertEqual(read_all(mount.join("a.gguf")), self.size)
         self.assertEqual(self.lab.sealctl("status", mount.path).code, OK)
         mount.unmount()

@@ -8,7 +8,6 @@ import concurrent.futures
 import mmap
 import os
 import random
-import unittest
 
 import common
 from common import CHUNK, MIB

@@ -6,13 +6,12 @@ import os
 import pty
 import signal
 import subprocess
-import unittest
 
 import common
 import common_folder
 from common import CHUNK, MIB, NOT_AUTHENTIC, OK, REFUSED, USAGE
 
-ODD = "mö\n\"del.gguf"
+ODD = "mö\u202e\"del.gguf"
 SIZES = {"a.gguf": 40 * MIB + 5, "deep/b.gguf": 4097, "deep/c.gguf": 0, ODD: CHUNK + 1}
 
 
@@ -38,7 +37,7 @@ class Warm(common_folder.FolderCase):
                              common.digest(self.lab.path("plain", "a.gguf")))
 
     def test_folder_mount_and_several(self):
-        for names, expected in ((["deep"], {"deep/b.gguf", "deep/c.gguf"}),
+        for names, expected in ((["deep/b.gguf", "deep/c.gguf"], {"deep/b.gguf", "deep/c.gguf"}),
                                 ([""], set(SIZES)), (["a.gguf", ODD], {"a.gguf", ODD})):
             with self.subTest(names), self.mount() as mount:
                 done = json.loads(self.warm("--json", *map(mount.join, names)).out)
@@ -52,7 +51,7 @@ class Warm(common_folder.FolderCase):
             self.assertEqual(self.warm("-q", mount.path).out, "")
             out = self.warm(mount.join(ODD)).out
             self.assertEqual(out.count("\n"), 1)
-            self.assertIn(r"m\x0a\x22del.gguf".replace("m", "mö", 1), out)
+            self.assertIn(r"m\xe2\x80\xae\x22del.gguf".replace("m", "mö", 1), out)
 
     def test_second_time_reads_nothing(self):
         with self.mount() as mount:
@@ -87,7 +86,8 @@ class Warm(common_folder.FolderCase):
 
     def test_wrong_usage(self):
         with self.mount() as mount:
-            for args in ((), ("--nonsense", mount.path), (self.lab.dir,), ("/proc",)):
+            for args in ((), ("--nonsense", mount.path), (self.lab.dir,), ("/proc",),
+                         (mount.join("deep"),)):
                 self.assertEqual(self.lab.sealctl("warm", *args).code, USAGE, args)
             self.assertNotEqual(self.lab.sealctl("warm", mount.join("none.gguf")).code, OK)
 

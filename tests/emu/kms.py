@@ -1,8 +1,9 @@
 #!/usr/bin/python3
-"""AWS KMS for tests: GenerateDataKey, Encrypt and Decrypt, with and without Recipient.
+"""AWS KMS for tests: GenerateDataKey, Encrypt and Decrypt, with and without Recipient, GetKeyPolicy; as dry
+runs also ReEncrypt and CreateGrant.
 
 Speaks the JSON 1.1 protocol, checks SigV4, verifies attestation documents up to a test root,
-evaluates a policy of NitroTPM PCRs per key, binds the encryption context, and answers with the BER
+evaluates a policy of NitroTPM PCRs or a whole key policy per key, binds the encryption context, and answers with the BER
 envelopes and error bodies of the real service. Keys survive a restart. It keeps key material
 unprotected in its state directory and must never hold a key that matters. See README.md.
 """
@@ -24,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 import cms_ber
 import emu_http
+import kms_authority
 import kms_recipient
 import kms_store
 import sigv4
@@ -39,7 +41,8 @@ KEY_SPECS = {"AES_256": 32, "AES_128": 16}
 BER_CHOICES = ("a", "b", "split", "rotate")
 FAULT_KINDS = ("error", "slow", "cut", "wrong-key", "garbage-cms", "truncated-cms",
                "wrong-recipient", "plaintext-length", "oversize", "not-json", "empty", "http",
-               "wrong-key-id", "no-envelope", "leak-plaintext")
+               "wrong-key-id", "no-envelope", "leak-plaintext", "recipient-ignored",
+               "dry-run-ignored")
 # Signature failures that AWS words per service keep the code of sigv4.py.
 ERROR_TEXTS = {
     "ThrottlingException": "Rate exceeded",
@@ -157,7 +160,8 @@ class KmsEmulator:
 
     def _handle(self, request, call):
         operations = {"Decrypt": self._decrypt, "Encrypt": self._encrypt,
-                      "GenerateDataKey": self._generate_data_key}
+                      "GenerateDataKey": self._generate_data_key, "ReEncrypt": self._re_encrypt,
+                      "CreateGrant": self._create_grant, "GetKeyPolicy": self._get_key_policy}
         if request.command != "POST" or request.raw_path != "/":
             raise KmsError("UnknownOperationException", "", 404)
         if request.header("Content-Type", "") != CONTENT_TYPE:
@@ -190,27 +194,27 @@ class KmsEmulator:
                 raise KmsError("ValidationException", "Encrypt takes no Recipient")
             call.recipient = kms_recipient.parse_recipient(call.body["Recipient"], self.root,
                                                            self.now())
+        modifiers = call.body.get("DryRunModifiers")
+        if modifiers is not None and (modifiers != ["IGNORE_CIPHERTEXT"] or not call.body.get("DryRun")):
+            raise KmsError("ValidationException", "DryRunModifiers")
 
-    def _authorize(self, call, key):
+    def _authorize(self, call, key, *actions):
+        """actions: other permissions than the one that has the operation's name."""
         call.key_arn = self.store.arn(key)
-        if not kms_recipient.policy_allows(key.policy, call.operation, call.access_key_id,
-                                           call.recipient):
-            user = f"arn:aws:sts::{self.store.account}:assumed-role/emulated/{call.access_key_id}"
-            action = f"kms:{call.operation}"
-            raise KmsError("AccessDeniedException",
-                           f"User: {user} is not authorized to perform: {action} on resource: "
-                           f"{call.key_arn} because no resource-based policy allows the {action} "
-                           "action")
+        if call.body.get("DryRun") and "recipient-ignored" in call.faults:
+            call.recipient = None
+        for action in actions or (call.operation,):
+            kms_authority.authorize(call, key, call.key_arn, self.store.account, action)
         if key.state == "Disabled":
             raise KmsError("DisabledException", f"{call.key_arn} is disabled.")
         if key.state != "Enabled":
             raise KmsError("KMSInvalidStateException", f"{call.key_arn} is pending deletion.")
-        if call.body.get("DryRun"):
+        if call.body.get("DryRun") and "dry-run-ignored" not in call.faults:
             raise KmsError("DryRunOperationException",
                            "The request would have succeeded, but the DryRun option is set.")
 
-    def _key_id(self, call):
-        name = call.body.get("KeyId")
+    def _key_id(self, call, member="KeyId"):
+        name = call.body.get(member)
         if not isinstance(name, str) or not name:
             raise KmsError("ValidationException", "1 validation error detected: Value null at "
                            "'keyId' failed to satisfy constraint: Member must not be null")
@@ -226,7 +230,37 @@ class KmsEmulator:
                            f"'{member}' failed to satisfy constraint: length")
         return value
 
+    def _re_encrypt(self, call):
+        """Only as a dry run without a ciphertext, from a key to itself."""
+        source, destination = (self.store.find(self._key_id(call, member))
+                               for member in ("SourceKeyId", "DestinationKeyId"))
+        if source is not destination or not call.body.get("DryRunModifiers"):
+            raise KmsError("UnsupportedOperationException", "")
+        self._authorize(call, source, "ReEncryptFrom", "ReEncryptTo")
+        return {"KeyId": call.key_arn, "SourceKeyId": call.key_arn}
+
+    def _create_grant(self, call):
+        """Only as a dry run."""
+        key = self.store.find(self._key_id(call))
+        if not call.body.get("Operations") or not call.body.get("GranteePrincipal"):
+            raise KmsError("ValidationException", "GranteePrincipal and Operations are required")
+        if not call.body.get("DryRun"):
+            raise KmsError("UnsupportedOperationException", "")
+        self._authorize(call, key)
+        return {"GrantId": "0" * 64, "GrantToken": "emulated"}
+
+    def _get_key_policy(self, call):
+        key = self.store.find(self._key_id(call))
+        call.key_arn = self.store.arn(key)
+        if "document" not in key.policy:
+            raise KmsError("AccessDeniedException", "this key has a short policy of the emulator's")
+        self._authorize(call, key)
+        return {"Policy": json.dumps(key.policy["document"], indent=2), "PolicyName": "default"}
+
     def _decrypt(self, call):
+        if call.body.get("DryRunModifiers") and "CiphertextBlob" not in call.body:
+            self._authorize(call, self.store.find(self._key_id(call)))
+            return {"KeyId": call.key_arn}
         blob = self._blob(call, "CiphertextBlob", MAX_BLOB_BYTES)
         if call.body.get("EncryptionAlgorithm", "SYMMETRIC_DEFAULT") != "SYMMETRIC_DEFAULT":
             raise KmsError("InvalidKeyUsageException", "")

@@ -49,13 +49,15 @@ class Key:
 
 
 def check_policy(policy):
-    """{"pcrs": {"4": hex or [hex, ...]}, "operations": [...], "access_keys": [...]}
+    """{"pcrs": {"4": hex or [hex, ...]}, "operations": [...], "access_keys": [...]}, or a whole key policy:
+    {"document": {"Version": ..., "Statement": ...}, "principals": {access key: ARN}}
 
     operations: those that the PCR conditions guard, by default Decrypt alone.
     access_keys: who may use the key at all, by default anyone with valid credentials; an object
     {"Decrypt": [...]} restricts single operations.
     """
-    unknown = set(policy) - {"pcrs", "operations", "access_keys"}
+    short, whole = {"pcrs", "operations", "access_keys"}, {"document", "principals"}
+    unknown = set(policy) - (whole if "document" in policy else short)
     if unknown:
         raise ValueError(f"policy: unknown member {sorted(unknown)[0]}")
     for index, values in policy.get("pcrs", {}).items():

@@ -24,9 +24,10 @@ import nsm_attest
 import nv_mailbox
 import swtpm_child
 import testca
+import tpm_sessions
 import tpm_wire as wire
 
-TRANSPORT_FAULTS = ("rc", "retry", "drop", "drop-after", "hang", "delay", "short-answer")
+TRANSPORT_FAULTS = ("rc", "retry", "drop", "drop-after", "hang", "delay", "short-answer", "reboot")
 HANG_S = 3600
 PORT_ATTEMPTS = 200
 DEFAULT_BANKS = ("sha256", "sha384")
@@ -39,7 +40,8 @@ class NitroTpm:
     def __init__(self, state_dir, ca_dir=None, banks=DEFAULT_BANKS, extends=(), mailboxes=4,
                  nv_index_max=8192, nv_buffer_max=1024, region=testca.DEFAULT_REGION,
                  instance_id=testca.DEFAULT_INSTANCE_ID, plain=False, external=None,
-                 swtpm_path="swtpm", faults=(), log_file=None, indefinite_outer=False):
+                 swtpm_path="swtpm", faults=(), log_file=None, indefinite_outer=False,
+                 passthrough=False):
         self.state_dir = pathlib.Path(state_dir).resolve()
         self.state_dir.mkdir(parents=True, exist_ok=True)
         self.authority = testca.TestCa(ca_dir or self.state_dir / "ca", region, instance_id)
@@ -48,6 +50,7 @@ class NitroTpm:
         self.banks = tuple(banks)
         self.extends = list(extends)
         self.plain = plain
+        self.passthrough = passthrough
         self.external = external
         self.swtpm_path = swtpm_path
         self.swtpm = swtpm_child.Swtpm()
@@ -59,6 +62,8 @@ class NitroTpm:
         self.mailboxes = nv_mailbox.NvMailboxes(self.swtpm, self.state_dir / "mailboxes.json",
                                                 mailboxes, nv_index_max, nv_buffer_max)
         self.mailboxes.reconcile()
+        self.sessions = tpm_sessions.Sessions(self.swtpm, self.state_dir / "storage-seed",
+                                              self._run_plain, self.mailboxes.auth_value)
 
     def _boot(self):
         """Start swtpm with the wanted banks and extend what firmware would have extended."""
@@ -94,6 +99,7 @@ class NitroTpm:
             self.swtpm.stop()
             if extends is not None:
                 self.extends = list(extends)
+            self.sessions.reset()
             self._boot()
 
     def stop(self):
@@ -125,6 +131,8 @@ class NitroTpm:
                               for index, data in self.mailboxes.contents.items()},
                 "module_id": self.attester.module_id, "region": self.authority.region,
                 "root": str(self.authority.root_path), "swtpm_pid": self.swtpm.pid,
+                "active": {"keys": len(self.sessions.keys),
+                           "sessions": len(self.sessions.sessions)},
             }
 
     def execute(self, command):
@@ -139,13 +147,15 @@ class NitroTpm:
             raise emu_http.CutConnection
         if "drop" in effects:
             raise emu_http.CutConnection
+        if "reboot" in effects:
+            self.reboot()
         if "retry" in effects:
             response = wire.error_response(wire.RC_RETRY)
         elif "rc" in effects:
             response = wire.error_response(int(str(effects["rc"]["rc"]), 0))
         else:
             with self.lock:
-                response = self._run(command, code)
+                response = self._run(command)
         rc = wire.response_code(response)
         self.log.add(command=name, rc=f"0x{rc:x}")
         if "drop-after" in effects:
@@ -154,7 +164,17 @@ class NitroTpm:
             response = wire.plain_response(b"")
         return response
 
-    def _run(self, command, code):
+    def _run(self, command):
+        if self.passthrough:
+            return self.swtpm.exchange(command)
+        try:
+            response = self.sessions.handle(command)
+        except wire.WireError:
+            response = None  # swtpm finds the fault in a malformed command itself.
+        return self._run_plain(command) if response is None else response
+
+    def _run_plain(self, command):
+        code = wire.parse_header(command)[2]
         if code == wire.CC_VENDOR_NSM:
             if self.plain:
                 return wire.error_response(wire.RC_COMMAND_CODE)
@@ -377,6 +397,8 @@ def make_parser():
     parser.add_argument("--region", default=testca.DEFAULT_REGION)
     parser.add_argument("--instance-id", default=testca.DEFAULT_INSTANCE_ID)
     parser.add_argument("--plain", action="store_true", help="a TPM without the vendor command")
+    parser.add_argument("--passthrough", action="store_true",
+                        help="nothing but swtpm: no mailboxes, no sessions of our own")
     parser.add_argument("--outer", choices=("definite", "indefinite"), default="definite",
                         help="CBOR form of the maps around the document")
     parser.add_argument("--fault", action="append", default=[], type=json.loads, metavar="JSON")
@@ -400,7 +422,7 @@ def main(argv=None):
             [parse_extend(text) for text in options.extend], options.mailboxes,
             options.nv_index_max, options.nv_buffer_max, options.region, options.instance_id,
             options.plain, external, options.swtpm_path, options.fault, options.log,
-            options.outer == "indefinite")
+            options.outer == "indefinite", options.passthrough)
         try:
             with Service(device, options.host, options.port, options.control_port) as service:
                 emu_http.announce({"port": service.port, "root": device.authority.root_path,

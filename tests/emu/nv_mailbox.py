@@ -3,8 +3,8 @@
 libtpms caps an NV index at 2048 bytes and NitroTPM's mailbox has 8192. For such an index swtpm
 keeps a small placeholder with the same handle, attributes and authorization value, so that handle
 lists, attributes, passwords, lockout and survival over Startup are the work of a real TPM; size
-and contents are kept here. Password (and policy) sessions work; HMAC sessions cannot, because the
-placeholder's name differs, and are refused by swtpm.
+and contents are kept here. Password (and policy) sessions work; HMAC sessions end in
+tpm_sessions.py, which knows the size and so the name, and come here with a password.
 """
 import base64
 import json
@@ -28,23 +28,29 @@ class NvMailboxes:
         self.index_max = index_max
         self.buffer_max = buffer_max
         self.contents = {}
+        self.auth_values = {}
         self._load()
 
     def _load(self):
         if self.state_file and os.path.exists(self.state_file):
             with open(self.state_file, encoding="ascii") as stored:
-                self.contents = {int(index, 16): bytearray(base64.b64decode(data))
-                                 for index, data in json.load(stored).items()}
+                for index, (data, auth) in json.load(stored).items():
+                    self.contents[int(index, 16)] = bytearray(base64.b64decode(data))
+                    self.auth_values[int(index, 16)] = bytes.fromhex(auth)
 
     def save(self):
         if not self.state_file:
             return
-        stored = {f"0x{index:08x}": base64.b64encode(data).decode()
+        stored = {f"0x{index:08x}": (base64.b64encode(data).decode(), self.auth_value(index).hex())
                   for index, data in self.contents.items()}
         temporary = f"{self.state_file}.new"
         with open(temporary, "w", encoding="ascii") as out:
             json.dump(stored, out)
         os.replace(temporary, self.state_file)
+
+    def auth_value(self, handle):
+        """What authorises the use of a handle: without trailing zeros, as a TPM keeps it."""
+        return self.auth_values.get(handle, b"")
 
     def native_indices(self):
         """Every NV index that swtpm lists."""
@@ -60,6 +66,7 @@ class NvMailboxes:
         gone = [index for index in self.contents if index not in native]
         for index in gone:
             del self.contents[index]
+            self.auth_values.pop(index, None)
         if gone:
             self.save()
 
@@ -102,6 +109,7 @@ class NvMailboxes:
             parameters=wire.sized(auth_value) + wire.sized(public.encode())))
         if wire.response_code(response) == wire.RC_SUCCESS:
             self.contents[public.index] = bytearray(PADDING * size)
+            self.auth_values[public.index] = auth_value.rstrip(b"\0")
             self.save()
         return response
 
@@ -110,6 +118,7 @@ class NvMailboxes:
         response = self.swtpm.exchange(data)
         if (wire.response_code(response) == wire.RC_SUCCESS
                 and self.contents.pop(command.handles[1], None) is not None):
+            self.auth_values.pop(command.handles[1], None)
             self.save()
         return response
 

@@ -3,7 +3,7 @@
 
 verify() is the emulators' gate: it is a second implementation, written from AWS's
 description and checked against AWS's vectors (tests/vectors/sigv4), so a mistake
-in fs/net/sigv4.c does not pass here by being made twice. It answers as AWS does,
+in fs/aws/sigv4.c does not pass here by being made twice. It answers as AWS does,
 down to the error code, and trusts nothing in a request but the secret it knows.
 sign() and presign() make requests for tests that have no AWS client at hand.
 It must never accept a request without a signature, and has no switch to do so.

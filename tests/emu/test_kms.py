@@ -306,6 +306,36 @@ class TestRefusals(KmsTest):
         self.assert_error(self.client("Encrypt", KeyId="alias/none", Plaintext="eA=="),
                           "com.amazonaws.kms#NotFoundException")
 
+    def test_key_policy_and_dry_runs(self):
+        """A whole policy decides, dry runs ask it; GetKeyPolicy returns it."""
+        self.start()
+        allow = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::111122223333:role/emulated"},
+                 "Resource": "*"}
+        condition = {"StringEquals": {f"kms:RecipientAttestation:NitroTPMPCR{n}": PCRS[n].hex() for n in (4, 7)}}
+        document = {"Statement": [{**allow, "Action": "kms:Decrypt", "Condition": condition},
+                                  {**allow, "Action": ["kms:GenerateDataKey", "kms:GetKeyPolicy", "kms:ReEncryptFrom"]}]}
+        key = self.emulator.store.put(aliases=["alias/whole"], policy={"document": document})
+        arn = self.emulator.store.arn(key)
+        blob = self.client("GenerateDataKey", KeyId=arn, KeySpec="AES_256")[1]["CiphertextBlob"]
+        answer = self.client("Decrypt", KeyId=arn, CiphertextBlob=blob, Recipient=self.recipient())
+        self.assertIn("CiphertextForRecipient", answer[1])
+        self.assert_error(self.client("Decrypt", KeyId=arn, CiphertextBlob=blob), "AccessDeniedException")
+        other = self.recipient(pcrs={**PCRS, 4: bytes(48)})
+        self.assert_error(self.client("Decrypt", KeyId=arn, CiphertextBlob=blob, Recipient=other),
+                          "AccessDeniedException")
+        dry = {"DryRun": True, "DryRunModifiers": ["IGNORE_CIPHERTEXT"]}
+        self.assert_error(self.client("Decrypt", KeyId=arn, **dry), "AccessDeniedException")
+        self.assert_error(self.client("Decrypt", KeyId=arn, Recipient=self.recipient(), **dry),
+                          "DryRunOperationException")
+        self.assert_error(self.client("Decrypt", KeyId=arn, DryRunModifiers=["IGNORE_CIPHERTEXT"]),
+                          "ValidationException")
+        self.assert_error(self.client("ReEncrypt", SourceKeyId=arn, DestinationKeyId=arn, **dry),
+                          "AccessDeniedException")
+        self.assert_error(self.client("CreateGrant", KeyId=arn, GranteePrincipal="arn:aws:iam::111122223333:root",
+                                      Operations=["Decrypt"], DryRun=True), "AccessDeniedException")
+        self.assertEqual(json.loads(self.client("GetKeyPolicy", KeyId=arn)[1]["Policy"]), document)
+        self.assert_error(self.client("GetKeyPolicy", KeyId=self.arn), "AccessDeniedException")
+
 
 class TestFaults(KmsTest):
     def fault(self, **members):

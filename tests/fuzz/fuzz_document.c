@@ -96,7 +96,7 @@ static void try_response(const uint8_t *data, size_t size)
 static void try_cbor(const uint8_t *data, size_t size)
 {
 	struct item_reader r = item_reader_init(data, size);
-	int e = item_skip(&r);
+	int e = item_skip(&r, 0);
 
 	promise(e == 0 || e == -ENODATA || e == -EPROTO);
 	promise(r.pos <= size);

@@ -1,10 +1,10 @@
 /*
- * Fuzz target: the tensor table of a GGUF header (fs/read/gguf_map). Besides not crashing: it reads
+ * Fuzz target: the tensor table of a GGUF header (fs/formats). Besides not crashing: it reads
  * only what lies in the file and before the header's limit, each block once and in order; what is
  * taken is in order, without gaps between tensors, and within the file; and every byte is found in
  * the tensor that holds it. The first byte says how much larger the file is than its header.
  */
-#include "fs/read/gguf_map.h"
+#include "fs/formats/gguf_map.h"
 
 #include <errno.h>
 #include <stdbool.h>

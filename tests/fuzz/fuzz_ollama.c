@@ -3,7 +3,7 @@
  * valid name, describes the model that it was asked for, and made again from its parts it is the
  * same bytes: there is one encoding. Any bytes taken as a path give a valid name.
  */
-#include "fs/view/ollama_description.h"
+#include "fs/formats/ollama_description.h"
 
 #include <errno.h>
 #include <string.h>

@@ -30,9 +30,10 @@ static void check_record(const struct event_record *r)
 
 	check_values(&r->digests, r->digests.pcr);
 	promise(event_record_apply(r, &value) == 0);
-	if (!r->is_model)
+	if (r->kind == EVENT_OTHER)
 		return;
-	promise(r->mode != MEASURE_NONE && strlen(r->boot_id) == EVENT_BOOT_ID_SIZE - 1);
+	promise((r->kind == EVENT_START || r->mode != MEASURE_NONE) &&
+		strlen(r->boot_id) == EVENT_BOOT_ID_SIZE - 1);
 	if (r->has_before)
 		check_values(&r->before, r->digests.pcr);
 	event_record_start(r, &value);

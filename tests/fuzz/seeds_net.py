@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Makes the seeds of corpus/xml/ and corpus/ini/ again: answers of S3, KMS and IMDS as their
+"""Makes the seeds of corpus/xml/, corpus/kms/ and corpus/ini/ again: answers of S3, KMS and IMDS as their
 documentation shows them, hostile forms of them, and profile files."""
 
 import json
@@ -36,6 +36,12 @@ XML = {
               "</InitiateMultipartUploadResult>",
     "complete": " \n<?xml version=\"1.0\"?><CompleteMultipartUploadResult><ETag>\"3858f62230ac3c915f30"
                 "0c664312c11f-9\"</ETag></CompleteMultipartUploadResult>",
+}
+KMS = {
+    "key-id": ARN,
+    "json-not-an-object": "[1]",
+    "json-key-size": json.dumps({"KeyId": ARN, "Plaintext": "AAEC"}),
+    "json-key-id": json.dumps({"KeyId": "a\"b", "CiphertextBlob": "AQID"}),
     "json-data-key": json.dumps({"KeyId": ARN, "CiphertextBlob": "AQID", "KeyMaterialId": "0" * 64,
                                  "Plaintext": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="}),
     "json-recipient": json.dumps({"KeyId": ARN, "Plaintext": None, "CiphertextForRecipient": "MIAG",
@@ -72,4 +78,5 @@ def write(folder, seeds):
 
 
 write("xml", XML)
+write("kms", KMS)
 write("ini", INI)

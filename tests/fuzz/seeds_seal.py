@@ -14,9 +14,11 @@ CORPUS = os.path.join(HERE, "corpus", "seal")
 
 WHOLE = [
     "len-0", "len-1-signed", "len-524289", "slots-kms-and-keyfile", "slots-kms-longest",
-    "slots-unknown-type", "slots-tpm2", "name-utf8-edges", "name-longest-utf8",
+    "slots-unknown-type", "slots-tpm2", "slots-set", "path-utf8-edges", "path-longest",
+    "path-deepest", "path-directories", "facts-longest", "facts-prefix-keys", "facts-none",
+    "facts-bad-order-prefix", "facts-bad-cut", "path-bad-slash-twice", "head-version-1-seal",
     "length-2-64-minus-1", "length-count-48-overflow", "length-count-overflow",
-    "length-16-tib-plus-1", "slot-count-65535", "slot-body-65535", "name-bad-length-65535",
+    "length-16-tib-plus-1", "slot-count-65535", "slot-body-65535", "path-bad-length-65535", "facts-bad-length-65535",
     "slot-kms-arn-overrun", "slot-kms-blob-overrun", "signature-field-alg-2",
 ]
 HEADS = ["slots-16", "chunks-16385"]
@@ -41,10 +43,10 @@ def main():
         put(name, seal(name))
     for name in HEADS:
         raw = seal(name)
-        (slots,) = struct.unpack_from("<H", raw, 0x280)
-        put(name + "-head", raw[: 0x2C0 + 1024 * slots])
+        (slots,) = struct.unpack_from("<H", raw, 0x880)
+        put(name + "-head", raw[: 0x8C0 + 1024 * slots])
     for name in SLOT_OF:
-        put(name + "-slot", seal(name)[0x2C0 : 0x2C0 + 1024])
+        put(name + "-slot", seal(name)[0x8C0 : 0x8C0 + 1024])
     # A head that truthfully claims 16 TiB: nothing may be allocated for its tables.
     raw = bytearray(seal("len-0"))
     struct.pack_into("<QQ", raw, 0x30, 1 << 44, 1 << 25)

@@ -52,16 +52,20 @@ def wait_until_loaded(server, base, log_path, deadline_s):
         raise LoadFailed("exit code %s\n%s" % (server.poll(), "".join(log.readlines()[-15:])))
 
 
+def start(llama, model, load_mode, port, log):
+    return subprocess.Popen(
+        [LAUNCHER, "run", llama, "--model", model, "--host", "127.0.0.1", "--port", str(port),
+         "--no-webui", "--offline", "-c", "256", "-np", "1", "-t", "2", "--load-mode", load_mode],
+        stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+
+
 def ask(llama, model, load_mode, log_path=os.devnull, tokens=16, deadline_s=300, **request):
     """request: members of llama-server's /completion that differ from ours."""
     port = free_port()
     base = "http://127.0.0.1:%d" % port
     started = time.monotonic()
     with open(log_path, "wb") as log:
-        server = subprocess.Popen(
-            [LAUNCHER, "run", llama, "--model", model, "--host", "127.0.0.1", "--port", str(port),
-             "--no-webui", "--offline", "-c", "256", "-np", "1", "-t", "2", "--load-mode", load_mode],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+        server = start(llama, model, load_mode, port, log)
         try:
             wait_until_loaded(server, base, log_path, deadline_s)
             loaded = time.monotonic()

@@ -1,33 +1,37 @@
 #!/usr/bin/python3
 """Does to a store what `ollama serve`, `list`, `show`, `run` and `ps` do, and says what would fail.
 
-    ollama_checker.py STORE [--prune] [--show NAME]... [--verify]
+    ollama_checker.py STORE [--like 0.24|0.33|next] [--prune] [--go-template] [--show NAME]...
+                      [--verify]
 
-Written from the behaviour of Ollama 0.33 (manifest/, server/, fs/gguf, fs/ggml, types/model): the
-same mkdirs, stats, walks, opens, poll registrations, reads and seeks, in the same order, with real
-system calls. A step that Ollama would need and that fails, or that would write, is a failure: one
-line on standard error, exit code 1. Else standard output has one JSON object: the models as `list`
-shows them and, for each --show, what `show` and `run` make of the layers.
+Written from the behaviour of Ollama 0.24 and 0.33 (manifest/, server/, fs/gguf, fs/ggml, types/model)
+and, as `next`, of the change that brings manifests-v2: the same mkdirs, stats, walks, opens, poll
+registrations, reads and seeks, in the same number, with real system calls; and what the engine does
+that loads a model. What ends the server, or would write, is a failure: one line on standard error,
+exit code 1. Else standard output has one JSON object: the models as `list` shows them, for each --show
+what `show` and `run` make of the layers, in `failed` the models that neither show nor run, in `warned`
+those that the server stumbled over at its start, and in `opens` how often each file was opened.
 
---prune: as without OLLAMA_NOPRUNE. --verify: besides what a running server does, check each blob's
-digest and size, as after a pull. Runs as whoever starts it; it writes nothing but its results.
+--prune: as without OLLAMA_NOPRUNE. --go-template: as with OLLAMA_GO_TEMPLATE=1. --verify: besides what
+a running server does, check each blob's digest and size, as after a pull. Runs as whoever starts it; it
+writes nothing but its results.
 """
 
 import argparse
-import glob
 import hashlib
 import json
 import os
-import re
-import select
+import random
 import stat
-import struct
 import sys
 import time
 
-IMAGE = "application/vnd.ollama.image."
-DEFAULTS = {"host": "registry.ollama.ai", "namespace": "library", "tag": "latest"}
-FIRST_READ = 32 << 10
+from ollama_gguf import (Failure, GoFile, Panic, decode, go_engine, keys_until, list_header,
+                         llama_server, read_file)
+from ollama_manifest import (DEFAULTS, IMAGE, blob_path, layer_of, manifest_paths, parse_name,
+                             read_manifest, shortest)
+from ollama_template import Template, TemplateError, chat_capabilities, prefers_chat
+
 HOUR_S = 3600
 
 # The Go types of api.Options: what a params layer may set.
@@ -36,256 +40,61 @@ INTEGERS = {"num_keep", "seed", "num_predict", "top_k", "repeat_last_n", "num_ct
 FLOATS = {"top_p", "min_p", "typical_p", "temperature", "repeat_penalty", "presence_penalty",
           "frequency_penalty"}
 
-
-class Failure(Exception):
-    """What a real server would have stumbled over."""
-
-
-# ---------------------------------------------------------------- names and digests
-
-def is_part(kind, text):
-    """isValidPart of types/model/name.go."""
-    if not 1 <= len(text) <= (350 if kind == "host" else 80):
-        return False
-    inner = {"host": r"[A-Za-z0-9_.:-]", "namespace": r"[A-Za-z0-9_-]"}.get(kind,
-                                                                         r"[A-Za-z0-9_.-]")
-    return re.fullmatch(rf"[A-Za-z0-9_]{inner}*", text) is not None
-
-
-def parse_name(text):
-    """(host, namespace, model, tag); Failure when Ollama would not take it."""
-    tag = DEFAULTS["tag"]
-    if text.rfind(":") > text.rfind("/"):
-        text, _, tag = text.rpartition(":")
-    parts = text.rsplit("/", 2)
-    name = ((parts[0] if len(parts) > 2 else DEFAULTS["host"]),
-            (parts[-2] if len(parts) > 1 else DEFAULTS["namespace"]), parts[-1], tag)
-    for kind, part in zip(("host", "namespace", "model", "tag"), name):
-        if not is_part(kind, part):
-            raise Failure(f"invalid model name: {kind} {part!r}")
-    return name
-
-
-def shortest(name):
-    host, namespace, model, tag = name
-    if host != DEFAULTS["host"]:
-        return f"{host}/{namespace}/{model}:{tag}"
-    if namespace != DEFAULTS["namespace"]:
-        return f"{namespace}/{model}:{tag}"
-    return f"{model}:{tag}"
-
-
-def blob_path(store, digest):
-    if not re.fullmatch(r"sha256[:-][0-9a-fA-F]{64}", digest):
-        raise Failure(f"invalid digest format: {digest!r}")
-    return os.path.join(store, "blobs", digest.replace(":", "-"))
-
-
-# ---------------------------------------------------------------- files as Go reads them
-
-class GoFile:
-    """os.Open: the descriptor goes into epoll, reads are as large as the reader's buffer."""
-
-    def __init__(self, path):
-        self.path = path
-        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self.poll = select.epoll()
-        try:
-            self.poll.register(self.descriptor, select.EPOLLIN | select.EPOLLOUT | select.EPOLLET)
-        except PermissionError:
-            pass  # a regular file of a disk: Go then reads it without polling
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.poll.close()
-        os.close(self.descriptor)
-
-    def read(self, size):
-        return os.read(self.descriptor, size)
-
-    def seek(self, offset, whence=os.SEEK_SET):
-        return os.lseek(self.descriptor, offset, whence)
-
-    def read_all(self):
-        """os.ReadFile: stat for the size, then until the end."""
-        os.fstat(self.descriptor)
-        pieces = []
-        while piece := self.read(512 if not pieces else 4096):
-            pieces.append(piece)
-        return b"".join(pieces)
-
-
-def read_file(path):
-    with GoFile(path) as source:
-        return source.read_all()
-
-
-class Buffered:
-    """bufio.Reader of 32 KiB over a GoFile."""
-
-    def __init__(self, source, at=0):
-        self.source, self.buffer, self.at = source, b"", at
-
-    def take(self, size):
-        while len(self.buffer) < size:
-            piece = self.source.read(FIRST_READ)
-            if not piece:
-                raise Failure(f"{self.source.path}: unexpected EOF")
-            self.buffer += piece
-        found, self.buffer = self.buffer[:size], self.buffer[size:]
-        self.at += size
-        return found
-
-    def number(self, code):
-        return struct.unpack("<" + code, self.take(struct.calcsize(code)))[0]
-
-    def text(self):
-        return self.take(self.number("Q"))
-
-
-SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q",
-           12: "d"}
-# elements and bytes of a block, of the tensor types that the models of the tests have
-BLOCKS = {0: (1, 4), 1: (1, 2), 2: (32, 18), 8: (32, 34)}
-
-
-def read_value(reader, kind):
-    if kind == 8:
-        return reader.text().decode("utf-8", "replace")
-    if kind == 9:
-        inner, count = reader.number("I"), reader.number("Q")
-        return [read_value(reader, inner) for _ in range(count)]
-    if kind not in SCALARS:
-        raise Failure(f"{reader.source.path}: unknown GGUF value type {kind}")
-    return reader.number(SCALARS[kind])
-
-
-def open_gguf(reader):
-    """Magic, version, tensor count, key count."""
-    if reader.take(4) != b"GGUF":
-        raise Failure(f"{reader.source.path}: invalid magic")
-    version = reader.number("I")
-    if version < 2:
-        raise Failure(f"{reader.source.path}: unsupported version {version}")
-    return reader.number("Q"), reader.number("Q")
-
-
-def keys_until(path, wanted):
-    """fs/gguf: lazily, until every wanted key was seen or there are no more."""
-    found = {}
-    with GoFile(path) as source:
-        reader = Buffered(source)
-        _, count = open_gguf(reader)
-        for _ in range(count):
-            key = reader.text().decode()
-            found[key] = read_value(reader, reader.number("I"))
-            if wanted and wanted <= found.keys():
-                break
-        os.fstat(source.descriptor)
-    return found
-
-
-def list_header(path):
-    """server/model_list_cache.go: one read, up to the tokenizer's keys."""
-    found = {}
-    with GoFile(path) as source:
-        reader = Buffered(source)
-        _, count = open_gguf(reader)
-        for _ in range(count):
-            key = reader.text().decode()
-            if key.startswith("tokenizer."):
-                break
-            found[key] = read_value(reader, reader.number("I"))
-    if "general.architecture" not in found:
-        raise Failure(f"{path}: no general.architecture")
-    return found
-
-
-def decode(path):
-    """fs/ggml Decode: all keys, all tensors; then seeks to the end and over every tensor."""
-    with GoFile(path) as source:
-        source.read(4)
-        source.seek(0)
-        reader = Buffered(source)
-        tensors, count = open_gguf(reader)
-        keys = {}
-        for _ in range(count):
-            key = reader.text().decode()
-            keys[key] = read_value(reader, reader.number("I"))
-        places = []
-        for _ in range(tensors):
-            reader.text()
-            shape = [reader.number("Q") for _ in range(reader.number("I"))]
-            kind, offset = reader.number("I"), reader.number("Q")
-            elements = 1
-            for size in shape:
-                elements *= size
-            block, size = BLOCKS.get(kind, (1, 0))
-            places.append((offset, elements // block * size))
-        end = source.seek(0, os.SEEK_END)
-        alignment = keys.get("general.alignment", 32)
-        start = -(-reader.at // alignment) * alignment
-        for offset, size in places:
-            if start + offset + size > end:
-                raise Failure(f"{path}: a tensor ends past the end of the file")
-            source.seek(start + offset)
-            source.seek(size, os.SEEK_CUR)
-    return keys, len(places)
-
-
-# ---------------------------------------------------------------- manifests
-
-def manifest_paths(store):
-    """filepath.Glob("manifests/*/*/*/*"), then stat."""
-    found = []
-    for path in sorted(glob.glob(os.path.join(store, "manifests", "*", "*", "*", "*"),
-                                 include_hidden=True)):
-        if not stat.S_ISDIR(os.stat(path).st_mode):
-            found.append(path)
-    return found
-
-
-def parse_layer(layer, where):
-    if not isinstance(layer, dict) or not isinstance(layer.get("mediaType"), str) \
-            or not isinstance(layer.get("digest"), str) or not isinstance(layer.get("size"), int):
-        raise Failure(f"{where}: a layer without mediaType, digest or size")
-    return layer
-
-
-def read_manifest(path):
-    with GoFile(path) as source:
-        os.fstat(source.descriptor)
-        raw = source.read_all()
-    try:
-        manifest = json.loads(raw)
-    except ValueError as problem:
-        raise Failure(f"{path}: {problem}") from None
-    for layer in [*manifest.get("layers", ()), manifest.get("config", {})]:
-        if layer is not manifest.get("config", {}) or layer:
-            parse_layer(layer, path)
-    return manifest, hashlib.sha256(raw).hexdigest()
-
-
-def layer_of(manifest, kind):
-    return [layer for layer in manifest["layers"] if layer["mediaType"] == IMAGE + kind]
+# Families that the runner serves one request at a time.
+ONE_SLOT = {"mllama", "qwen3vl", "qwen3vlmoe", "qwen35", "qwen35moe", "qwen3next", "lfm2", "lfm2moe",
+            "nemotron_h", "nemotron_h_moe", "nemotron_h_omni"}
+PARSERS = {"gemma4", "laguna", "nemotron-3-nano"}  # all of them know tools and thinking
 
 
 class Store:
     """One server's view of a store."""
 
-    def __init__(self, root):
-        self.root = root
+    def __init__(self, root, like="0.33", go_template=None):
+        self.root, self.like, self.go_template = root, like, go_template
+        self.careful = like != "0.24"
+        self.folders = ["manifests-v2", "manifests"] if like == "next" else ["manifests"]
         self.loaded = None
+        self.warned, self.opens = {}, {}
+
+    def count_opens(self, phase, name):
+        """What was opened since the last time belongs to this."""
+        here = self.opens.setdefault(phase, {}).setdefault(name, {})
+        for path in GoFile.opened:
+            here[path] = here.get(path, 0) + 1
+        GoFile.opened.clear()
+
+    def make_manifest_directories(self):
+        """At each look at the manifests: a stat when they exist."""
+        for folder in self.folders:
+            path = os.path.join(self.root, folder)
+            if not os.path.isdir(path):
+                os.makedirs(path)
+                raise Panic(f"{path} was made")
+
+    def check_link(self, path):
+        """OpenVerifiedManifest: a link leads to a blob, and its bytes have the digest it is named by."""
+        target = os.path.realpath(path)
+        if os.path.islink(path):
+            digest = os.path.basename(target)
+            if not os.path.samefile(target, blob_path(self.root, digest)):
+                raise Failure(f"{path} leads out of the store")
+        elif not target.startswith(os.path.realpath(self.root) + "/"):
+            raise Failure(f"{path} leads out of the store")
 
     def every(self):
         """{name: (manifest, digest, path)}; a bad name or manifest is what a server would skip."""
         found = {}
-        for path in manifest_paths(self.root):
-            parts = tuple(os.path.relpath(path, os.path.join(self.root, "manifests")).split("/"))
-            parse_name(f"{parts[0]}/{parts[1]}/{parts[2]}:{parts[3]}")
-            found[parts] = (*read_manifest(path), path)
+        self.make_manifest_directories()
+        for folder in self.folders:
+            for path in manifest_paths(self.root, folder):
+                parts = tuple(os.path.relpath(path, os.path.join(self.root, folder)).split("/"))
+                parse_name(f"{parts[0]}/{parts[1]}/{parts[2]}:{parts[3]}")
+                if self.like == "next":
+                    self.check_link(path)
+                    if parts[0] == "ollama.com":
+                        parts = (DEFAULTS["host"], *parts[1:])
+                if parts not in found:
+                    found[parts] = (*read_manifest(path), path)
         folded = [tuple(part.lower() for part in name) for name in found]
         if len(set(folded)) != len(folded):
             raise Failure("two names differ in case only")
@@ -296,7 +105,7 @@ class Store:
         path = os.path.join(self.root, "blobs")
         if not os.path.isdir(path):
             os.makedirs(path)
-            raise Failure(f"{path} was made")
+            raise Panic(f"{path} was made")
 
     def fix_blobs(self):
         for folder, folders, names in os.walk(os.path.join(self.root, "blobs")):
@@ -305,7 +114,7 @@ class Store:
                 os.lstat(path)
                 if name.startswith("sha256:"):
                     os.rename(path, os.path.join(folder, name.replace(":", "-")))
-                    raise Failure(f"{path} was renamed")
+                    raise Panic(f"{path} was renamed")
 
     def prune(self):
         """PruneLayers and PruneDirectory: whatever they would remove is a write."""
@@ -318,21 +127,39 @@ class Store:
             if entry.is_file() and entry.name not in used and age_s > HOUR_S:
                 os.remove(entry.path)
                 raise Failure(f"{entry.path} was pruned")
-        for folder, folders, names in os.walk(os.path.join(self.root, "manifests"), topdown=False):
-            if not folders and not names:
-                os.rmdir(folder)
-                raise Failure(f"{folder} was pruned")
+        for place in self.folders:
+            for folder, folders, names in os.walk(os.path.join(self.root, place), topdown=False):
+                if not folders and not names:
+                    os.rmdir(folder)
+                    raise Panic(f"{folder} was pruned")
 
     def serve(self, prune):
         self.make_directories()
         self.fix_blobs()
         if prune:
             self.prune()
-        for name, (manifest, _, _) in self.every().items():
-            self.config(manifest)
-            for layer in layer_of(manifest, "model"):
-                self.stat_blob(layer, name)
-                list_header(blob_path(self.root, layer["digest"]))
+        GoFile.opened.clear()
+        names = list(self.every().items())
+        random.shuffle(names)  # Go's maps have no order
+        for name, (manifest, _, _) in names:
+            try:
+                self.look_at_start(name, manifest)
+            except Panic:
+                raise
+            except (Failure, OSError) as failure:
+                self.warned[shortest(name)] = str(failure)
+            self.count_opens("start", shortest(name))
+
+    def look_at_start(self, name, manifest):
+        """0.24 shows every model to itself; 0.33 reads the start of each."""
+        if self.like == "0.24":
+            self.show("/".join(name[:3]) + ":" + name[3])
+            return
+        self.config(manifest)
+        for layer in layer_of(manifest, "template"):
+            Template(read_file(blob_path(self.root, layer["digest"])).decode())
+        for layer in layer_of(manifest, "model"):
+            list_header(blob_path(self.root, layer["digest"]))
 
     def config(self, manifest):
         config = manifest.get("config") or {}
@@ -359,7 +186,8 @@ class Store:
                            "format": config.get("model_format"),
                            "family": config.get("model_family"),
                            "quantization": config.get("file_type")})
-        return sorted(models, key=lambda model: (-model["modified_at"], model["name"]))
+        random.shuffle(models)
+        return sorted(models, key=lambda model: -(model["modified_at"] // 10 ** 9))
 
     def resolve(self, text):
         """The manifest for what a client typed; case may differ."""
@@ -380,12 +208,15 @@ class Store:
             kind = layer["mediaType"].removeprefix(IMAGE)
             if kind == "model":
                 found["model"] = path
-                keys = keys_until(path, {"tokenizer.chat_template"})
-                found["chat_template"] = keys.get("tokenizer.chat_template")
+                found["chat_template"] = self.header(path).get("tokenizer.chat_template")
             elif kind in ("projector", "adapter"):
                 found[kind + "s"].append(path)
             elif kind in ("template", "prompt"):
                 found["template"] = read_file(path).decode()
+                try:
+                    Template(found["template"])
+                except TemplateError as problem:
+                    raise Failure(f"{text}: template: {problem}") from None
             elif kind == "system":
                 found["system"] = read_file(path).decode()
             elif kind == "license":
@@ -398,29 +229,89 @@ class Store:
             raise Failure(f"{text}: the manifest has no model layer")
         return found
 
+    def header(self, path):
+        """fs/gguf, for keys that are most often near the end or not there. What is not a GGUF is logged,
+        and the server goes on without."""
+        try:
+            return keys_until(path, {"tokenizer.chat_template", "general.pooling_type"}, self.careful)
+        except Panic:
+            raise
+        except (Failure, OSError) as failure:
+            self.warned[path] = str(failure)
+            return {}
+
+    def template_of(self, found):
+        """Which one is used: renderer, the owner's, the GGUF's own."""
+        if found["config"].get("renderer") or found["config"].get("parser"):
+            return "renderer"
+        own = found["template"] is not None
+        if own and self.like != "0.24" and self.go_template is None and found["chat_template"] \
+                and prefers_chat(found["chat_template"], Template(found["template"])):
+            own = False
+        if own and self.go_template is not False:
+            return "owner"
+        return "gguf" if found["chat_template"] and self.like != "0.24" else "none"
+
+    def capabilities(self, found):
+        """Model.Capabilities: of the GGUF, the template in use, the parser and the family."""
+        keys = self.header(found["model"])
+        names = set()
+        if keys:
+            architecture = keys.get("general.architecture")
+            names.add("embedding" if f"{architecture}.pooling_type" in keys else "completion")
+            names |= {kind for kind in ("vision", "audio") if f"{architecture}.{kind}.block_count" in keys}
+        found["uses"] = self.template_of(found)
+        if found["uses"] == "gguf":
+            names |= chat_capabilities(found["chat_template"])
+        elif found["template"] is not None and (found["uses"] == "owner" or self.like == "0.24"):
+            names |= Template(found["template"]).capabilities()
+        if found["config"].get("parser") in PARSERS:
+            names |= {"tools", "thinking"}
+        if found["config"].get("model_family") in ("gptoss", "gpt-oss"):
+            names.add("thinking")
+        if found["projectors"]:
+            names.add("vision")
+        return sorted(names)
+
     def show(self, text):
         """POST /api/show, the first time: four opens of the GGUF."""
         found = self.model(text)
-        keys_until(found["model"], {"general.architecture"})
-        keys_until(found["model"], set())
+        for _ in range(2):
+            found["capabilities"] = self.capabilities(found)
         keys, tensors = decode(found["model"])
         found["architecture"] = keys.get("general.architecture")
-        found["tensors"] = tensors
+        found["tensors"] = len(tensors)
         return found
 
     def run(self, text):
-        """The server's half of a first generate: four opens; llama-server's are the caller's."""
+        """The server's half of a first generate."""
         found = self.model(text)
+        if self.like == "0.24":
+            for _ in range(2):
+                self.capabilities(found)
+        found["capabilities"] = self.capabilities(found)
+        if not {"completion", "embedding"} & set(found["capabilities"]):
+            raise Failure(f"{text} does not support generate")
+        found["capabilities"] = self.capabilities(found)
         os.stat(found["model"])
-        decode(found["model"])
-        keys_until(found["model"], {"general.architecture"})
+        _, found["places"] = decode(found["model"])
         for path in found["projectors"] + found["adapters"]:
             os.stat(path)
             decode(path)
         os.stat(found["model"])
-        list_header(found["model"])
+        if self.like == "0.24":
+            decode(found["model"])
+        found["one_slot"] = found["config"].get("model_family") in ONE_SLOT
         self.loaded = found
         return found
+
+    def engine(self, found):
+        (go_engine if self.like == "0.24" else llama_server)(found["model"], found.pop("places"))
+
+    def run_again(self, found):
+        """After it was unloaded: GetModel is remembered."""
+        self.header(found["model"])
+        _, found["places"] = decode(found["model"])
 
     def processes(self):
         """GET /api/ps: manifests only."""
@@ -470,24 +361,46 @@ def check_options(options):
     return options
 
 
+def use(store, name, result):
+    """show, then a first generate and one after the model was unloaded."""
+    steps = (("show", lambda: result["shown"].update({name: store.show(name)})),
+             ("run", lambda: result["run"].update({name: store.run(name)})),
+             ("load", lambda: store.engine(store.loaded)),
+             ("run-again", lambda: store.run_again(store.loaded)),
+             ("load-again", lambda: store.engine(store.loaded)),
+             ("ps", store.processes))
+    for phase, step in steps:
+        try:
+            step()
+        except Panic:
+            raise
+        except (Failure, OSError) as failure:
+            result["failed"][name] = str(failure)
+            return
+        finally:
+            store.count_opens(phase, name)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("store")
+    parser.add_argument("--like", choices=("0.24", "0.33", "next"), default="0.33")
     parser.add_argument("--prune", action="store_true")
+    parser.add_argument("--go-template", action="store_true", default=None)
     parser.add_argument("--verify", action="store_true")
     parser.add_argument("--show", action="append", default=[], metavar="NAME")
     args = parser.parse_args()
-    store = Store(args.store)
+    store = Store(args.store, args.like, args.go_template)
     try:
         store.serve(args.prune)
-        result = {"models": store.list(), "shown": {}, "run": {}}
+        result = {"models": store.list(), "shown": {}, "run": {}, "failed": {},
+                  "warned": store.warned, "opens": store.opens}
+        GoFile.opened.clear()
         for name in args.show or [model["name"] for model in result["models"]]:
-            result["shown"][name] = store.show(name)
-            result["run"][name] = store.run(name)
-            store.processes()
+            use(store, name, result)
         if args.verify:
             store.verify()
-        if store.list() != result["models"]:
+        if sorted(map(str, store.list())) != sorted(map(str, result["models"])):
             raise Failure("the list is another one the second time")
     except (Failure, OSError, ValueError) as failure:
         print(f"ollama would fail: {failure}", file=sys.stderr)

@@ -26,10 +26,10 @@ def find_payload(seal_path):
     return os.path.join(folder, sf.payload_name(base[: -len(SEAL_SUFFIX)], seal.file_id))
 
 
-def read_one(seal_path, payload_path, sink, kek=None, data_key=None, owner_keys=(), name=None):
+def read_one(seal_path, payload_path, sink, kek=None, data_key=None, owner_keys=(), path=None):
     """Reads one sealed object fully into sink; returns its Seal. Raises sf.Refused."""
     raw = sf.load_seal_file(seal_path)
-    seal, keys = sf.open_seal(raw, kek, data_key, owner_keys, name)
+    seal, keys = sf.open_seal(raw, kek, data_key, owner_keys, path)
     with open(payload_path, "rb") as payload:
         for plain in sf.read_payload(seal, keys, payload):
             sink.write(plain)
@@ -61,8 +61,8 @@ class Discard:
 def verify_tree(root, kek=None, data_key=None, owner_keys=(), plain_root=None):
     """Reads every sealed object under root.
 
-    Returns a list of (relative name, None or a failure text); the name in each seal must be
-    the object's own. With plain_root, each plaintext must equal the file of that name there.
+    Returns a list of (relative name, None or a failure text); the path in each seal must
+    agree with the relative name. With plain_root, each plaintext must equal the file of that name there.
     """
     keys = {"kek": kek, "data_key": data_key, "owner_keys": owner_keys}
     results = []
@@ -72,20 +72,19 @@ def verify_tree(root, kek=None, data_key=None, owner_keys=(), plain_root=None):
             path = os.path.join(folder, base)
             relative = os.path.relpath(path, root)[: -len(SEAL_SUFFIX)]
             plain = os.path.join(plain_root, relative) if plain_root else None
-            results.append((relative, _failure_of(path, plain, keys)))
+            results.append((relative, _failure_of(path, plain, {"path": relative, **keys})))
     return results
 
 
 def _failure_of(seal_path, plain_path, keys):
     """None, or why one object of a tree is not as it should be."""
-    name = os.path.basename(seal_path)[: -len(SEAL_SUFFIX)]
     try:
         if plain_path is None:
-            read_one(seal_path, find_payload(seal_path), Discard(), name=name, **keys)
+            read_one(seal_path, find_payload(seal_path), Discard(), **keys)
             return None
         with open(plain_path, "rb") as expected:
             sink = Comparer(expected)
-            read_one(seal_path, find_payload(seal_path), sink, name=name, **keys)
+            read_one(seal_path, find_payload(seal_path), sink, **keys)
             return None if sink.finish() else "differs: not the plaintext %s" % plain_path
     except sf.Refused as refusal:
         return "%s: %s" % (refusal.word, refusal)
@@ -103,7 +102,7 @@ def _arguments():
     key.add_argument("--kek", metavar="FILE", help="a key file, as sealctl keygen writes it")
     key.add_argument("--key-hex-file", metavar="FILE", help="the data key, 64 hex digits")
     parser.add_argument("--owner-key", metavar="PUB.pem", action="append", default=[])
-    parser.add_argument("--name", help="the name under which the object was found")
+    parser.add_argument("--path", help="the path under which the object was found, less .seal")
     parser.add_argument("-o", metavar="OUT", dest="out", help="write the plaintext here")
     args = parser.parse_args()
     if bool(args.tree) == bool(args.seal and args.payload):
@@ -113,12 +112,12 @@ def _arguments():
 
 def _read_to_file(args, keys):
     if not args.out:
-        read_one(args.seal, args.payload, Discard(), name=args.name, **keys)
+        read_one(args.seal, args.payload, Discard(), path=args.path, **keys)
         return
     partial = args.out + ".partial"
     try:
         with open(partial, "wb") as sink:
-            read_one(args.seal, args.payload, sink, name=args.name, **keys)
+            read_one(args.seal, args.payload, sink, path=args.path, **keys)
         os.rename(partial, args.out)
     except BaseException:
         if os.path.exists(partial):

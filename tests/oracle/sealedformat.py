@@ -1,4 +1,4 @@
-"""The second reader of the sealed format, version 1.
+"""The second reader of the sealed format, version 2.
 
 Job: parse, authenticate and decrypt a sealed object exactly as crypto/FORMAT.md says, in
 the reader order of that document, and name the failure class of everything it refuses.
@@ -11,7 +11,9 @@ import errno
 import hashlib
 import hmac
 import os
+import re
 import struct
+import unicodedata
 from collections import namedtuple
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -22,37 +24,54 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 import verity
 
-MAGIC = b"sealedfs"
-VERSION = 1
-SUITE = 1
+# Section 2 and the tables of section 3.
+MAGIC, VERSION, SUITE = b"sealedfs", 2, 1
 CHUNK_BYTES = 524288
-MAX_PLAINTEXT_BYTES = 1 << 44
-MAX_NAME_BYTES = 255
-CORE_BYTES = 0x200
-SLOTS_AT = 0x2C0
-SLOT_BYTES = 1024
-SLOT_BODY_MAX = SLOT_BYTES - 4
-MAX_SLOTS = 16
+MAX_PLAINTEXT_BYTES = 2**44
+MAX_TIME = 253402300799
+MAX_PATH_BYTES, MAX_COMPONENT_BYTES = 1024, 255
+MAX_FACTS_BYTES, MAX_FACT_KEY_BYTES = 640, 48
+CORE_BYTES, SIGNATURE_BLOCK_BYTES, SLOT_HEADER_BYTES = 2048, 128, 64
+SIGNATURE_AT = CORE_BYTES
+SLOT_HEADER_AT = SIGNATURE_AT + SIGNATURE_BLOCK_BYTES
+SLOTS_AT = SLOT_HEADER_AT + SLOT_HEADER_BYTES
+SLOT_BYTES, SLOT_BODY_MAX, MAX_SLOTS = 1024, 1020, 16
 TABLE_ALIGN = 4096
-TAG_BYTES = 16
-ENTRY_BYTES = 32
-SIG_NONE = 0
-SIG_ED25519 = 1
-SLOT_KMS = 1
-SLOT_TPM2 = 2
-SLOT_KEYFILE = 3
-KMS_ARN_MAX = 512
-KMS_BLOB_MAX = 400
-KEYFILE_BODY_BYTES = 76
-KEK_PREFIX = b"sealedfs-kek-v1:"
-SIGN_CONTEXT = b"sealedfs core v1\0"
+TAG_BYTES, ENTRY_BYTES = 16, 32
+SIG_NONE, SIG_ED25519 = 0, 1
+SLOT_KMS, SLOT_TPM2, SLOT_KEYFILE, SLOT_SET = 1, 2, 3, 4
+KMS_ARN_MAX, KMS_BLOB_MAX = 512, 400
+KEYFILE_BODY_BYTES, SET_BODY_BYTES = 16 + 12 + 32 + 16, 32 + 12 + 32 + 16
+
+# Every string that goes into a hash, a MAC or a signature.
+SIGN_CONTEXT = b"sealedfs core v2\0"
+KDF_CONTEXT = b"sealedfs v2"
 KEK_ID_CONTEXT = b"sealedfs key-encryption key\0"
-KDF_CONTEXT = b"sealedfs v1"
+SET_CONTEXT = b"sealedfs set member"
+KEK_PREFIX = b"sealedfs-kek-v1:"
+
+# The core of section 3.1: (name, struct code), in order and without gaps.
+CORE_FIELDS = (
+    ("magic", "8s"), ("version", "H"), ("suite", "H"), ("flags", "I"), ("file_id", "32s"),
+    ("length", "Q"), ("count", "Q"), ("sha256", "32s"), ("sha384", "48s"), ("verity", "32s"),
+    ("table_sha256", "32s"), ("commitment", "32s"), ("sealed_at", "Q"), ("path_length", "H"),
+    ("facts_length", "H"), ("reserved_1", "4s"), ("path_field", "1024s"), ("facts_field", "640s"),
+    ("reserved_2", "128s"),
+)  # fmt: skip
+CORE = struct.Struct("<" + "".join(code for _, code in CORE_FIELDS))
+SIGNATURE_BLOCK = struct.Struct("<H32s64s30s")
+SLOT_HEADER = struct.Struct("<H30s32s")
+assert CORE.size == CORE_BYTES
+assert SIGNATURE_BLOCK.size == SIGNATURE_BLOCK_BYTES
+assert SLOT_HEADER.size == SLOT_HEADER_BYTES
+
+FACT_LINE = re.compile(rb"([a-z0-9._-]{1,%d})=([^\n]+)\n" % MAX_FACT_KEY_BYTES)
 
 # class -> (errno name, stage)
 CLASSES = {
     "malformed": ("EPROTO", "parse"),
     "unsupported": ("EPROTO", "parse"),
+    "wrong-name": ("EBADMSG", "name"),
     "unsigned": ("EBADMSG", "signature"),
     "unknown-signer": ("EBADMSG", "signature"),
     "bad-signature": ("EBADMSG", "signature"),
@@ -64,7 +83,6 @@ CLASSES = {
     "bad-payload-size": ("EBADMSG", "payload"),
     "bad-chunk": ("EBADMSG", "chunk"),
     "bad-chunk-hash": ("EBADMSG", "chunk"),
-    "wrong-name": ("EBADMSG", "name"),
     "bad-digest": ("EBADMSG", "whole"),
 }
 
@@ -83,24 +101,49 @@ Slot = namedtuple("Slot", "type body")
 Keys = namedtuple("Keys", "payload base_nonce commitment slot_mac")
 
 
+# Sizes (sections 2 and 3).
+
+
+def table_offset(slot_count):
+    return -(-(SLOTS_AT + SLOT_BYTES * slot_count) // TABLE_ALIGN) * TABLE_ALIGN
+
+
+def chunk_count(length):
+    return -(-length // CHUNK_BYTES)
+
+
+def seal_length(length, slot_count):
+    return table_offset(slot_count) + (TAG_BYTES + ENTRY_BYTES) * chunk_count(length)
+
+
+MIN_SEAL_BYTES = seal_length(0, 1)
+MAX_SEAL_BYTES = seal_length(MAX_PLAINTEXT_BYTES, MAX_SLOTS)
+
+
+# Keys, nonces and messages (sections 4 to 6).
+
+
+def _hkdf(salt, ikm, info, size):
+    return HKDF(algorithm=hashes.SHA256(), length=size, salt=salt, info=info).derive(ikm)
+
+
 def derive_keys(data_key, core):
     """The key schedule: 108 bytes of HKDF output, cut in four."""
-    okm = HKDF(
-        algorithm=hashes.SHA256(),
-        length=108,
-        salt=bytes(core[0x10:0x30]),
-        info=KDF_CONTEXT + bytes(core[0x08:0x40]),
-    ).derive(data_key)
-    return Keys(okm[0:32], okm[32:44], okm[44:76], okm[76:108])
+    core = bytes(core)
+    okm = _hkdf(core[0x10:0x30], data_key, KDF_CONTEXT + core[0x08:0x40], 108)
+    return Keys(okm[:32], okm[32:44], okm[44:76], okm[76:])
+
+
+def set_slot_key(member_key, file_id):
+    return _hkdf(file_id, member_key, SET_CONTEXT, 32)
 
 
 def chunk_nonce(base_nonce, index):
-    mask = bytes(4) + struct.pack(">Q", index)
-    return bytes(a ^ b for a, b in zip(base_nonce, mask))
+    return (int.from_bytes(base_nonce, "big") ^ index).to_bytes(12, "big")
 
 
 def chunk_aad(index, is_last):
-    return struct.pack("<QB", index, 1 if is_last else 0)
+    return struct.pack("<Q?", index, is_last)
 
 
 def signature_message(core):
@@ -108,7 +151,7 @@ def signature_message(core):
 
 
 def slot_mac(mac_key, core, count, slots):
-    return hmac.digest(mac_key, core + struct.pack("<H", count) + slots, "sha256")
+    return hmac.digest(mac_key, bytes(core) + struct.pack("<H", count) + slots, "sha256")
 
 
 def kek_id(kek):
@@ -122,40 +165,77 @@ def signer_id(public_key):
     return hashlib.sha256(spki).digest()
 
 
-def table_offset(slot_count):
-    end = SLOTS_AT + SLOT_BYTES * slot_count
-    return (end + TABLE_ALIGN - 1) // TABLE_ALIGN * TABLE_ALIGN
-
-
-def chunk_count(length):
-    return (length + CHUNK_BYTES - 1) // CHUNK_BYTES
-
-
-def seal_length(length, slot_count):
-    return table_offset(slot_count) + (TAG_BYTES + ENTRY_BYTES) * chunk_count(length)
-
-
-MIN_SEAL_BYTES = seal_length(0, 1)
-MAX_SEAL_BYTES = seal_length(MAX_PLAINTEXT_BYTES, MAX_SLOTS)
+# Names and paths (section 1).
 
 
 def payload_name(name, file_id):
     return "%s.%s.sealed" % (name, file_id[:8].hex())
 
 
+def paths_agree(sealed, found):
+    """The path rule: the shorter one's components are the last ones of the longer one."""
+    ours, theirs = sealed.split("/"), found.split("/")
+    depth = min(len(ours), len(theirs))
+    return ours[-depth:] == theirs[-depth:]
+
+
+def text_problem(raw):
+    """What is wrong with bytes that must be UTF-8 without control characters, or None."""
+    try:
+        text = raw.decode("utf-8", "strict")
+    except UnicodeDecodeError:
+        return "not UTF-8"
+    if any(unicodedata.category(character) == "Cc" for character in text):
+        return "a control character"
+    return None
+
+
+def path_problem(raw):
+    if not 1 <= len(raw) <= MAX_PATH_BYTES:
+        return "the length is out of range"
+    for component in raw.split(b"/"):
+        if not 1 <= len(component) <= MAX_COMPONENT_BYTES:
+            return "a component's length is out of range"
+        if component in (b".", b"..", b".sealedfs"):
+            return "a component is . or .."
+    return text_problem(raw)
+
+
+# Facts (section 3.2).
+
+
+def parse_facts(raw):
+    """Facts as a dictionary; raises ValueError where they are not in their one form."""
+    facts, last, at = {}, b"", 0
+    while at < len(raw):
+        line = FACT_LINE.match(raw, at)
+        if not line:
+            raise ValueError("a line that is no fact at byte %d" % at)
+        key, value = line.groups()
+        if key <= last:
+            raise ValueError("the key %r is not after %r" % (key, last))
+        if text_problem(value):
+            raise ValueError("the value of %r: %s" % (key, text_problem(value)))
+        facts[key.decode()] = value.decode()
+        last, at = key, line.end()
+    return facts
+
+
+def make_facts(facts):
+    return b"".join(b"%s=%s\n" % (k.encode(), facts[k].encode()) for k in sorted(facts))
+
+
+# Files with keys.
+
+
 def load_kek(path):
     """A key file: one line, `sealedfs-kek-v1:` and 64 lower-case hex digits."""
     with open(path, "rb") as stream:
         text = stream.read(4096)
-    digits = text[len(KEK_PREFIX) : -1]
-    if (
-        not text.startswith(KEK_PREFIX)
-        or not text.endswith(b"\n")
-        or len(digits) != 64
-        or any(c not in b"0123456789abcdef" for c in digits)
-    ):
+    found = re.fullmatch(re.escape(KEK_PREFIX) + rb"([0-9a-f]{64})\n", text)
+    if not found:
         raise ValueError("%s is not a sealedfs key file" % path)
-    return bytes.fromhex(digits.decode())
+    return bytes.fromhex(found[1].decode())
 
 
 def load_data_key(path):
@@ -175,117 +255,123 @@ def load_owner_key(path):
     return key
 
 
+# The reader (section 8).
+
+
 def _need(condition, message, word="malformed"):
     if not condition:
         raise Refused(word, message)
 
 
 def _zero(data, what):
-    _need(not any(data), "%s is not zero" % what)
-
-
-def _utf8_ok(raw):
-    """Strict UTF-8: Python's decoder refuses long forms, surrogates and > U+10FFFF."""
-    try:
-        raw.decode("utf-8", "strict")
-    except UnicodeDecodeError:
-        return False
-    return True
+    _need(data.count(0) == len(data), "%s is not zero" % what)
 
 
 class Seal:
-    """A seal that has passed the parse stage: well-formed, nothing authenticated yet."""
+    """Steps 1 to 5: a seal that is well-formed, nothing of it authenticated yet.
+
+    Attributes are the core's fields, and `path`, `facts`, `sig_alg`, `signer_id`, `signature`,
+    `slot_count`, `slots`, `slot_mac`. `tags` and `entries` are not looked at before step 10.
+    """
 
     def __init__(self, raw):
-        size = len(raw)
-        _need(size >= MIN_SEAL_BYTES, "the seal is shorter than the shortest seal")
-        _need(size <= MAX_SEAL_BYTES, "the seal is longer than the longest seal")
-        self._parse_head(raw)
-        self._parse_lengths(raw, size)
-        self._parse_name(raw)
-        self._parse_signature(raw)
-        _zero(raw[0x282:0x2A0], "the reserved part before the slot MAC")
-        self._parse_slots(raw)
-        _zero(raw[SLOTS_AT + SLOT_BYTES * self.slot_count : self.tables_at], "the padding")
-        self.core = bytes(raw[:CORE_BYTES])
-        self.slot_mac = bytes(raw[0x2A0:0x2C0])
-        self.slots_raw = bytes(raw[SLOTS_AT : SLOTS_AT + SLOT_BYTES * self.slot_count])
-        tags_end = self.tables_at + TAG_BYTES * self.count
-        self.tags = bytes(raw[self.tables_at : tags_end])
-        self.entries = bytes(raw[tags_end:])
+        raw = bytes(raw)
+        _need(len(raw) >= MIN_SEAL_BYTES, "the seal is shorter than the shortest seal")
+        _need(len(raw) <= MAX_SEAL_BYTES, "the seal is longer than the longest seal")
+        self.core = raw[:CORE_BYTES]
+        for (field, _), value in zip(CORE_FIELDS, CORE.unpack(self.core)):
+            setattr(self, field, value)
+        self._check_identity()
+        self.slot_count, slots_reserved, self.slot_mac = SLOT_HEADER.unpack_from(
+            raw, SLOT_HEADER_AT
+        )
+        self._check_numbers(len(raw))
+        self._check_texts()
+        self._read_signature(raw)
+        _zero(slots_reserved, "the reserved part of the slot header")
+        slots_end, tables_at = SLOTS_AT + SLOT_BYTES * self.slot_count, self.tables_at
+        self.slots_raw = raw[SLOTS_AT:slots_end]
+        self.slots = [self._slot(number) for number in range(self.slot_count)]
+        _zero(raw[slots_end:tables_at], "the padding")
+        tags_end = tables_at + TAG_BYTES * self.count
+        self.tags, self.entries = raw[tables_at:tags_end], raw[tags_end:]
 
-    def _parse_head(self, raw):
-        _need(raw[0:8] == MAGIC, "the magic is wrong")
-        version, suite, flags = struct.unpack_from("<HHI", raw, 8)
-        _need(version == VERSION, "version %d" % version, "unsupported")
-        _need(suite == SUITE, "suite %d" % suite, "unsupported")
-        _need(flags == 0, "critical flags %#x" % flags, "unsupported")
-        self.file_id = bytes(raw[0x10:0x30])
-        self.sha256 = bytes(raw[0x40:0x60])
-        self.sha384 = bytes(raw[0x60:0x90])
-        self.verity = bytes(raw[0x90:0xB0])
-        self.table_sha256 = bytes(raw[0xB0:0xD0])
-        self.commitment = bytes(raw[0xD0:0xF0])
+    def _check_identity(self):
+        _need(self.magic == MAGIC, "the magic is wrong")
+        _need(self.version == VERSION, "version %d" % self.version, "unsupported")
+        _need(self.suite == SUITE, "suite %d" % self.suite, "unsupported")
+        _need(self.flags == 0, "critical flags %#x" % self.flags, "unsupported")
 
-    def _parse_lengths(self, raw, size):
-        self.length, self.count = struct.unpack_from("<QQ", raw, 0x30)
+    def _check_numbers(self, size):
         _need(self.length <= MAX_PLAINTEXT_BYTES, "the plaintext is longer than 16 TiB")
         _need(self.count == chunk_count(self.length), "chunk count and length disagree")
-        (self.name_length,) = struct.unpack_from("<H", raw, 0xF0)
-        _need(1 <= self.name_length <= MAX_NAME_BYTES, "the name's length is out of range")
-        (self.slot_count,) = struct.unpack_from("<H", raw, 0x280)
         _need(1 <= self.slot_count <= MAX_SLOTS, "the slot count is out of range")
+        _need(self.sealed_at <= MAX_TIME, "the time of sealing is out of range")
         self.tables_at = table_offset(self.slot_count)
         _need(size == seal_length(self.length, self.slot_count), "the seal's size is wrong")
 
-    def _parse_name(self, raw):
-        field = bytes(raw[0xF2:0x1F1])
-        name, fill = field[: self.name_length], field[self.name_length :]
-        _zero(fill, "the fill after the name")
-        _zero(raw[0x1F1:0x200], "the reserved end of the core")
-        _need(b"\0" not in name and b"/" not in name, "the name holds NUL or a slash")
-        _need(name not in (b".", b".."), "the name is . or ..")
-        _need(_utf8_ok(name), "the name is not UTF-8")
-        self.name = name.decode("utf-8")
+    def _check_texts(self):
+        _need(1 <= self.path_length <= MAX_PATH_BYTES, "the path's length is out of range")
+        _need(self.facts_length <= MAX_FACTS_BYTES, "the facts' length is out of range")
+        path, facts = self.path_field[: self.path_length], self.facts_field[: self.facts_length]
+        _zero(self.reserved_1, "the reserved part before the path")
+        _zero(self.path_field[self.path_length :], "the fill after the path")
+        _zero(self.facts_field[self.facts_length :], "the fill after the facts")
+        _zero(self.reserved_2, "the reserved end of the core")
+        problem = path_problem(path)
+        _need(problem is None, "the path: %s" % problem)
+        self.path = path.decode()
+        try:
+            self.facts = parse_facts(facts)
+        except ValueError as problem:
+            raise Refused("malformed", "the facts: %s" % problem) from None
 
-    def _parse_signature(self, raw):
-        (self.sig_alg,) = struct.unpack_from("<H", raw, 0x200)
-        self.signer_id = bytes(raw[0x202:0x222])
-        self.signature = bytes(raw[0x222:0x262])
+    def _read_signature(self, raw):
+        self.sig_alg, self.signer_id, self.signature, reserved = SIGNATURE_BLOCK.unpack_from(
+            raw, SIGNATURE_AT
+        )
         _need(self.sig_alg in (SIG_NONE, SIG_ED25519), "signature algorithm", "unsupported")
         if self.sig_alg == SIG_NONE:
             _zero(self.signer_id, "the signer id of an unsigned seal")
             _zero(self.signature, "the signature of an unsigned seal")
-        _zero(raw[0x262:0x280], "the reserved end of the signature block")
+        _zero(reserved, "the reserved end of the signature block")
 
-    def _parse_slots(self, raw):
-        self.slots = []
-        for number in range(self.slot_count):
-            at = SLOTS_AT + SLOT_BYTES * number
-            kind, size = struct.unpack_from("<HH", raw, at)
-            _need(kind != 0, "slot %d has type 0" % number)
-            _need(size <= SLOT_BODY_MAX, "slot %d is too long" % number)
-            body = bytes(raw[at + 4 : at + 4 + size])
-            _zero(raw[at + 4 + size : at + SLOT_BYTES], "the fill of slot %d" % number)
-            if kind == SLOT_KMS:
-                parse_kms_body(body)
-            if kind == SLOT_KEYFILE:
-                _need(size == KEYFILE_BODY_BYTES, "slot %d: key file body size" % number)
-            self.slots.append(Slot(kind, body))
+    def _slot(self, number):
+        raw = self.slots_raw[SLOT_BYTES * number : SLOT_BYTES * (number + 1)]
+        kind, size = struct.unpack_from("<HH", raw)
+        _need(kind != 0, "slot %d has type 0" % number)
+        _need(size <= SLOT_BODY_MAX, "slot %d is too long" % number)
+        body, fill = raw[4 : 4 + size], raw[4 + size :]
+        _zero(fill, "the fill of slot %d" % number)
+        if kind == SLOT_KMS:
+            parse_kms_body(body)
+        exact = {SLOT_KEYFILE: KEYFILE_BODY_BYTES, SLOT_SET: SET_BODY_BYTES}.get(kind, size)
+        _need(size == exact, "slot %d: a body of %d bytes, not %d" % (number, size, exact))
+        return Slot(kind, body)
 
 
 def parse_kms_body(body):
     """Returns (ARN, CiphertextBlob); the two fields fill the body exactly."""
-    _need(len(body) >= 4, "the KMS body is too short")
-    (arn_len,) = struct.unpack_from("<H", body, 0)
-    _need(1 <= arn_len <= KMS_ARN_MAX, "the key ARN's length is out of range")
-    _need(len(body) >= 2 + arn_len + 2, "the key ARN overruns the body")
-    arn = body[2 : 2 + arn_len]
-    _need(all(0x21 <= c <= 0x7E for c in arn), "the key ARN is not printable ASCII")
-    (blob_len,) = struct.unpack_from("<H", body, 2 + arn_len)
-    _need(1 <= blob_len <= KMS_BLOB_MAX, "the blob's length is out of range")
-    _need(len(body) == 2 + arn_len + 2 + blob_len, "the KMS body has the wrong size")
-    return arn.decode("ascii"), body[4 + arn_len :]
+
+    def counted(at, most, what):
+        _need(len(body) >= at + 2, "the length of the %s is cut short" % what)
+        (size,) = struct.unpack_from("<H", body, at)
+        _need(1 <= size <= most, "the length of the %s is out of range" % what)
+        _need(len(body) >= at + 2 + size, "the %s overruns the body" % what)
+        return body[at + 2 : at + 2 + size], at + 2 + size
+
+    arn, at = counted(0, KMS_ARN_MAX, "key ARN")
+    _need(all(0x21 <= byte <= 0x7E for byte in arn), "the key ARN is not printable ASCII")
+    blob, at = counted(at, KMS_BLOB_MAX, "CiphertextBlob")
+    _need(at == len(body), "the KMS body is too long")
+    return arn.decode("ascii"), blob
+
+
+def check_path(seal, found):
+    _need(
+        paths_agree(seal.path, found), "sealed as %r, found as %r" % (seal.path, found),
+        "wrong-name",
+    )
 
 
 def check_signature(seal, owner_keys):
@@ -302,54 +388,61 @@ def check_signature(seal, owner_keys):
         raise Refused("bad-signature", "the owner's signature does not verify") from None
 
 
-def _unwrap_keyfile(body, kek, file_id):
-    """The data key of a key file slot, or None."""
-    nonce, sealed = body[16:28], body[28:76]
-    try:
-        return AESGCM(kek).decrypt(nonce, sealed, file_id)
-    except InvalidTag:
-        return None
-
-
-def _candidates(seal, kek):
+def unwrapped(seal, kek):
+    """The data keys of the slots for this key file; None for each that does not unwrap."""
     for slot in seal.slots:
-        if slot.type == SLOT_KEYFILE and hmac.compare_digest(slot.body[:16], kek_id(kek)):
-            yield _unwrap_keyfile(slot.body, kek, seal.file_id)
-
-
-def unlock(seal, kek=None, data_key=None):
-    """Data key, commitment, slot MAC, table hash, fs-verity root. Returns the keys."""
-    candidates = [data_key] if data_key is not None else list(_candidates(seal, kek))
-    _need(candidates, "no slot is for this key", "no-recipient")
-    keys = None
-    for candidate in candidates:
-        if candidate is None:
+        if slot.type != SLOT_KEYFILE or not hmac.compare_digest(slot.body[:16], kek_id(kek)):
             continue
-        derived = derive_keys(candidate, seal.core)
-        if hmac.compare_digest(derived.commitment, seal.commitment):
-            keys = derived
-            break
-    _need(keys is not None, "the key does not belong to this seal", "wrong-key")
+        try:
+            yield AESGCM(kek).decrypt(slot.body[16:28], slot.body[28:], seal.file_id)
+        except InvalidTag:
+            yield None
+
+
+def find_keys(seal, kek=None, data_key=None):
+    """Step 8: the keys that fit the commitment."""
+    candidates = [data_key] if data_key is not None else list(unwrapped(seal, kek))
+    _need(candidates, "no slot is for this key", "no-recipient")
+    for candidate in candidates:
+        if candidate is not None:
+            keys = derive_keys(candidate, seal.core)
+            if hmac.compare_digest(keys.commitment, seal.commitment):
+                return keys
+    raise Refused("wrong-key", "the key does not belong to this seal")
+
+
+def check_slots(seal, keys):
+    """Step 9."""
     mac = slot_mac(keys.slot_mac, seal.core, seal.slot_count, seal.slots_raw)
     _need(hmac.compare_digest(mac, seal.slot_mac), "core or slots were changed", "bad-slots")
+
+
+def check_tables(seal):
+    """Steps 10 and 11."""
     table_hash = hashlib.sha256(seal.tags + seal.entries).digest()
     _need(table_hash == seal.table_sha256, "the tables were changed", "bad-tables")
     digest = verity.digest_of_entries(seal.entries, seal.length)
     _need(digest == seal.verity, "the hash table does not lead to the digest", "bad-verity")
+
+
+def unlock(seal, kek=None, data_key=None):
+    """Steps 8 to 11. Returns the keys."""
+    keys = find_keys(seal, kek, data_key)
+    check_slots(seal, keys)
+    check_tables(seal)
     return keys
 
 
 def open_chunk(seal, keys, index, ciphertext):
-    """One chunk: its tag, then its hash, then the plaintext."""
-    tag = seal.tags[TAG_BYTES * index : TAG_BYTES * (index + 1)]
+    """Step 14, one chunk: its tag, then its hash, then the plaintext."""
+    tag = seal.tags[TAG_BYTES * index :][:TAG_BYTES]
+    nonce = chunk_nonce(keys.base_nonce, index)
     aad = chunk_aad(index, index == seal.count - 1)
     try:
-        plain = AESGCM(keys.payload).decrypt(
-            chunk_nonce(keys.base_nonce, index), ciphertext + tag, aad
-        )
+        plain = AESGCM(keys.payload).decrypt(nonce, ciphertext + tag, aad)
     except InvalidTag:
         raise Refused("bad-chunk", "chunk %d: the tag does not verify" % index) from None
-    entry = seal.entries[ENTRY_BYTES * index : ENTRY_BYTES * (index + 1)]
+    entry = seal.entries[ENTRY_BYTES * index :][:ENTRY_BYTES]
     if verity.chunk_entry(plain, seal.length) != entry:
         raise Refused("bad-chunk-hash", "chunk %d: not the plaintext of the hash table" % index)
     return plain
@@ -376,11 +469,11 @@ def read_payload(seal, keys, payload):
     _need(sha384.digest() == seal.sha384, "SHA-384 of the plaintext differs", "bad-digest")
 
 
-def open_seal(raw, kek=None, data_key=None, owner_keys=(), name=None):
-    """Everything before the first chunk. Returns (seal, keys)."""
+def open_seal(raw, kek=None, data_key=None, owner_keys=(), path=None):
+    """Everything before the first chunk. path: the found path. Returns (seal, keys)."""
     seal = Seal(raw)
-    if name is not None:
-        _need(seal.name == name, "the seal is of %r" % seal.name, "wrong-name")
+    if path is not None:
+        check_path(seal, path)
     check_signature(seal, owner_keys)
     return seal, unlock(seal, kek, data_key)
 

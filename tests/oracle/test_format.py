@@ -18,6 +18,8 @@ import sys
 import tempfile
 import unittest
 
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 VECTORS = os.path.join(HERE, "..", "vectors", "format")
 sys.path.insert(0, HERE)
@@ -50,7 +52,7 @@ def _keys_of(vector):
 def _read(vector):
     """Opens a vector as far as it goes; returns (seal, plaintext or None)."""
     raw = sf.load_seal_file(_path(vector["files"]["seal"]))
-    seal, keys = sf.open_seal(raw, name=vector.get("open_as"), **_keys_of(vector))
+    seal, keys = sf.open_seal(raw, path=vector.get("open_as"), **_keys_of(vector))
     if vector["files"]["payload"] is None:
         return seal, None
     with open(_path(vector["files"]["payload"]), "rb") as payload:
@@ -60,7 +62,7 @@ def _read(vector):
 class Vectors(unittest.TestCase):
     def test_positive(self):
         seen = set()
-        for vector in _index()["vectors"]:
+        for vector in _index()["vectors"] + _index()["extended"]:
             if vector["expected"] != "ok":
                 continue
             with self.subTest(vector["id"]):
@@ -71,7 +73,9 @@ class Vectors(unittest.TestCase):
     def _check_positive(self, vector):
         seal, plain = _read(vector)
         self.assertEqual(seal.length, vector["length"])
-        self.assertEqual(seal.name, vector["name"])
+        self.assertEqual(seal.path, vector["path"])
+        self.assertEqual(seal.sealed_at, vector["sealed_at"])
+        self.assertEqual(sf.make_facts(seal.facts).decode(), vector["facts"])
         self.assertEqual(seal.file_id.hex(), vector["file_id"])
         self.assertEqual([s.type for s in seal.slots], vector["slot_types"])
         self.assertEqual(seal.verity.hex(), vector["verity"])
@@ -151,10 +155,24 @@ class KeySchedule(unittest.TestCase):
             nonce = int.from_bytes(okm[32:44], "big") ^ 1
             self.assertEqual(case["nonce_of_chunk_1"], nonce.to_bytes(12, "big").hex())
 
+    def test_set_slot(self):
+        """The slot of a set's member, unwrapped by its own words."""
+        derived = _index()["derivations"]
+        case, file_id = derived["set_slot"], bytes.fromhex(derived["key_schedule"][0]["salt"])
+        prk = hmac.digest(file_id, bytes.fromhex(case["member_key"]), "sha256")
+        key = hmac.digest(prk, b"sealedfs set member\1", "sha256")
+        self.assertEqual(case["slot_key"], key.hex())
+        body = bytes.fromhex(case["body"])
+        self.assertEqual(len(body), 92)
+        set_id, nonce, wrapped = body[:32], body[32:44], body[44:]
+        data_key = AESGCM(key).decrypt(nonce, wrapped, set_id + file_id)
+        self.assertEqual(data_key.hex(), derived["key_schedule"][0]["data_key"])
+
     def test_limits(self):
         self.assertEqual(sf.MIN_SEAL_BYTES, 4096)
         self.assertEqual(sf.MAX_SEAL_BYTES, 1610633216)
-        offsets = {1: 4096, 3: 4096, 4: 8192, 7: 8192, 8: 12288, 12: 16384, 15: 16384, 16: 20480}
+        offsets = {1: 4096, 2: 8192, 5: 8192, 6: 12288, 9: 12288, 10: 16384, 13: 16384, 14: 20480,
+                   16: 20480}  # fmt: skip
         for slots, offset in offsets.items():
             self.assertEqual(sf.table_offset(slots), offset)
 
@@ -229,7 +247,7 @@ class CommandLine(unittest.TestCase):
             else "--key-hex-file=" + _path(keys["data_key"])
         )
         if "open_as" in vector:
-            options.append("--name=" + vector["open_as"])
+            options.append("--path=" + vector["open_as"])
         files = vector["files"]
         payload = _path(files["payload"]) if files["payload"] else os.devnull
         return self._run(_path(files["seal"]), payload, "-o", out, *options)
@@ -238,7 +256,7 @@ class CommandLine(unittest.TestCase):
         """Copies a vector to where its writer would have put it."""
         vector = self.vectors[ident]
         seal = sf.Seal(sf.load_seal_file(_path(vector["files"]["seal"])))
-        name = name or seal.name
+        name = name or seal.path
         os.makedirs(os.path.join(self.root, folder), exist_ok=True)
         for source, target in (
             (vector["files"]["seal"], name + ".seal"),
@@ -320,7 +338,7 @@ class CommandLine(unittest.TestCase):
 
     def _payload_of(self, ident):
         seal = sf.Seal(sf.load_seal_file(_path(self.vectors[ident]["files"]["seal"])))
-        return sf.payload_name(seal.name, seal.file_id)
+        return sf.payload_name(seal.path, seal.file_id)
 
 
 class KeyFiles(unittest.TestCase):

@@ -1,6 +1,7 @@
 /*
- * A command line on attest/ for tests/cases/attest.py: measures, reads PCRs and asks for documents
- * on the TPM that $SEALEDFS_TCTI names. Prints "ok …" or "error NUMBER MESSAGE | HINT".
+ * A command line on attest/ for tests/cases/attest_documents.py and attest_pcrs.py: measures, reads
+ * PCRs and asks for documents on the TPM that $SEALEDFS_TCTI names. Prints "ok …" or "error NUMBER
+ * MESSAGE | HINT".
  */
 #include "attest/pcr.h"
 #include "attest/provider.h"
@@ -17,16 +18,15 @@ static int fail(const struct error *err, int code)
 	return error_exit_code(code);
 }
 
-/* measure LOG PCR MODE NAME VERITY SHA256 SHA384 [foreign] [systemd=LOG] */
+/* measure LOG PCR MODE NAME VERITY SHA256 SHA384 [foreign] [systemd=LOG] [start=TEXT] */
 static int verb_measure(int argc, char **argv)
 {
 	struct measure_options options = {.log_path = *argv[0] ? argv[0] : NULL};
 	struct measure_event event = {.name = argv[3]};
-	enum measure_outcome outcome;
 	struct error err = {0};
 	int e;
 
-	event.pcr = (unsigned)strtoul(argv[1], NULL, 10);
+	options.pcr = (unsigned)strtoul(argv[1], NULL, 10);
 	if (measure_mode_parse(argv[2], &event.mode) < 0 ||
 	    hex_decode(argv[4], event.digests.verity, 32) < 0 ||
 	    hex_decode(argv[5], event.digests.sha256, 32) < 0 ||
@@ -37,13 +37,15 @@ static int verb_measure(int argc, char **argv)
 			options.allow_foreign = true;
 		else if (strncmp(argv[n], "systemd=", 8) == 0)
 			options.systemd_log_path = argv[n] + 8;
+		else if (strncmp(argv[n], "start=", 6) == 0)
+			options.start = argv[n] + 6;
 		else
 			return EXIT_CODE_USAGE;
 	}
-	e = measure_model(&options, &event, &outcome, &err);
+	e = measure_models(&options, &event, 1, &err);
 	if (e < 0)
 		return fail(&err, e);
-	printf("ok %s\n", outcome == MEASURE_EXTENDED ? "extended" : "already");
+	printf("ok %s\n", event.extended ? "extended" : "already");
 	return 0;
 }
 
@@ -128,7 +130,7 @@ static int verb_document(int argc, char **argv)
 	    take_field(argv[1], &req.nonce, &req.nonce_size) < 0 ||
 	    take_field(argv[2], &req.public_key, &req.public_key_size) < 0)
 		return EXIT_CODE_USAGE;
-	e = attest_provider_new("nitrotpm", NULL, &p, &err);
+	e = attest_provider_new(NULL, &p, &err);
 	if (e == 0)
 		e = attest_document(p, &req, &document, &size, &err);
 	free((void *)(uintptr_t)req.user_data);
@@ -144,15 +146,49 @@ static int verb_document(int argc, char **argv)
 	return 0;
 }
 
+static int one_pcr(struct error *err)
+{
+	_cleanup_tpm_ struct tpm *t = NULL;
+	struct pcr_values v;
+	int e = tpm_open(NULL, &t, err);
+
+	return e < 0 ? e : pcr_read(t, PCR_DEFAULT, &v, err);
+}
+
+static int one_document(struct error *err)
+{
+	_cleanup_(attest_provider_freep) struct attest_provider *p = NULL;
+	_cleanup_free_ uint8_t *document = NULL;
+	struct attest_request req = {0};
+	size_t size;
+	int e = attest_provider_new(NULL, &p, err);
+
+	return e < 0 ? e : attest_document(p, &req, &document, &size, err);
+}
+
+/* rounds NUMBER pcr|document: the same again and again, in one process */
+static int verb_rounds(int argc, char **argv)
+{
+	unsigned long rounds = strtoul(argv[0], NULL, 10);
+	struct error err = {0};
+
+	for (unsigned long n = 0; n < rounds; n++) {
+		int e = strcmp(argv[1], "pcr") == 0 ? one_pcr(&err) : one_document(&err);
+
+		if (e < 0)
+			return fail(&err, e);
+	}
+	puts("ok done");
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	int argc;
 	int (*run)(int argc, char **argv);
 } verbs[] = {
-	{"measure", 7, verb_measure},
-	{"digests", 4, verb_digests},
-	{"pcr", 1, verb_pcr},
-	{"document", 3, verb_document},
+	{"measure", 7, verb_measure},	{"digests", 4, verb_digests}, {"pcr", 1, verb_pcr},
+	{"document", 3, verb_document}, {"rounds", 2, verb_rounds},
 };
 
 int main(int argc, char **argv)
@@ -162,6 +198,6 @@ int main(int argc, char **argv)
 	for (size_t n = 0; argc > 1 && n < ARRAY_LEN(verbs); n++)
 		if (strcmp(argv[1], verbs[n].name) == 0 && argc - 2 >= verbs[n].argc)
 			return verbs[n].run(argc - 2, argv + 2);
-	fprintf(stderr, "usage: attest_tool measure|digests|pcr|document …\n");
+	fprintf(stderr, "usage: attest_tool measure|digests|pcr|document|rounds …\n");
 	return EXIT_CODE_USAGE;
 }

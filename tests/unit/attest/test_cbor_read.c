@@ -3,7 +3,7 @@
  * answers are the same with every libcbor from 0.8 on.
  */
 #include "tests/unit/attest/cbor_build.h"
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 
 #include "attest/cbor_read.h"
 
@@ -181,7 +181,7 @@ static void test_refused(void **state)
 		struct item_reader r = item_reader_init(cases[n].bytes, cases[n].size);
 
 		assert_int_equal(item_next(&r, &(struct item){0}), cases[n].code);
-		assert_int_equal(item_skip(&r), cases[n].code);
+		assert_int_equal(item_skip(&r, 0), cases[n].code);
 	}
 }
 
@@ -212,7 +212,7 @@ static void test_skip(void **state)
 	for (size_t n = 0; n < sizeof(cases) / sizeof(cases[0]); n++) {
 		struct item_reader r = item_reader_init(cases[n].bytes, cases[n].size);
 
-		assert_int_equal(item_skip(&r), cases[n].code);
+		assert_int_equal(item_skip(&r, 0), cases[n].code);
 		if (cases[n].code == 0)
 			assert_int_equal(r.pos, cases[n].used);
 	}
@@ -226,11 +226,19 @@ static void test_depth(void **state)
 	memset(bytes, 0x81, sizeof(bytes));
 	bytes[ITEM_DEPTH_MAX] = 0x00;
 	r = item_reader_init(bytes, ITEM_DEPTH_MAX + 1);
-	assert_int_equal(item_skip(&r), 0);
+	assert_int_equal(item_skip(&r, 0), 0);
+	/* What is around it counts. */
+	r = item_reader_init(bytes, ITEM_DEPTH_MAX + 1);
+	assert_int_equal(item_skip(&r, 1), -EPROTO);
+	r = item_reader_init(bytes + 1, ITEM_DEPTH_MAX);
+	assert_int_equal(item_skip(&r, 1), 0);
 	bytes[ITEM_DEPTH_MAX] = 0x81;
 	bytes[ITEM_DEPTH_MAX + 1] = 0x00;
 	r = item_reader_init(bytes, ITEM_DEPTH_MAX + 2);
-	assert_int_equal(item_skip(&r), -EPROTO);
+	assert_int_equal(item_skip(&r, 0), -EPROTO);
+	bytes[ITEM_DEPTH_MAX] = 0x80; /* and what is empty */
+	r = item_reader_init(bytes, ITEM_DEPTH_MAX + 1);
+	assert_int_equal(item_skip(&r, 0), -EPROTO);
 }
 
 static void test_walk(void **state)
@@ -262,7 +270,7 @@ static void test_walk(void **state)
 	assert_int_equal(item_expect(&r, ITEM_ARRAY, &head), 0);
 	left = 0;
 	for (e = item_more(&r, &head, &left); e > 0; e = item_more(&r, &head, &left))
-		assert_int_equal(item_skip(&r), 0);
+		assert_int_equal(item_skip(&r, 0), 0);
 	assert_int_equal(e, -ENODATA);
 }
 

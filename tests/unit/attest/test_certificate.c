@@ -1,7 +1,7 @@
 /* attest/certificate: real certificates, and bytes that are none. */
 #include "attest/certificate.h"
 #include "attest/document.h"
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 
 #include <errno.h>
 #include <string.h>
@@ -65,10 +65,29 @@ static void refuses_what_is_none(void **state)
 		-EPROTO); /* a bare point, as this document has it */
 }
 
+static void key_of_what_is_no_certificate(void **state)
+{
+	static const char *const texts[] = {
+		"",
+		"x",
+		"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",
+		"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+		"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
+	};
+	_cleanup_free_ char *large = calloc(1, CERTIFICATE_PEM_MAX + 1);
+	uint8_t key[32];
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		assert_int_equal(certificate_key_hash(texts[i], strlen(texts[i]), key, NULL),
+				 -EPROTO);
+	assert_int_equal(certificate_key_hash(large, CERTIFICATE_PEM_MAX + 1, key, NULL), -EPROTO);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(shows_the_root),
+		cmocka_unit_test(key_of_what_is_no_certificate),
 		cmocka_unit_test(refuses_what_is_none),
 	};
 

@@ -3,7 +3,7 @@
  * each rule of the parser.
  */
 #include "tests/unit/attest/cbor_build.h"
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 
 #include "attest/document.h"
 #include "crypto/base/encode.h"
@@ -437,7 +437,7 @@ static void test_refused(void **state)
 		{{NULLS, .timestamp_zero = true}, "timestamp"},
 		{{NULLS, .timestamp_text = true}, "timestamp"},
 		{{NULLS, .both_pcrs = true, .pcr_count = 20}, "either pcrs or nitrotpm_pcrs"},
-		{{NULLS, .both_pcrs = true}, "a PCR occurs twice"},
+		{{NULLS, .both_pcrs = true}, "either pcrs or nitrotpm_pcrs"},
 		{{NULLS, .pcr_count = 25}, "out of range"},
 		{{NULLS, .enclave = true, .pcr_count = 33}, "out of range"},
 		{{NULLS, .pcr_count = 1, .pcr_first = UINT64_MAX}, "out of range"},
@@ -461,7 +461,7 @@ static void test_refused(void **state)
 		{{NULLS, .again = "nonce"}, "occurs twice"},
 		{{NULLS, .again = "nonce", .map_open = true}, "occurs twice"},
 		{{NULLS, .unknown_twice = true}, "occurs twice"},
-		{{NULLS, .unknown_nested = true}, "unknown key is malformed"},
+		{{NULLS, .unknown_nested = true}, "value of a key is malformed"},
 		{{NULLS, .integer_key = true}, "not a text"},
 		{{NULLS, .cut_map = true}, "not a text"},
 		{{NULLS, .cut_map = true, .map_open = true}, "cut short"},

@@ -2,7 +2,7 @@
  * The measurement log without a TPM: records, replay, every state that a dead writer can leave,
  * and files that must not be used.
  */
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 
 #include "attest/event_log.h"
 
@@ -56,9 +56,9 @@ static struct pcr_values two_banks(unsigned pcr, uint8_t fill)
 	return v;
 }
 
-static struct measure_event event_of(unsigned pcr, enum measure_mode mode, const char *name)
+static struct measure_event event_of(enum measure_mode mode, const char *name)
 {
-	struct measure_event e = {.pcr = pcr, .mode = mode, .name = name};
+	struct measure_event e = {.mode = mode, .name = name};
 
 	memset(e.digests.verity, 0x11, 32);
 	memset(e.digests.sha256, 0x22, 32);
@@ -70,12 +70,13 @@ static struct measure_event event_of(unsigned pcr, enum measure_mode mode, const
 static size_t make(const struct fixture *f, unsigned pcr, uint8_t fill, int before,
 		   const char *boot, uint8_t **ret)
 {
-	struct measure_event e = event_of(pcr, MEASURE_VERITY, "dir/model.gguf");
+	struct measure_event e = event_of(MEASURE_VERITY, "dir/model.gguf");
+	struct event_content content = {.model = &e};
 	struct pcr_values digests = two_banks(pcr, fill);
 	struct pcr_values start = two_banks(pcr, (uint8_t)before);
 	size_t size = 0;
 
-	assert_int_equal(event_record_encode(&e, &digests, before < 0 ? NULL : &start,
+	assert_int_equal(event_record_encode(&content, &digests, before < 0 ? NULL : &start,
 					     boot ? boot : f->boot, ret, &size, NULL),
 			 0);
 	return size;
@@ -140,27 +141,55 @@ static void assert_replay(struct event_log *l, bool known, int start, const uint
 static void test_record(void **state)
 {
 	struct fixture *f = *state;
-	struct measure_event e = event_of(15, MEASURE_DECLARED, "bad \xff\xfe name\n\"\x1e");
+	struct measure_event e = event_of(MEASURE_DECLARED, "bad \xff\xfe name\n\"\x1e");
+	struct event_content content = {.model = &e};
 	struct pcr_values digests = two_banks(15, 0xab), before = two_banks(15, 0);
 	struct event_record r;
 	uint8_t *bytes = NULL;
 	size_t size = 0, used = 0;
 
-	assert_int_equal(event_record_encode(&e, &digests, &before, f->boot, &bytes, &size, NULL),
-			 0);
+	assert_int_equal(
+		event_record_encode(&content, &digests, &before, f->boot, &bytes, &size, NULL), 0);
 	assert_int_equal(bytes[0], 0x1e);
 	assert_int_equal(bytes[size - 1], '\n');
 	assert_ptr_equal(memchr(bytes, '\n', size), bytes + size - 1);
 	assert_null(memchr(bytes + 1, 0x1e, size - 1));
 	assert_int_equal(event_record_decode(bytes, size, &r, &used), 1);
 	assert_int_equal(used, size);
-	assert_true(r.is_model && r.has_before);
+	assert_true(r.kind == EVENT_MODEL && r.has_before);
 	assert_int_equal(r.mode, MEASURE_DECLARED);
 	assert_string_equal(r.boot_id, f->boot);
 	assert_true(pcr_values_equal(&r.digests, &digests));
 	assert_true(pcr_values_equal(&r.before, &before));
 	for (size_t n = 1; n < size; n++)
 		assert_int_equal(event_record_decode(bytes, n, &r, &used), -ENODATA);
+	free(bytes);
+}
+
+static void test_start_record(void **state)
+{
+	struct fixture *f = *state;
+	struct event_content content = {.start = "sealedfs:start:measure=verity,set=off"};
+	struct pcr_values digests = two_banks(14, 0xab);
+	struct event_log *l = NULL;
+	struct event_record r;
+	uint8_t *bytes = NULL;
+	size_t size = 0, used = 0;
+
+	assert_int_equal(
+		event_record_encode(&content, &digests, NULL, f->boot, &bytes, &size, NULL), 0);
+	assert_non_null(memmem(bytes, size, "\"eventType\":\"start\"", 19));
+	assert_non_null(memmem(bytes, size, content.start, strlen(content.start)));
+	assert_int_equal(event_record_decode(bytes, size, &r, &used), 1);
+	assert_int_equal(r.kind, EVENT_START);
+	assert_false(r.has_before);
+	assert_true(pcr_values_equal(&r.digests, &digests));
+	append(f->path, bytes, size);
+	assert_int_equal(event_log_open(f->path, &l, NULL), 0);
+	assert_true(event_log_has(l, EVENT_START, MEASURE_NONE, &digests));
+	/* A start event is no model, whatever its digest. */
+	assert_false(event_log_has(l, EVENT_MODEL, MEASURE_VERITY, &digests));
+	event_log_free(l);
 	free(bytes);
 }
 
@@ -212,7 +241,7 @@ static void test_foreign_records_pass(void **state)
 	assert_int_equal(used, strlen(nv));
 	assert_int_equal(event_record_decode((const uint8_t *)machine, strlen(machine), &r, &used),
 			 1);
-	assert_false(r.is_model);
+	assert_int_equal(r.kind, EVENT_OTHER);
 	assert_int_equal(r.digests.bank_count, 1);
 	assert_int_equal(r.digests.banks[0].alg, DIGEST_SHA1);
 }
@@ -244,9 +273,9 @@ static void test_replay(void **state)
 	append_record(f, 15, 3, -1, NULL);
 	assert_int_equal(event_log_open(f->path, &l, NULL), 0);
 	assert_replay(l, true, 0, fills, 3);
-	assert_true(event_log_has(l, MEASURE_VERITY, &seen));
-	assert_false(event_log_has(l, MEASURE_SHA384, &seen));
-	assert_false(event_log_has(l, MEASURE_VERITY, &unseen));
+	assert_true(event_log_has(l, EVENT_MODEL, MEASURE_VERITY, &seen));
+	assert_false(event_log_has(l, EVENT_MODEL, MEASURE_SHA384, &seen));
+	assert_false(event_log_has(l, EVENT_MODEL, MEASURE_VERITY, &unseen));
 	event_log_free(l);
 }
 
@@ -264,8 +293,8 @@ static void test_chains(void **state)
 	append_record(f, 15, 4, -1, NULL);
 	assert_int_equal(event_log_open(f->path, &l, NULL), 0);
 	assert_replay(l, true, 0, last, 2);
-	assert_false(event_log_has(l, MEASURE_VERITY, &first));
-	assert_true(event_log_has(l, MEASURE_VERITY, &third));
+	assert_false(event_log_has(l, EVENT_MODEL, MEASURE_VERITY, &first));
+	assert_true(event_log_has(l, EVENT_MODEL, MEASURE_VERITY, &third));
 	event_log_free(l);
 
 	unlink(f->path);
@@ -273,7 +302,8 @@ static void test_chains(void **state)
 	append_record(f, 15, 4, 0x77, NULL); /* a foreign value was allowed */
 	assert_int_equal(event_log_open(f->path, &l, NULL), 0);
 	assert_replay(l, true, 0x77, foreign, 1);
-	assert_true(event_log_has(l, MEASURE_VERITY, &third));
+	/* What is in front of the foreign value is not shown by the PCR any more. */
+	assert_false(event_log_has(l, EVENT_MODEL, MEASURE_VERITY, &third));
 	event_log_free(l);
 }
 
@@ -501,12 +531,38 @@ static void test_foreign_log(void **state)
 	assert_int_equal(event_log_replay_foreign(f->path, &v), -EPROTO);
 }
 
+/* Records that name one bank, or another: each bank has what its records lead to. */
+static void test_foreign_log_by_banks(void **state)
+{
+	static const char only256[] =
+		"\x1e{\"pcr\":15,\"digests\":[{\"hashAlg\":\"sha256\",\"digest\":"
+		"\"0606060606060606060606060606060606060606060606060606060606060606\"}],"
+		"\"content_type\":\"systemd\",\"content\":{\"string\":\"machine-id:1\"}}\n";
+	struct fixture *f = *state;
+	struct pcr_values v = two_banks(15, 0xee), wanted = two_banks(15, 0);
+	struct pcr_values d = two_banks(15, 6), more = two_banks(15, 7);
+
+	append(f->path, only256, sizeof(only256) - 1);
+	assert_int_equal(pcr_extend_value(DIGEST_SHA256, wanted.banks[0].value, d.banks[0].value),
+			 0);
+	assert_int_equal(event_log_replay_foreign(f->path, &v), 0);
+	assert_true(pcr_values_equal(&v, &wanted));
+	append_record(f, 15, 7, -1, NULL);
+	for (size_t b = 0; b < 2; b++)
+		assert_int_equal(pcr_extend_value(d.banks[b].alg, wanted.banks[b].value,
+						  more.banks[b].value),
+				 0);
+	assert_int_equal(event_log_replay_foreign(f->path, &v), 0);
+	assert_true(pcr_values_equal(&v, &wanted));
+}
+
 #define WITH_FIXTURE(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WITH_FIXTURE(test_record),
+		WITH_FIXTURE(test_start_record),
 		cmocka_unit_test(test_record_refused),
 		cmocka_unit_test(test_foreign_records_pass),
 		WITH_FIXTURE(test_new_file),
@@ -519,6 +575,7 @@ int main(void)
 		WITH_FIXTURE(test_files_not_used),
 		WITH_FIXTURE(test_lock),
 		WITH_FIXTURE(test_foreign_log),
+		WITH_FIXTURE(test_foreign_log_by_banks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

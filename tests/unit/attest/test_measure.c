@@ -2,20 +2,23 @@
  * The arithmetic of measuring: every line of the worked example in attest/PCRS.md, the value that
  * the AWS sample leaves, and what must be refused.
  */
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 
-#include "attest/pcr.h"
+#include "attest/start_event.h"
 #include "crypto/base/encode.h"
+#include "crypto/set.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const enum digest_alg banks[] = {DIGEST_SHA1, DIGEST_SHA256, DIGEST_SHA384, DIGEST_SHA512};
 
 static struct model_digests example(void)
 {
 	static const char model[] = "GGUF worked example\n";
+	struct set_member member = {.path = "model.gguf", .length = 20};
 	struct model_digests d;
 
 	assert_int_equal(hex_decode("99947def08ab1fcdc9e87e17d8989b4b9ebb839aabf0319867afb0828a7bc0"
@@ -24,6 +27,8 @@ static struct model_digests example(void)
 			 0);
 	assert_int_equal(digest_buffer(DIGEST_SHA256, model, 20, d.sha256), 0);
 	assert_int_equal(digest_buffer(DIGEST_SHA384, model, 20, d.sha384), 0);
+	memcpy(member.verity, d.verity, sizeof(member.verity));
+	assert_int_equal(set_content_digest(&member, 1, d.set), 0);
 	return d;
 }
 
@@ -35,40 +40,155 @@ static enum digest_alg bank_of(const char *name)
 	return 0;
 }
 
-static void check_line(const char *mode_name, const char *bank_name, const char *what,
-		       const char *hex)
-{
-	uint8_t digest[DIGEST_SIZE_MAX], value[DIGEST_SIZE_MAX] = {0};
-	struct model_digests d = example();
-	enum digest_alg bank = bank_of(bank_name);
-	char text[2 * DIGEST_SIZE_MAX + 1];
-	enum measure_mode mode;
+/* The example's owner: RFC 8032, 7.1, test 1, as SubjectPublicKeyInfo. */
+static const char owner_pem[] = "-----BEGIN PUBLIC KEY-----\n"
+				"MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n"
+				"-----END PUBLIC KEY-----\n";
 
-	assert_int_equal(measure_mode_parse(mode_name, &mode), 0);
-	assert_int_equal(measure_bank_digest(mode, &d, bank, digest), 0);
-	assert_int_equal(pcr_extend_value(bank, value, digest), 0);
-	hex_encode(strcmp(what, "PCR") == 0 ? value : digest, digest_size(bank), text);
-	assert_string_equal(text, hex);
+static struct owner_keys *example_owners(void)
+{
+	char path[] = "/tmp/test_measure.XXXXXX";
+	struct owner_keys *owners = NULL;
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, owner_pem, sizeof(owner_pem) - 1), sizeof(owner_pem) - 1);
+	close(fd);
+	assert_int_equal(owner_keys_new(&owners), 0);
+	assert_int_equal(owner_keys_add_file(owners, path, NULL), 0);
+	assert_int_equal(unlink(path), 0);
+	return owners;
 }
 
+static char *start_of(enum measure_mode mode)
+{
+	static char key[] = "arn:aws:kms:eu-central-1:111122223333:key/"
+			    "1234abcd-12ab-34cd-56ef-1234567890ab";
+	static char account[] = "account/444455556666";
+	/* Not in order, and one of them twice. */
+	static char *const kms_keys[] = {key, account, key};
+	_cleanup_(owner_keys_freep) struct owner_keys *owners = example_owners();
+	struct start_facts facts = {
+		.measure = mode,
+		.attest = "nitrotpm",
+		.owners = owners,
+		.kms_keys = kms_keys,
+		.kms_key_count = ARRAY_LEN(kms_keys),
+	};
+	char *text = NULL;
+
+	assert_int_equal(start_event_text(&facts, &text, NULL), 0);
+	return text;
+}
+
+static void check_text(enum measure_mode mode, const char *what, const char *wanted)
+{
+	struct model_digests d = example();
+	char text[MEASURE_TEXT_MAX];
+
+	if (strcmp(what, "start") == 0) {
+		_cleanup_free_ char *start = start_of(mode);
+
+		assert_string_equal(start, wanted);
+		return;
+	}
+	assert_string_equal(what, "text");
+	assert_int_equal(measure_text(mode, &d, text), 0);
+	assert_string_equal(text, wanted);
+}
+
+static void check_digest(enum measure_mode mode, enum digest_alg bank, const char *what,
+			 const char *wanted)
+{
+	uint8_t start[DIGEST_SIZE_MAX], digest[DIGEST_SIZE_MAX], value[DIGEST_SIZE_MAX] = {0};
+	struct model_digests d = example();
+	char hex[2 * DIGEST_SIZE_MAX + 1];
+	const uint8_t *found = digest;
+
+	assert_int_equal(measure_bank_digest(mode, &d, bank, digest), 0);
+	if (start_event_needed(mode)) {
+		_cleanup_free_ char *text = start_of(mode);
+
+		assert_int_equal(digest_buffer(bank, text, strlen(text), start), 0);
+		assert_int_equal(pcr_extend_value(bank, value, start), 0);
+	}
+	assert_int_equal(pcr_extend_value(bank, value, digest), 0);
+	if (strcmp(what, "PCR") == 0)
+		found = value;
+	else if (strcmp(what, "start") == 0)
+		found = start;
+	else
+		assert_string_equal(what, "extends");
+	hex_encode(found, digest_size(bank), hex);
+	assert_string_equal(hex, wanted);
+}
+
+/* "MODE start|text TEXT" and "MODE BANK start|extends|PCR HEX" */
 static void test_worked_example(void **state)
 {
 	_cleanup_fclose_ FILE *f = fopen(TEST_SOURCE_ROOT "/attest/PCRS.md", "r");
-	char line[512], mode[16], bank[16], what[16], hex[160];
-	unsigned lines = 0;
+	char line[1024], word[4][512];
+	enum measure_mode mode;
+	unsigned texts = 0, digests = 0;
 
 	assert_non_null(f);
 	while (fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%15s %15s %15s %159s", mode, bank, what, hex) != 4)
+		int words =
+			sscanf(line, "%511s %511s %511s %511s", word[0], word[1], word[2], word[3]);
+
+		if (words < 3 || measure_mode_parse(word[0], &mode) < 0)
 			continue;
-		if (strcmp(what, "extends") != 0 && strcmp(what, "PCR") != 0)
-			continue;
-		if (!bank_of(bank))
-			continue;
-		check_line(mode, bank, what, hex);
-		lines++;
+		if (words == 3) {
+			check_text(mode, word[1], word[2]);
+			texts++;
+		} else if (bank_of(word[1])) {
+			check_digest(mode, bank_of(word[1]), word[2], word[3]);
+			digests++;
+		}
 	}
-	assert_int_equal(lines, 3 * 4 * 2);
+	assert_int_equal(texts, 5 + 3);
+	assert_int_equal(digests, 5 * 4 * 2 + 3 * 4);
+}
+
+/* Two configurations never have one text: separators inside an item are escaped. */
+static void test_start_text(void **state)
+{
+	static char odd[] = "a+b,c=d%\xc3\xa9\n~";
+	static char empty[] = "";
+	char *const one[] = {odd}, *const none[] = {empty};
+	_cleanup_(owner_keys_freep) struct owner_keys *owners = NULL;
+	_cleanup_free_ char *text = NULL, *bare = NULL;
+	struct start_facts facts = {.measure = MEASURE_VERITY, .attest = "none"};
+	_cleanup_free_ char *huge = malloc(START_TEXT_MAX + 1);
+	char *many[1];
+	struct error err = {0};
+
+	assert_int_equal(owner_keys_new(&owners), 0);
+	facts.owners = owners;
+	assert_int_equal(start_event_text(&facts, &bare, NULL), 0);
+	assert_string_equal(bare, "sealedfs:start:measure=verity,set=off,attest=none,owners=,kms=");
+	facts.kms_keys = one;
+	facts.kms_key_count = 1;
+	assert_int_equal(start_event_text(&facts, &text, NULL), 0);
+	assert_string_equal(text, "sealedfs:start:measure=verity,set=off,attest=none,owners=,"
+				  "kms=a%2bb%2cc%3dd%25%c3%a9%0a%7e");
+	free(steal_ptr(text));
+	facts.kms_key_count = 0;
+	facts.measure = MEASURE_SET;
+	assert_int_equal(start_event_text(&facts, &text, NULL), 0);
+	assert_string_equal(text, "sealedfs:start:measure=set,set=on,attest=none,owners=,kms=");
+	facts.kms_key_count = 1;
+	facts.kms_keys = none;
+	assert_int_equal(start_event_text(&facts, &text, NULL), -EINVAL);
+	memset(huge, 'a', START_TEXT_MAX);
+	huge[START_TEXT_MAX] = '\0';
+	many[0] = huge;
+	facts.kms_keys = many;
+	assert_int_equal(start_event_text(&facts, &text, &err), -EINVAL);
+	assert_non_null(strstr(err.message, "16384 bytes"));
+	facts.kms_key_count = 0;
+	facts.measure = MEASURE_SHA384;
+	assert_int_equal(start_event_text(&facts, &text, NULL), -EINVAL);
 }
 
 static void test_aws_sample(void **state)
@@ -83,21 +203,23 @@ static void test_aws_sample(void **state)
 	assert_memory_equal(value, wanted, 48);
 }
 
-static void test_declared_as_sha384(void **state)
+/* Every pair of modes differs in every bank, but for the sha256 bank of the bare modes. */
+static void test_modes_differ(void **state)
 {
 	struct model_digests d = example();
 
-	for (size_t n = 0; n < ARRAY_LEN(banks); n++) {
-		uint8_t a[64], b[64], c[64];
+	for (size_t n = 0; n < ARRAY_LEN(banks); n++)
+		for (int one = MEASURE_VERITY; one < MEASURE_NONE; one++)
+			for (int other = one + 1; other < MEASURE_NONE; other++) {
+				uint8_t a[DIGEST_SIZE_MAX], b[DIGEST_SIZE_MAX];
+				bool same = banks[n] == DIGEST_SHA256 &&
+					    measure_mode_is_bare(one) &&
+					    measure_mode_is_bare(other);
 
-		assert_int_equal(measure_bank_digest(MEASURE_DECLARED, &d, banks[n], a), 0);
-		assert_int_equal(measure_bank_digest(MEASURE_SHA384, &d, banks[n], b), 0);
-		assert_int_equal(measure_bank_digest(MEASURE_SHA256, &d, banks[n], c), 0);
-		assert_memory_equal(a, b, digest_size(banks[n]));
-		/* The flat modes share the sha256 bank and no other. */
-		assert_int_equal(memcmp(b, c, digest_size(banks[n])) == 0,
-				 banks[n] == DIGEST_SHA256);
-	}
+				assert_int_equal(measure_bank_digest(one, &d, banks[n], a), 0);
+				assert_int_equal(measure_bank_digest(other, &d, banks[n], b), 0);
+				assert_int_equal(memcmp(a, b, digest_size(banks[n])) == 0, same);
+			}
 }
 
 static void test_texts(void **state)
@@ -113,6 +235,11 @@ static void test_texts(void **state)
 	assert_string_equal(text,
 			    "sealedfs:sha256:"
 			    "6c65bbe036d653f4af72d79978af7d69584e2cee8f69b3fc61a2434aebfc9100");
+	memset(d.set, 0xa5, sizeof(d.set));
+	assert_int_equal(measure_text(MEASURE_SET, &d, text), 0);
+	assert_string_equal(text,
+			    "sealedfs:set:sha256:"
+			    "a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5");
 }
 
 static void test_refused(void **state)
@@ -134,7 +261,8 @@ static void test_refused(void **state)
 
 static void test_names_and_numbers(void **state)
 {
-	static const char *const names[] = {"verity", "sha384", "sha256", "declared", "none"};
+	static const char *const names[] = {"verity",	"sha384", "sha256",
+					    "declared", "set",	  "none"};
 	enum measure_mode mode;
 
 	for (size_t n = 0; n < ARRAY_LEN(names); n++) {
@@ -151,19 +279,22 @@ static void test_measure_checks_first(void **state)
 	struct measure_options options = {.log_path = "/nonexistent/folder/log", .tcti = "none"};
 	struct measure_event event = {.mode = MEASURE_VERITY, .digests = example(), .name = "m"};
 	static const unsigned bad[] = {16, 17, 22, 23, 24, 4000};
-	enum measure_outcome outcome;
 
 	for (size_t n = 0; n < ARRAY_LEN(bad); n++) {
 		struct error err = {0};
 
-		event.pcr = bad[n];
-		assert_int_equal(measure_model(&options, &event, &outcome, &err), -EINVAL);
+		options.pcr = bad[n];
+		assert_int_equal(measure_models(&options, &event, 1, &err), -EINVAL);
 		assert_non_null(strstr(err.message, "PCR"));
 		assert_non_null(strstr(err.hint, "0 to 15"));
 	}
-	event.pcr = 15;
+	options.pcr = 15;
 	event.mode = MEASURE_NONE;
-	assert_int_equal(measure_model(&options, &event, &outcome, NULL), -EINVAL);
+	assert_int_equal(measure_models(&options, &event, 1, NULL), -EINVAL);
+	/* A bare digest must be alone: it is what others extend, too. */
+	event.mode = MEASURE_SHA384;
+	options.start = "sealedfs:start:";
+	assert_int_equal(measure_models(&options, &event, 1, NULL), -EINVAL);
 }
 
 int main(void)
@@ -171,7 +302,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_worked_example),
 		cmocka_unit_test(test_aws_sample),
-		cmocka_unit_test(test_declared_as_sha384),
+		cmocka_unit_test(test_modes_differ),
+		cmocka_unit_test(test_start_text),
 		cmocka_unit_test(test_texts),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_names_and_numbers),

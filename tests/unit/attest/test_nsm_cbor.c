@@ -2,7 +2,7 @@
  * NSM messages: the request byte for byte, the response in its forms, and lies in the mailbox.
  */
 #include "tests/unit/attest/cbor_build.h"
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 
 #include "attest/nsm_cbor.h"
 #include "crypto/base/encode.h"
@@ -31,7 +31,7 @@ static void test_request_sizes(void **state)
 		const char *head;
 	} cases[] = {{0, "40"},	      {23, "57"},      {24, "5818"},	{255, "58ff"},
 		     {256, "590100"}, {294, "590126"}, {1024, "590400"}};
-	static uint8_t field[ATTEST_FIELD_MAX + 1];
+	static uint8_t field[DOCUMENT_FIELD_MAX + 1];
 
 	for (size_t n = 0; n < ARRAY_LEN(cases); n++) {
 		struct attest_request req = {.public_key = field, .public_key_size = cases[n].size};
@@ -50,19 +50,19 @@ static void test_request_sizes(void **state)
 
 static void test_largest_request(void **state)
 {
-	static uint8_t field[ATTEST_FIELD_MAX + 1];
+	static uint8_t field[DOCUMENT_FIELD_MAX + 1];
 	struct attest_request req = {.user_data = field,
-				     .user_data_size = ATTEST_FIELD_MAX,
+				     .user_data_size = DOCUMENT_FIELD_MAX,
 				     .nonce = field,
-				     .nonce_size = ATTEST_FIELD_MAX,
+				     .nonce_size = DOCUMENT_FIELD_MAX,
 				     .public_key = field,
-				     .public_key_size = ATTEST_FIELD_MAX};
+				     .public_key_size = DOCUMENT_FIELD_MAX};
 	size_t *sizes[] = {&req.user_data_size, &req.nonce_size, &req.public_key_size};
 	uint8_t out[NSM_REQUEST_MAX];
 	size_t size = 0;
 
 	assert_int_equal(nsm_encode_attestation(&req, out, &size, NULL), 0);
-	assert_in_range(size, 3 * ATTEST_FIELD_MAX, NSM_REQUEST_MAX);
+	assert_in_range(size, 3 * DOCUMENT_FIELD_MAX, NSM_REQUEST_MAX);
 	for (size_t n = 0; n < ARRAY_LEN(sizes); n++) {
 		struct error err = {0};
 

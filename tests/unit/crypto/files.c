@@ -2,7 +2,7 @@
 #include "tests/unit/crypto/files.h"
 
 #include "crypto/base/cleanup.h"
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -45,6 +45,16 @@ char *vector_path(const char *relative)
 	return path_join(TEST_SOURCE_ROOT "/tests/vectors/format", relative);
 }
 
+char *vector_copy(const char *relative, const char *dir)
+{
+	_cleanup_free_ char *source = vector_path(relative);
+	_cleanup_blob_ struct blob b = blob_load(source);
+	char *path = path_join(dir, strrchr(source, '/') + 1);
+
+	blob_store(path, b.data, b.size, 0600);
+	return path;
+}
+
 char *temp_dir_new(void)
 {
 	const char *base = getenv("TMPDIR");
@@ -69,8 +79,10 @@ void temp_dir_done(char *dir)
 
 char *path_join(const char *dir, const char *name)
 {
-	char *path;
+	size_t size = strlen(dir) + strlen(name) + 2;
+	char *path = malloc(size);
 
-	assert_true(asprintf(&path, "%s/%s", dir, name) > 0);
+	assert_non_null(path);
+	(void)snprintf(path, size, "%s/%s", dir, name);
 	return path;
 }

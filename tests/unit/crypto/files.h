@@ -15,6 +15,8 @@ void blob_done(struct blob *b);
 void blob_store(const char *path, const void *data, size_t size, unsigned mode);
 /* "…/tests/vectors/format/RELATIVE"; malloc()ed. */
 char *vector_path(const char *relative);
+/* A copy of it in dir that nobody else can read: git keeps no such modes. Its path; malloc()ed. */
+char *vector_copy(const char *relative, const char *dir);
 /* A fresh directory below $TMPDIR, removed by temp_dir_done(); malloc()ed. */
 char *temp_dir_new(void);
 void temp_dir_done(char *dir);

@@ -1,10 +1,9 @@
 /* A sealed model for tests: see fixture.h. The keys under tests/vectors are public. */
 #include "tests/unit/crypto/fixture.h"
 
-#include "crypto/digest.h"
-#include "crypto/verity.h"
-#include "tests/unit/base/test.h"
+#include "crypto/base/digest.h"
 #include "tests/unit/crypto/files.h"
+#include "tests/unit/test.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -55,20 +54,24 @@ struct keyfile *fixture_keyfile(void)
 
 struct signing_key *fixture_signer(void)
 {
-	_cleanup_free_ char *path = vector_path("keys/owner.pem");
+	char *dir = temp_dir_new();
+	_cleanup_free_ char *path = vector_copy("keys/owner.pem", dir);
 	struct signing_key *k = NULL;
 
 	assert_int_equal(signing_key_load(path, &k, NULL), 0);
+	temp_dir_done(dir);
 	return k;
 }
 
 struct owner_keys *fixture_owner(void)
 {
-	_cleanup_free_ char *path = vector_path("keys/owner.pub.pem");
+	char *dir = temp_dir_new();
+	_cleanup_free_ char *path = vector_copy("keys/owner.pub.pem", dir);
 	struct owner_keys *set = NULL;
 
 	assert_int_equal(owner_keys_new(&set), 0);
 	assert_int_equal(owner_keys_add_file(set, path, NULL), 0);
+	temp_dir_done(dir);
 	return set;
 }
 
@@ -84,8 +87,9 @@ static void seal_chunks(struct seal_builder *b, struct fixture *f)
 		uint64_t at = i * SEAL_CHUNK_SIZE;
 		size_t size = (size_t)MIN(f->length - at, (uint64_t)SEAL_CHUNK_SIZE);
 
-		assert_int_equal(chunk_seal(c, i, f->plain + at, size, f->payload + at, tag), 0);
-		assert_int_equal(verity_chunk_hash(f->plain + at, size, f->length, hash), 0);
+		assert_int_equal(chunk_seal_verity(c, i, f->plain + at, size, f->length,
+						   f->payload + at, tag, hash),
+				 0);
 		seal_builder_set_chunk(b, i, tag, hash);
 	}
 }
@@ -96,7 +100,10 @@ void fixture_make(const struct fixture_options *options, struct fixture *ret)
 	_cleanup_(signing_key_freep) struct signing_key *signer =
 		options->sign ? fixture_signer() : NULL;
 	struct seal_slot slots[SEAL_SLOTS_MAX];
-	struct seal_finish finish = {.slots = slots, .signer = signer};
+	struct seal_finish finish = {.slots = slots,
+				     .signer = signer,
+				     .facts = options->facts,
+				     .sealed_at = options->sealed_at};
 	struct fixture f = {.length = options->length};
 	uint8_t blob[SLOT_KMS_BLOB_MAX] = {1};
 	uint64_t state = options->length + 1;
@@ -107,7 +114,7 @@ void fixture_make(const struct fixture_options *options, struct fixture *ret)
 	test_random_bytes(&state, f.plain, f.length);
 	f.kek = fixture_keyfile();
 	assert_int_equal(secret_new_random(SEAL_DATA_KEY_SIZE, &f.data_key), 0);
-	assert_int_equal(seal_builder_new(options->name ? options->name : "model.gguf", &b, NULL),
+	assert_int_equal(seal_builder_new(options->path ? options->path : "model.gguf", &b, NULL),
 			 0);
 	assert_int_equal(seal_builder_start(b, f.length, f.data_key, NULL), 0);
 	seal_chunks(b, &f);
@@ -121,6 +128,25 @@ void fixture_make(const struct fixture_options *options, struct fixture *ret)
 	assert_int_equal(digest_buffer(DIGEST_SHA384, f.plain, f.length, finish.sha384), 0);
 	assert_int_equal(seal_builder_finish(b, &finish, &f.seal, &f.seal_size, NULL), 0);
 	*ret = f;
+}
+
+int fixture_unlock(struct seal *s, const uint8_t *bytes, const struct secret *data_key,
+		   struct seal_keys **ret, struct error *err)
+{
+	_cleanup_seal_keys_ struct seal_keys *keys = NULL;
+	size_t size = (size_t)seal_tables_size(s);
+	uint8_t *tables;
+	int r = seal_unlock(s, data_key, &keys, err);
+
+	if (r < 0)
+		return r;
+	tables = malloc(size + 1);
+	assert_non_null(tables);
+	memcpy(tables, bytes + seal_tables_offset(s), size);
+	r = seal_load_tables(s, keys, tables, err);
+	if (r == 0)
+		*ret = steal_ptr(keys);
+	return r;
 }
 
 void fixture_done(struct fixture *f)

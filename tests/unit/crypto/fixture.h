@@ -10,9 +10,11 @@
 
 struct fixture_options {
 	uint64_t length;
-	const char *name; /* NULL: "model.gguf" */
-	unsigned slots;	  /* 0: one; all are for the vectors' KMS key but the last */
-	bool sign;	  /* with the vectors' owner.pem */
+	const char *path;	   /* NULL: "model.gguf" */
+	const struct facts *facts; /* NULL: none */
+	uint64_t sealed_at;
+	unsigned slots; /* 0: one; all are for the vectors' KMS key but the last */
+	bool sign;	/* with the vectors' owner.pem */
 };
 
 struct fixture {
@@ -27,6 +29,9 @@ struct fixture {
 
 void fixture_make(const struct fixture_options *options, struct fixture *ret);
 void fixture_done(struct fixture *f);
+/* seal_unlock() and seal_load_tables() of the seal whose bytes these are. */
+int fixture_unlock(struct seal *s, const uint8_t *bytes, const struct secret *data_key,
+		   struct seal_keys **ret, struct error *err);
 /* The vectors' owner keys: public key set with one key, private key. The caller frees. */
 struct owner_keys *fixture_owner(void);
 struct signing_key *fixture_signer(void);

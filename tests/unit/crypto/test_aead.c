@@ -5,7 +5,7 @@
  */
 #include "crypto/aead.h"
 #include "crypto/base/encode.h"
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 
 #include <errno.h>
 #include <string.h>

@@ -2,7 +2,7 @@
 #include "crypto/backend.h"
 
 #include "crypto/ipsec_mb.h"
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 
 #include <string.h>
 

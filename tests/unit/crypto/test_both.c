@@ -8,8 +8,8 @@
 #include "crypto/chunk.h"
 #include "crypto/seal_writer.h"
 #include "crypto/verity.h"
-#include "tests/unit/base/test.h"
 #include "tests/unit/crypto/fixture.h"
+#include "tests/unit/test.h"
 
 #include <errno.h>
 #include <pthread.h>

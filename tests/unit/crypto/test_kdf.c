@@ -6,8 +6,8 @@
 #include "crypto/base/encode.h"
 #include "crypto/kdf.h"
 #include "crypto/seal_internal.h"
-#include "tests/unit/base/test.h"
 #include "tests/unit/crypto/files.h"
+#include "tests/unit/test.h"
 
 #include <errno.h>
 #include <jansson.h>

@@ -3,12 +3,12 @@
  * and at random ones; and of a signed seal no bit can be flipped and no byte cut off unnoticed,
  * not even by someone whose reader already has the right data key.
  */
+#include "crypto/base/digest.h"
 #include "crypto/base/encode.h"
-#include "crypto/digest.h"
 #include "crypto/failure.h"
 #include "crypto/verity.h"
-#include "tests/unit/base/test.h"
 #include "tests/unit/crypto/fixture.h"
+#include "tests/unit/test.h"
 
 #include <errno.h>
 #include <string.h>
@@ -57,16 +57,18 @@ static void seal_and_open(const struct fixture_options *options)
 
 	fixture_make(options, &f);
 	assert_int_equal(f.seal_size, seal_object_size(f.length, MAX(options->slots, 1U)));
-	r = seal_parse("m", f.seal, f.seal_size, &s, &err);
+	r = seal_parse_head("m", f.seal, f.seal_size, f.seal_size, &s, &err);
 	if (r < 0)
 		fail_msg("length %llu: %s", (unsigned long long)f.length, err.message);
 	assert_int_equal(seal_core(s)->length, f.length);
-	assert_string_equal(seal_core(s)->name, options->name ? options->name : "model.gguf");
+	assert_string_equal(seal_core(s)->path, options->path ? options->path : "model.gguf");
+	assert_string_equal(seal_core(s)->facts, options->facts ? options->facts->text : "");
+	assert_int_equal(seal_core(s)->sealed_at, options->sealed_at);
 	assert_int_equal(seal_is_signed(s), options->sign);
 	assert_int_equal(seal_check_owner(s, owner, NULL), options->sign ? 0 : -EBADMSG);
 	key = key_of(s, f.kek);
 	assert_true(seal_key_fits(s, key));
-	assert_int_equal(seal_unlock(s, key, &keys, &err), 0);
+	assert_int_equal(fixture_unlock(s, f.seal, key, &keys, &err), 0);
 	open_all_chunks(&f, s, keys);
 }
 
@@ -94,14 +96,21 @@ static void random_lengths_and_recipients(void **state)
 	}
 }
 
-static void names_survive(void **state)
+static void paths_facts_and_times_survive(void **state)
 {
-	char longest[SEAL_NAME_MAX + 1];
+	char longest[SEAL_PATH_MAX + 1];
+	struct facts facts = {0};
 
-	memset(longest, 'x', SEAL_NAME_MAX);
-	longest[SEAL_NAME_MAX] = '\0';
-	seal_and_open(&(struct fixture_options){.length = 3, .name = longest});
-	seal_and_open(&(struct fixture_options){.length = 3, .name = "\xE2\x82\xAC a\tb"});
+	memset(longest, 'x', SEAL_PATH_MAX);
+	for (size_t i = 200; i < SEAL_PATH_MAX; i += 201)
+		longest[i] = '/';
+	longest[SEAL_PATH_MAX] = '\0';
+	assert_int_equal(facts_add(&facts, FACT_GGUF_NAME, "mod\xC3\xA8le"), 0);
+	assert_int_equal(facts_add(&facts, FACT_KIND, FACT_KIND_GGUF), 0);
+	seal_and_open(&(struct fixture_options){.length = 3, .path = longest});
+	seal_and_open(&(struct fixture_options){.length = 3, .path = "a/\xE2\x82\xAC ab"});
+	seal_and_open(&(struct fixture_options){
+		.length = 3, .facts = &facts, .sealed_at = SEAL_TIME_MAX});
 }
 
 /* All checks of the reader that come before the payload; 0 when none refused. */
@@ -110,12 +119,12 @@ static int read_seal(const uint8_t *bytes, size_t size, const struct owner_keys 
 {
 	_cleanup_seal_ struct seal *s = NULL;
 	_cleanup_seal_keys_ struct seal_keys *keys = NULL;
-	int r = seal_parse("m", bytes, size, &s, err);
+	int r = seal_parse_head("m", bytes, size, size, &s, err);
 
 	if (r == 0)
 		r = seal_check_owner(s, owner, err);
 	if (r == 0)
-		r = seal_unlock(s, key, &keys, err);
+		r = fixture_unlock(s, bytes, key, &keys, err);
 	assert_true(r == 0 || !keys);
 	return r;
 }
@@ -153,7 +162,7 @@ static void no_bit_but_the_signature_without_an_owner(void **state)
 
 	fixture_make(&(struct fixture_options){.length = 1, .sign = true}, &f);
 	for (size_t bit = 0; bit < f.seal_size * 8; bit++) {
-		bool signature = bit >= 0x202 * 8 && bit < 0x262 * 8;
+		bool signature = bit >= 0x802 * 8 && bit < 0x862 * 8;
 		int r;
 
 		f.seal[bit / 8] ^= (uint8_t)(1U << bit % 8);
@@ -176,7 +185,7 @@ static void nothing_can_be_cut_off_or_added(void **state)
 
 		assert_non_null(copy);
 		memcpy(copy, f.seal, size);
-		assert_int_equal(seal_parse("m", copy, size, &s, NULL), -EPROTO);
+		assert_int_equal(seal_parse_head("m", copy, size, size, &s, NULL), -EPROTO);
 		assert_null(s);
 	}
 	longer = calloc(1, f.seal_size + 8192);
@@ -185,7 +194,9 @@ static void nothing_can_be_cut_off_or_added(void **state)
 	for (size_t more = 1; more <= 8192; more++) {
 		struct seal *s = NULL;
 
-		assert_int_equal(seal_parse("m", longer, f.seal_size + more, &s, NULL), -EPROTO);
+		assert_int_equal(seal_parse_head("m", longer, f.seal_size + more,
+						 f.seal_size + more, &s, NULL),
+				 -EPROTO);
 	}
 }
 
@@ -194,7 +205,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(corner_lengths),
 		cmocka_unit_test(random_lengths_and_recipients),
-		cmocka_unit_test(names_survive),
+		cmocka_unit_test(paths_facts_and_times_survive),
 		cmocka_unit_test(no_bit_can_be_flipped),
 		cmocka_unit_test(no_bit_but_the_signature_without_an_owner),
 		cmocka_unit_test(nothing_can_be_cut_off_or_added),

@@ -5,9 +5,9 @@
 #include "crypto/base/encode.h"
 #include "crypto/key_io.h"
 #include "crypto/sign.h"
-#include "tests/unit/base/test.h"
 #include "tests/unit/crypto/files.h"
 #include "tests/unit/crypto/fixture.h"
+#include "tests/unit/test.h"
 
 #include <errno.h>
 #include <string.h>
@@ -227,7 +227,7 @@ static void files_without_our_private_key(void **state)
 		struct error err = {0};
 
 		store(f->path, bad[i]);
-		assert_int_equal(signing_key_load(f->path, &k, &err), -EPROTO);
+		assert_int_equal(signing_key_load(f->path, &k, &err), -EINVAL);
 		assert_non_null(strstr(err.message, f->path));
 		assert_null(k);
 		if (bad[i] == encrypted_private)
@@ -252,7 +252,7 @@ static void files_without_owner_keys(void **state)
 
 		assert_int_equal(owner_keys_new(&set), 0);
 		store(f->path, bad[i]);
-		assert_int_equal(owner_keys_add_file(set, f->path, &err), -EPROTO);
+		assert_int_equal(owner_keys_add_file(set, f->path, &err), -EINVAL);
 		assert_non_null(strstr(err.message, f->path));
 		assert_int_equal(owner_keys_count(set), 0);
 		if (bad[i] == private_pem || bad[i] == encrypted_private || bad[i] == ec_private)
@@ -281,7 +281,7 @@ static void every_public_key_of_a_file_is_pinned_once(void **state)
 	assert_int_equal(owner_keys_add_file(set, f->path, NULL), 0);
 	assert_int_equal(owner_keys_count(set), 2);
 	store(f->other, broken);
-	assert_int_equal(owner_keys_add_file(set, f->other, NULL), -EPROTO);
+	assert_int_equal(owner_keys_add_file(set, f->other, NULL), -EINVAL);
 }
 
 static void the_set_is_bounded(void **state)
@@ -297,7 +297,7 @@ static void the_set_is_bounded(void **state)
 		assert_int_equal(unlink(f->path), 0);
 		assert_int_equal(unlink(f->other), 0);
 	}
-	assert_int_equal(r, -EPROTO);
+	assert_int_equal(r, -EINVAL);
 	assert_int_equal(owner_keys_count(set), 64);
 }
 

@@ -3,14 +3,15 @@
  * crypto/FORMAT.md section 8: the good ones must give their plaintext's digests, each bad one its
  * own class, errno and stage. One cmocka test a vector.
  */
+#include "crypto/base/digest.h"
 #include "crypto/base/encode.h"
 #include "crypto/chunk.h"
-#include "crypto/digest.h"
 #include "crypto/failure.h"
 #include "crypto/seal.h"
 #include "crypto/verity.h"
-#include "tests/unit/base/test.h"
 #include "tests/unit/crypto/files.h"
+#include "tests/unit/crypto/fixture.h"
+#include "tests/unit/test.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -21,7 +22,9 @@ struct opened {
 	struct seal_keys *keys;
 	struct secret *data_key;
 	struct owner_keys *owners;
+	struct blob bytes;
 	struct error err;
+	const char *stage; /* where it is, as FORMAT.md names it */
 };
 
 static void opened_done(struct opened *o)
@@ -30,6 +33,7 @@ static void opened_done(struct opened *o)
 	secret_free(o->data_key);
 	owner_keys_free(o->owners);
 	seal_free(o->seal);
+	blob_done(&o->bytes);
 }
 
 static const char *text(const json_t *object, const char *key)
@@ -44,22 +48,20 @@ static void pin_owners(const json_t *vector, struct opened *o)
 
 	assert_int_equal(owner_keys_new(&o->owners), 0);
 	json_array_foreach (json_object_get(vector, "owner_keys"), i, path) {
-		_cleanup_free_ char *full = vector_path(json_string_value(path));
+		char *dir = temp_dir_new();
+		_cleanup_free_ char *copy = vector_copy(json_string_value(path), dir);
 
-		assert_int_equal(owner_keys_add_file(o->owners, full, NULL), 0);
+		assert_int_equal(owner_keys_add_file(o->owners, copy, NULL), 0);
+		temp_dir_done(dir);
 	}
 }
 
 static struct keyfile *load_kek(const char *relative)
 {
-	_cleanup_free_ char *source = vector_path(relative);
-	_cleanup_blob_ struct blob text_of_key = blob_load(source);
 	char *dir = temp_dir_new();
-	_cleanup_free_ char *copy = path_join(dir, "kek");
+	_cleanup_free_ char *copy = vector_copy(relative, dir);
 	struct keyfile *kek = NULL;
 
-	/* The vectors' key files are public, so their mode in a checkout is not 0600. */
-	blob_store(copy, text_of_key.data, text_of_key.size, 0600);
 	assert_int_equal(keyfile_load(copy, &kek, NULL), 0);
 	temp_dir_done(dir);
 	return kek;
@@ -108,23 +110,30 @@ static int take_key(const json_t *vector, struct opened *o)
 static int open_seal(const json_t *vector, struct opened *o)
 {
 	_cleanup_free_ char *path = vector_path(text(json_object_get(vector, "files"), "seal"));
-	_cleanup_blob_ struct blob bytes = blob_load(path);
 	const char *open_as = text(vector, "open_as");
-	int r = seal_parse(path, bytes.data, bytes.size, &o->seal, &o->err);
+	int r;
+
+	o->bytes = blob_load(path);
+	o->stage = "parse";
+	r = seal_parse_head(path, o->bytes.data, o->bytes.size, o->bytes.size, &o->seal, &o->err);
 
 	if (r == 0 && open_as) {
 		_cleanup_free_ char *name = NULL;
 
-		assert_true(asprintf(&name, "some/prefix/%s.seal", open_as) > 0);
+		assert_true(asprintf(&name, "%s.seal", open_as) > 0);
+		o->stage = "name";
 		r = seal_check_name(o->seal, name, &o->err);
 	}
-	if (r == 0)
-		pin_owners(vector, o);
-	if (r == 0)
-		r = seal_check_owner(o->seal, o->owners, &o->err);
-	if (r == 0)
-		r = take_key(vector, o);
-	return r == 0 ? seal_unlock(o->seal, o->data_key, &o->keys, &o->err) : r;
+	if (r < 0)
+		return r;
+	pin_owners(vector, o);
+	o->stage = "signature";
+	r = seal_check_owner(o->seal, o->owners, &o->err);
+	if (r < 0)
+		return r;
+	o->stage = "unlock";
+	r = take_key(vector, o);
+	return r == 0 ? fixture_unlock(o->seal, o->bytes.data, o->data_key, &o->keys, &o->err) : r;
 }
 
 static int read_chunk(struct opened *o, struct chunk_cipher *c, uint64_t i, const uint8_t *cipher,
@@ -150,9 +159,11 @@ static int read_payload(const json_t *vector, struct opened *o)
 	const struct seal_core *core = seal_core(o->seal);
 	uint8_t sha256[SHA256_SIZE], sha384[SHA384_SIZE];
 
+	o->stage = "payload";
 	if (payload.size != core->length)
 		return seal_fail(&o->err, SEAL_BAD_PAYLOAD_SIZE, "vector", "%zu", payload.size);
 	assert_int_equal(chunk_cipher_new(o->keys, core->chunk_count, &c), 0);
+	o->stage = "chunk";
 	for (uint64_t i = 0; i < core->chunk_count; i++) {
 		uint8_t *at = payload.data + i * SEAL_CHUNK_SIZE;
 		int r = read_chunk(o, c, i, at, at);
@@ -160,6 +171,7 @@ static int read_payload(const json_t *vector, struct opened *o)
 		if (r < 0)
 			return r;
 	}
+	o->stage = "whole";
 	assert_int_equal(digest_buffer(DIGEST_SHA256, payload.data, payload.size, sha256), 0);
 	assert_int_equal(digest_buffer(DIGEST_SHA384, payload.data, payload.size, sha384), 0);
 	if (memcmp(sha256, core->sha256, sizeof(sha256)) != 0 ||
@@ -180,13 +192,18 @@ static void expect_hex(const json_t *vector, const char *key, const uint8_t *act
 static void expect_good(const json_t *vector, const struct opened *o, int r)
 {
 	const json_t *types = json_object_get(vector, "slot_types");
+	uint8_t statement[SEAL_STATEMENT_SIZE];
 	const struct seal_core *core;
 
 	if (r < 0)
 		fail_msg("refused: %s", error_text(&o->err, r));
+	seal_copy_statement(o->seal, statement);
+	assert_memory_equal(statement, o->bytes.data, sizeof(statement));
 	core = seal_core(o->seal);
 	assert_int_equal(core->length, json_integer_value(json_object_get(vector, "length")));
-	assert_string_equal(core->name, text(vector, "name"));
+	assert_string_equal(core->path, text(vector, "path"));
+	assert_string_equal(core->facts, text(vector, "facts"));
+	assert_int_equal(core->sealed_at, json_integer_value(json_object_get(vector, "sealed_at")));
 	expect_hex(vector, "file_id", core->file_id, sizeof(core->file_id));
 	expect_hex(vector, "sha256", core->sha256, sizeof(core->sha256));
 	expect_hex(vector, "sha384", core->sha384, sizeof(core->sha384));
@@ -208,12 +225,11 @@ static void expect_refused(const json_t *expected, const struct opened *o, int r
 		fail_msg("read without complaint");
 	if (strcmp(seal_failure_id(failure), text(expected, "class")) != 0)
 		fail_msg("refused as %s: %s", seal_failure_id(failure), o->err.message);
-	assert_non_null(strstr(o->err.message, seal_failure_words(failure)));
 	assert_int_equal(r, o->err.code);
 	assert_int_equal(r, strcmp(text(expected, "errno"), "EPROTO") == 0   ? -EPROTO
 			    : strcmp(text(expected, "errno"), "ENOKEY") == 0 ? -ENOKEY
 									     : -EBADMSG);
-	assert_string_equal(seal_failure_stage(failure), text(expected, "stage"));
+	assert_string_equal(o->stage, text(expected, "stage"));
 	assert_int_equal(error_exit_code(r),
 			 r == -ENOKEY ? EXIT_CODE_REFUSED : EXIT_CODE_NOT_AUTHENTIC);
 }

@@ -4,11 +4,11 @@
  */
 #include "crypto/base/cleanup.h"
 #include "crypto/base/cursor.h"
+#include "crypto/base/digest.h"
 #include "crypto/base/encode.h"
-#include "crypto/digest.h"
 #include "crypto/verity.h"
-#include "tests/unit/base/test.h"
 #include "tests/unit/crypto/fixture.h"
+#include "tests/unit/test.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* tools/output, progress, cli: words for people, numbers for programs. */
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 #include "tools/cli.h"
 #include "tools/output.h"
 #include "tools/progress.h"
@@ -109,35 +109,6 @@ static void progress_lines(void **state)
 	assert_non_null(strstr(line, "2:00 h left"));
 }
 
-static void sizes(void **state)
-{
-	static const struct {
-		const char *text;
-		uint64_t value;
-	} good[] = {{"0", 0}, {"17", 17}, {"3k", 3072}, {"1M", 1048576}, {"16T", 17592186044416}};
-	static const char *const bad[] = {"",
-					  "k",
-					  "-1",
-					  "+1",
-					  " 1",
-					  "1K",
-					  "1.5",
-					  "1kB",
-					  "0x1",
-					  "99999999999999999999",
-					  "1 ",
-					  "1P",
-					  "18446744073709551615k"};
-	uint64_t v = 0;
-
-	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
-		assert_int_equal(cli_parse_size(good[i].text, &v), 0);
-		assert_int_equal(v, good[i].value);
-	}
-	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
-		assert_int_equal(cli_parse_size(bad[i], &v), -EINVAL);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -147,7 +118,6 @@ int main(void)
 		cmocka_unit_test(lists_fail_as_a_whole),
 		cmocka_unit_test(errors_in_json),
 		cmocka_unit_test(progress_lines),
-		cmocka_unit_test(sizes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* tools/pipeline: order, completeness, ends, bounded buffers, failure and cancellation. */
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 #include "tools/pipeline.h"
 
 #include <errno.h>

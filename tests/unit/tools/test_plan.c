@@ -1,6 +1,6 @@
 /* tools/plan: shards, part sizes. What a plan does with real trees: tests/cases/sealctl.py. */
-#include "fs/view/gguf_name.h"
-#include "tests/unit/base/test.h"
+#include "fs/formats/gguf_name.h"
+#include "tests/unit/test.h"
 #include "tools/plan.h"
 #include "tools/seal_input.h"
 

@@ -13,7 +13,7 @@ import sealedformat as sf
 import sealwriter as sw
 import verity
 from make_vectors import (
-    DATA_KEY, FILE_ID, KEK, OTHER_DATA_KEY, OTHER_FILE_ID, OTHER_KEK, OWNER, STRANGER,
+    DATA_KEY, FILE_ID, KEK, OTHER_DATA_KEY, OTHER_FILE_ID, OTHER_KEK, OWNER, SEALED_AT, STRANGER,
     draft, fixed, kek_slot, kms_slot, plaintext, stream,
 )  # fmt: skip
 
@@ -57,13 +57,25 @@ def _signature(registry):
     add("no-context", "signed without the context string",
         signed_over(hashlib.sha384(core).digest()), "bad-signature")
     add("context-no-nul", "signed with the context string without its NUL",
-        signed_over(b"sealedfs core v1" + hashlib.sha384(core).digest()), "bad-signature")
+        signed_over(b"sealedfs core v2" + hashlib.sha384(core).digest()), "bad-signature")
+    add("context-v1", "signed with the context string of version 1",
+        signed_over(b"sealedfs core v1\0" + hashlib.sha384(core).digest()), "bad-signature")
     add("core-itself", "signed over the core and not over its SHA-384",
         signed_over(sf.SIGN_CONTEXT + core), "bad-signature")
     made = draft(plain, owner=OWNER)
     s = int.from_bytes(made.signature_block[66:98], "little") + ED25519_ORDER
     made.signature_block[66:98] = s.to_bytes(32, "little")
     add("malleable", "S + L in place of S", made, "bad-signature")
+    made = draft(plain, owner=OWNER)
+    made.set_path(b"other/model.gguf")
+    made.fix_mac()
+    add("path-changed", "a holder of the data key changed the path and fixed the slot MAC", made,
+        "bad-signature")
+    made = draft(plain, owner=OWNER)
+    made.set_facts(b"kind=other\n")
+    made.fix_mac()
+    add("facts-changed", "a holder of the data key changed the facts and fixed the slot MAC", made,
+        "bad-signature")
     made = draft(plain, owner=OWNER)
     made.core[0x40] ^= 1
     made.fix_mac()
@@ -170,8 +182,17 @@ def _slots(registry):
         made.core[at] ^= 1
         add("core-" + ident, "a bit of the core's %s changed, not signed" % ident, made)
     made = two()
-    made.set_name(b"other.gguf")
-    add("core-name", "the name in the core changed, not signed", made)
+    made.set_path(b"other.gguf")
+    add("core-path", "the path in the core changed, not signed", made)
+    made = two()
+    made.set_facts(b"kind=other\n")
+    add("core-facts", "the facts in the core changed, not signed", made)
+    made = two()
+    made.set_facts(b"")
+    add("core-facts-removed", "the facts in the core removed, not signed", made)
+    made = two()
+    made.set_field("sealed_at", SEALED_AT + 1)
+    add("core-time", "the time of sealing changed, not signed", made)
     made = two()
     made.tags = bytearray(_flip(made.tags, 0))
     made.fix_tables()
@@ -345,10 +366,10 @@ def _order(registry):
     def add(ident, what, made, word, pins=()):
         registry.add("order-" + ident, what, made, word, owner_keys=list(pins))
 
-    made = draft(plain, version=2)
-    made.core[0x1FF] = 1
+    made = draft(plain, version=3)
+    made.core[0x7FF] = 1
     made.fix_mac()
-    add("version-reserved", "version 2 and a reserved byte set", made, "unsupported")
+    add("version-reserved", "version 3 and a reserved byte set", made, "unsupported")
     made = draft(plain)
     made.slots_reserved = bytes(29) + b"\1"
     add("reserved-unsigned", "a reserved byte set, not signed, owner pinned", made, "malformed",
@@ -368,6 +389,12 @@ def _order(registry):
     made.core[0xD0] ^= 1
     made.mac = bytes(32)
     add("commitment-mac", "a wrong commitment and a wrong slot MAC", made, "wrong-key")
+    made = draft(plain, owner=OWNER)
+    made.slots[0] = kek_slot(file_id=OTHER_FILE_ID)
+    made.mac = bytes(32)
+    made.tags = bytearray(16)
+    add("key-mac-tables", "a key that does not unwrap, wrong slot MAC, wrong tag table", made,
+        "wrong-key", PINNED)
     made = draft(plain)
     made.mac = bytes(32)
     made.tags = bytearray(16)
@@ -379,9 +406,26 @@ def _order(registry):
 
 def _extended(registry):
     """Failures that need more than the two objects, or the whole plaintext."""
-    registry.add("extended-renamed", "opened under another name than the core's",
-                 draft(b"x", owner=OWNER), "wrong-name", owner_keys=PINNED,
-                 open_as="other.gguf", extended=True)
+    for ident, sealed, found in (
+        ("renamed", b"model.gguf", "other.gguf"),
+        ("exchanged", b"70b/model.gguf", "7b/model.gguf"),
+        ("exchanged-above", b"70b/model.gguf", "p/7b/model.gguf"),
+        ("moved-up", b"a/70b/model.gguf", "b/70b/model.gguf"),
+        ("half-component", b"model.gguf", "my-model.gguf"),
+        ("half-directory", b"b/model.gguf", "70b/model.gguf"),
+        ("half-directory-sealed", b"70b/model.gguf", "b/model.gguf"),
+        ("case", b"Model.gguf", "model.gguf"),
+        ("normalised", "mode\u0300le.gguf".encode(), "mod\u00e8le.gguf"),
+        ("directory-only", b"a/model.gguf", "a"),
+    ):  # fmt: skip
+        registry.add("extended-found-" + ident, "sealed path and found path do not agree",
+                     draft(b"x", path=sealed, owner=OWNER), "wrong-name", owner_keys=PINNED,
+                     open_as=found, extended=True)
+    made = draft(b"x", path=b"70b/model.gguf")
+    made.owner = STRANGER
+    made.fix_signature()
+    registry.add("extended-found-signature", "another path, and a stranger's signature", made,
+                 "wrong-name", owner_keys=PINNED, open_as="7b/model.gguf", extended=True)
     for ident, at in (("sha256", 0x40), ("sha384", 0x60)):
         made = draft(plaintext(4097))
         made.core[at] ^= 1

@@ -9,7 +9,7 @@ import struct
 
 import sealedformat as sf
 import sealwriter as sw
-from make_vectors import ARN, KMS_BLOB, OWNER, draft, kek_slot, kms_slot, plaintext, stream
+from make_vectors import ARN, KMS_BLOB, OWNER, draft, kek_slot, kms_slot, plaintext, set_body, stream
 
 PLAIN = plaintext(4097)
 
@@ -21,12 +21,23 @@ def _head(registry):
     add("magic", "the magic ends in another letter", "malformed", magic=b"sealedfz")
     add("magic-case", "the magic in upper case", "malformed", magic=b"SEALEDFS")
     add("version-0", "version 0", "unsupported", version=0)
-    add("version-2", "version 2", "unsupported", version=2)
+    add("version-1", "version 1 in the head of version 2", "unsupported", version=1)
+    add("version-3", "version 3", "unsupported", version=3)
     add("version-high-byte", "version 257", "unsupported", version=257)
     add("suite-0", "suite 0", "unsupported", suite=0)
     add("suite-2", "suite 2", "unsupported", suite=2)
     add("flag-0", "the lowest critical flag", "unsupported", flags=1)
     add("flag-31", "the highest critical flag", "unsupported", flags=1 << 31)
+    old = draft(b"")
+    registry.add("head-version-1-seal", "what a program of version 1 wrote: only the start is read",
+                 old, "unsupported", seal=_version_1())
+
+
+def _version_1():
+    """A seal of version 1 (an empty model, one slot) as far as this version can tell."""
+    raw = struct.pack("<8sHHI32s", b"sealedfs", 1, 1, 0, stream("version 1 file id", 32))
+    raw = raw.ljust(0xF0, b"\0") + struct.pack("<H", 10) + b"model.gguf"
+    return (raw.ljust(0x280, b"\0") + struct.pack("<H", 1)).ljust(4096, b"\0")
 
 
 def _lengths(registry):
@@ -56,7 +67,7 @@ def _object_size(registry):
     def add(ident, what, seal, word="malformed"):
         registry.add("size-" + ident, what, made, word, seal=seal)
 
-    for cut in (0, 7, 8, 16, 0x40, 0x200, 0x280, 0x2C0, 0x6C0, 4095, 4096, 4096 + 15, 4096 + 16):
+    for cut in (0, 7, 8, 16, 0x40, 0x800, 0x880, 0x8C0, 0xCC0, 4095, 4096, 4096 + 15, 4096 + 16):
         add("truncated-%d" % cut, "the seal cut to %d bytes" % cut, raw[:cut])
     add("truncated-by-1", "the last byte of the hash table is missing", raw[:-1])
     add("trailing-byte", "one byte after the hash table", raw + b"\0")
@@ -66,7 +77,7 @@ def _object_size(registry):
     add("no-padding", "the tables follow the slots at once", unpadded.to_bytes())
     empty = draft(b"")
     registry.add("size-empty-model-unpadded", "a seal of an empty model, not padded to 4096",
-                 empty, "malformed", seal=empty.to_bytes()[:0x6C0])
+                 empty, "malformed", seal=empty.to_bytes()[:0xCC0])
 
 
 def _reserved(registry):
@@ -79,8 +90,8 @@ def _reserved(registry):
     def add(ident, what, changed):
         registry.add("reserved-" + ident, what, changed, "malformed")
 
-    add("core-first", "the first reserved byte of the core is 1", core(0x1F1))
-    add("core-last", "the last reserved byte of the core is 1", core(0x1FF))
+    for at in (0xFC, 0xFF, 0x780, 0x7FF):
+        add("core-%x" % at, "the reserved byte 0x%x of the core is 1" % at, core(at))
     for ident, offset in (("first", 0x62), ("last", 0x7F)):
         for kind, owner in (("", None), ("-signed", OWNER)):
             changed = draft(PLAIN, owner=owner)
@@ -98,25 +109,42 @@ def _reserved(registry):
         add("padding-" + ident, "the %s byte between slots and tables is 1" % ident, changed)
 
 
-def _names(registry):
-    def add(ident, what, name, declared=None):
+def _paths(registry):
+    def add(ident, what, path, declared=None):
         changed = draft(b"x")
-        changed.set_name(name, declared)
+        changed.set_path(path, declared)
         changed.fix_mac()
-        registry.add("name-bad-" + ident, what, changed, "malformed")
+        registry.add("path-bad-" + ident, what, changed, "malformed")
 
-    add("empty", "name of length 0", b"")
-    add("length-256", "name length 256", b"n" * 255, 256)
-    add("length-65535", "name length 65535", b"n" * 255, 65535)
-    add("dot", "the name .", b".")
-    add("dot-dot", "the name ..", b"..")
-    add("slash", "a name with a slash", b"a/b")
-    add("slash-first", "a name that starts with a slash", b"/model")
-    add("nul", "a name with a NUL byte", b"a\0b")
-    add("nul-only", "a name that is one NUL byte", b"\0")
-    add("not-filled", "a byte after the name's end", b"model.gguf", 9)
-    add("latin-1", "a name in Latin-1", "modèle".encode("latin-1"))
-    add("cut-character", "a name that ends inside a character", "modè".encode()[:-1])
+    add("empty", "path of length 0", b"")
+    add("length-1025", "path length 1025", b"/".join([b"n" * 255] * 4) + b"n", 1025)
+    add("length-65535", "path length 65535", b"n" * 255, 65535)
+    add("component-256", "a component of 256 bytes", b"a/" + b"n" * 256 + b"/b")
+    add("dot", "the path .", b".")
+    add("dot-dot", "the path ..", b"..")
+    add("dot-inside", "a component .", b"a/./b")
+    add("dot-dot-first", "a first component ..", b"../b")
+    add("dot-dot-last", "a last component ..", b"a/..")
+    add("slash-only", "the path /", b"/")
+    add("slash-first", "a path that starts with a slash", b"/model")
+    add("slash-last", "a path that ends in a slash", b"model/")
+    add("slash-twice", "an empty component", b"a//b")
+    add("reserved", "the mount's control directory", b".sealedfs/status.json")
+    add("reserved-inside", "the control directory below another", b"team/.sealedfs/status.json")
+    add("reserved-last", "a model called like the control directory", b"team/.sealedfs")
+    add("nul", "a path with a NUL byte", b"a\0b")
+    add("nul-only", "a path that is one NUL byte", b"\0")
+    add("not-filled", "a byte after the path's end", b"model.gguf", 9)
+    add("newline", "U+000A", b"model\n.gguf")
+    add("escape", "U+001B in a directory", b"a\x1b[2J/model")
+    add("unit-separator", "U+001F", b"model\x1f")
+    add("delete", "U+007F", b"model\x7f")
+    add("c1-first", "U+0080", "model\u0080".encode())
+    add("c1-csi", "U+009B", "model\u009b2J".encode())
+    add("c1-last", "U+009F", "model\u009f".encode())
+    add("latin-1", "a path in Latin-1", "modèle".encode("latin-1"))
+    add("cut-character", "a path that ends inside a character", "modè".encode()[:-1])
+    add("cut-by-slash", "a character that goes on behind a slash", b"mod\xc3/\xa8")
     add("lone-continuation", "a continuation byte alone", b"a\x80b")
     add("overlong-slash", "a slash in two bytes", b"a\xc0\xafb")
     add("overlong-3", "a two-byte character in three bytes", b"\xe0\x9f\xbf")
@@ -124,6 +152,49 @@ def _names(registry):
     add("surrogate", "a surrogate, U+D800", b"\xed\xa0\x80")
     add("beyond-unicode", "U+110000", b"\xf4\x90\x80\x80")
     add("byte-fe", "a byte that UTF-8 never uses", b"a\xfe")
+
+
+def _facts(registry):
+    def add(ident, what, facts, declared=None):
+        changed = draft(b"x", owner=OWNER)
+        changed.set_facts(facts, declared)
+        changed.fix_mac()
+        changed.fix_signature()
+        registry.add("facts-bad-" + ident, what, changed, "malformed")
+
+    add("length-641", "facts length 641", b"kind=" + b"v" * 634 + b"\n", 641)
+    add("length-65535", "facts length 65535", b"kind=other\n", 65535)
+    add("not-filled", "a byte after the facts' end", b"kind=other\nx=y\n", 11)
+    add("no-newline", "the last line has no newline", b"kind=other")
+    add("cut", "a key without = and newline at the end", b"kind=other\nx")
+    add("no-equals", "a line without =", b"kind\n")
+    add("empty-line", "an empty line", b"kind=other\n\n")
+    add("empty-line-only", "only a newline", b"\n")
+    add("empty-key", "an empty key", b"=other\n")
+    add("empty-value", "an empty value", b"kind=\n")
+    add("key-49", "a key of 49 bytes", b"k" * 49 + b"=v\n")
+    add("key-upper", "a key with an upper case letter", b"Kind=other\n")
+    add("key-blank", "a key with a blank", b"kind =other\n")
+    add("key-utf8", "a key that is not ASCII", "kïnd=other\n".encode())
+    add("key-nul", "a key with a NUL byte", b"ki\0d=other\n")
+    add("twice", "a key twice with one value", b"kind=other\nkind=other\n")
+    add("twice-other", "a key twice with two values", b"kind=gguf\nkind=other\n")
+    add("order", "keys in descending order", b"kind=other\ngguf.version=3\n")
+    add("order-prefix", "a key after one that it begins", b"kind.x=other\nkind=other\n")
+    add("carriage-return", "a carriage return before the newline", b"kind=other\r\n")
+    add("tab", "a tab in a value", b"kind=o\tther\n")
+    add("value-nul", "a NUL byte in a value", b"kind=o\0ther\n")
+    add("value-escape", "ESC in a value", b"kind=\x1b[2J\n")
+    add("value-delete", "U+007F in a value", b"kind=\x7f\n")
+    add("value-c1", "U+009B in a value", "kind=\u009b\n".encode())
+    add("value-latin-1", "a value in Latin-1", "kind=modèle\n".encode("latin-1"))
+    add("value-cut", "a value that ends inside a character", b"kind=mod\xc3\n")
+
+
+def _time(registry):
+    for ident, when in (("10000", 253402300800), ("2-63", 1 << 63), ("last", (1 << 64) - 1)):
+        registry.add("time-" + ident, "sealed after the year 9999", draft(b"x", sealed_at=when),
+                     "malformed")
 
 
 def _signature_block(registry):
@@ -174,6 +245,9 @@ def _slot_shape(registry):
     add("keyfile-75", "a key file body of 75 bytes", sw.slot(sf.SLOT_KEYFILE, keyfile[:-1]))
     add("keyfile-77", "a key file body of 77 bytes", sw.slot(sf.SLOT_KEYFILE, keyfile + b"\0"))
     add("keyfile-0", "a key file body of no bytes", sw.slot(sf.SLOT_KEYFILE, b""))
+    member = set_body()
+    for size, body in ((0, b""), (91, member[:-1]), (93, member + b"\0")):
+        add("set-%d" % size, "a set body of %d bytes" % size, sw.slot(sf.SLOT_SET, body))
     registry.add(
         "slot-keyfile-fill", "a byte after the body of the only key file slot",
         draft(PLAIN, slots=[sw.slot(sf.SLOT_KEYFILE, keyfile, fill=b"\1")]), "malformed",
@@ -210,7 +284,9 @@ def add_all(registry):
     _lengths(registry)
     _object_size(registry)
     _reserved(registry)
-    _names(registry)
+    _paths(registry)
+    _facts(registry)
+    _time(registry)
     _signature_block(registry)
     _slot_count(registry)
     _slot_shape(registry)

@@ -24,7 +24,12 @@ import sealedformat as sf  # noqa: E402
 import sealwriter as sw  # noqa: E402
 
 ARN = b"arn:aws:kms:eu-west-1:111122223333:key/0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9"
-NAME = b"model.gguf"
+PATH = b"model.gguf"
+SEALED_AT = 1767225600
+FACTS = {
+    "gguf.architecture": "llama", "gguf.chat-template": "yes", "gguf.file-type": "Q4_K_M",
+    "gguf.parameters": "46560000", "gguf.size-label": "46M", "gguf.version": "3", "kind": "gguf",
+}  # fmt: skip
 
 
 def fixed(label):
@@ -65,9 +70,17 @@ def kms_slot(arn=ARN, blob=KMS_BLOB):
     return sw.slot(sf.SLOT_KMS, sw.kms_body(arn, blob))
 
 
+def set_body():
+    return sw.set_body(fixed("set id"), fixed("member key"), DATA_KEY, FILE_ID,
+                       fixed("set nonce")[:12])  # fmt: skip
+
+
 def draft(plain, **changes):
     """A right sealed object: one key file slot, not signed, unless said otherwise."""
-    options = {"name": NAME, "file_id": FILE_ID, "data_key": DATA_KEY, "slots": [kek_slot()]}
+    options = {
+        "path": PATH, "file_id": FILE_ID, "data_key": DATA_KEY, "slots": [kek_slot()],
+        "sealed_at": SEALED_AT, "facts": sf.make_facts(FACTS),
+    }  # fmt: skip
     options.update(changes)
     return sw.Draft(plain, **options)
 
@@ -122,7 +135,7 @@ class Registry:
         if "open_as" in more:
             entry["open_as"] = more["open_as"]
         if expected == "ok":
-            entry.update(self._facts(made, raw, content))
+            entry.update(self._found(made, content))
         (self.extended if more.get("extended") else self.vectors).append(entry)
 
     @staticmethod
@@ -131,13 +144,16 @@ class Registry:
         return {"class": word, "errno": errno_name, "stage": stage}
 
     @staticmethod
-    def _facts(made, raw, content):
+    def _found(made, content):
         """What a reader must find in a right object."""
         core = bytes(made.core)
-        size = int.from_bytes(core[0xF0:0xF2], "little")
+        path_size, facts_size = (int.from_bytes(core[at : at + 2], "little")
+                                 for at in (0xF8, 0xFA))  # fmt: skip
         return {
             "length": int.from_bytes(core[0x30:0x38], "little"),
-            "name": core[0xF2 : 0xF2 + size].decode(),
+            "path": core[0x100 : 0x100 + path_size].decode(),
+            "sealed_at": int.from_bytes(core[0xF0:0xF8], "little"),
+            "facts": core[0x500 : 0x500 + facts_size].decode(),
             "file_id": core[0x10:0x30].hex(),
             "sha256": core[0x40:0x60].hex(),
             "sha384": core[0x60:0x90].hex(),
@@ -194,10 +210,15 @@ def _derivations():
         "key_schedule": schedule,
         "kek_id": sf.kek_id(KEK).hex(),
         "owner_signer_id": sf.signer_id(OWNER.public_key()).hex(),
+        "set_slot": {
+            "member_key": fixed("member key").hex(),
+            "slot_key": sf.set_slot_key(fixed("member key"), FILE_ID).hex(),
+            "body": set_body().hex(),
+        },
         "stranger_signer_id": sf.signer_id(STRANGER.public_key()).hex(),
         "kms_key_arn": ARN.decode(),
         "kms_blob": KMS_BLOB.hex(),
-        "payload_name": sf.payload_name(NAME.decode(), FILE_ID),
+        "payload_name": sf.payload_name(PATH.decode(), FILE_ID),
     }
 
 
@@ -212,7 +233,7 @@ def generate(root):
     cases_parse.add_all(registry)
     cases_crypto.add_all(registry)
     index = {
-        "format": "sealedfs 1",
+        "format": "sealedfs 2",
         "derivations": _derivations(),
         "vectors": registry.vectors,
         "extended": registry.extended,

@@ -1,6 +1,6 @@
 /* crypto/base/cursor: a read past the end fails and stays failed; nothing is read twice. */
 #include "crypto/base/cursor.h"
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 
 static void reads_in_order(void **state)
 {

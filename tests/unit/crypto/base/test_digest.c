@@ -1,7 +1,7 @@
-/* crypto/digest: the examples of FIPS 180 ("abc", 448 bits, a million a), pieces, reset. */
+/* crypto/base/digest: the examples of FIPS 180 ("abc", 448 bits, a million a), pieces, reset. */
+#include "crypto/base/digest.h"
 #include "crypto/base/encode.h"
-#include "crypto/digest.h"
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 
 #include <errno.h>
 #include <string.h>

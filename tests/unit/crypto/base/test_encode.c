@@ -1,7 +1,7 @@
 /* crypto/base/encode: round trips, and everything that a lenient decoder would let through. */
 #include "crypto/base/cleanup.h"
 #include "crypto/base/encode.h"
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 
 #include <errno.h>
 #include <string.h>
@@ -65,13 +65,74 @@ static void base64_is_strict(void **state)
 	assert_null(out);
 }
 
+static void numbers_are_strict(void **state)
+{
+	static const char *const bad[] = {"",
+					  " 1",
+					  "1 ",
+					  "+1",
+					  "-1",
+					  "0x1",
+					  "1k",
+					  "1\n",
+					  "256",
+					  "2560",
+					  "99999999999999999999999"};
+	uint64_t v = 7;
+
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		assert_int_equal(number_parse(bad[i], 10, 255, &v), -EINVAL);
+	assert_int_equal(number_parse("8", 8, 255, &v), -EINVAL);
+	assert_int_equal(number_parse("1", 10, 0, &v), -EINVAL);
+	assert_int_equal(number_parse("18446744073709551616", 10, UINT64_MAX, &v), -EINVAL);
+	assert_int_equal(v, 7);
+	assert_int_equal(number_parse("255", 10, 255, &v), 0);
+	assert_int_equal(v, 255);
+	assert_int_equal(number_parse("0777", 8, 0777, &v), 0);
+	assert_int_equal(v, 0777);
+	assert_int_equal(number_parse("0", 10, 0, &v), 0);
+	assert_int_equal(v, 0);
+	assert_int_equal(number_parse("18446744073709551615", 10, UINT64_MAX, &v), 0);
+	assert_true(v == UINT64_MAX);
+}
+
+static void sizes(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t value;
+	} good[] = {{"0", 0}, {"17", 17}, {"3k", 3072}, {"1M", 1048576}, {"16T", 17592186044416}};
+	static const char *const bad[] = {"",
+					  "k",
+					  "-1",
+					  "+1",
+					  " 1",
+					  "1K",
+					  "1.5",
+					  "1kB",
+					  "0x1",
+					  "99999999999999999999",
+					  "1 ",
+					  "1P",
+					  "18446744073709551615k"};
+	uint64_t v = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+		assert_int_equal(size_parse(good[i].text, "kMGT", UINT64_MAX, &v), 0);
+		assert_int_equal(v, good[i].value);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		assert_int_equal(size_parse(bad[i], "kMGT", UINT64_MAX, &v), -EINVAL);
+	assert_int_equal(size_parse("4M", "KMGT", 4 << 20, &v), 0);
+	assert_int_equal(size_parse("4097K", "KMGT", 4 << 20, &v), -EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(hex_round_trip),
-		cmocka_unit_test(hex_is_strict),
-		cmocka_unit_test(base64_rfc4648),
-		cmocka_unit_test(base64_is_strict),
+		cmocka_unit_test(hex_round_trip),     cmocka_unit_test(hex_is_strict),
+		cmocka_unit_test(base64_rfc4648),     cmocka_unit_test(base64_is_strict),
+		cmocka_unit_test(numbers_are_strict), cmocka_unit_test(sizes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /* crypto/base/error: the first error wins, context goes in front, exit codes are frozen. */
 #include "crypto/base/error.h"
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 
 #include <errno.h>
 #include <string.h>

@@ -2,11 +2,12 @@
 #include "crypto/base/fileio.h"
 
 #include "crypto/base/cleanup.h"
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -76,12 +77,51 @@ static void test_errors(void **state)
 	assert_int_equal(file_write(full, &byte, 1), -ENOSPC);
 }
 
+static void test_load(void **state)
+{
+	_cleanup_close_ int fd = memfd_create("fileio", MFD_CLOEXEC);
+	_cleanup_free_ uint8_t *all = NULL, *empty = NULL;
+	size_t size = 7;
+	int ends[2];
+
+	make_pattern();
+	assert_int_equal(file_load(fd, 0, &empty, &size), 0);
+	assert_int_equal(size, 0);
+	assert_non_null(empty);
+	assert_int_equal(file_write(fd, pattern, 1000), 0);
+	assert_int_equal(file_load(fd, 999, &all, &size), -EFBIG);
+	assert_int_equal(file_load(fd, 1000, &all, &size), 0);
+	assert_int_equal(size, 1000);
+	assert_memory_equal(all, pattern, 1000);
+	assert_int_equal(pipe(ends), 0);
+	assert_int_equal(file_load(ends[0], 1000, &all, &size), -EINVAL);
+	close(ends[0]);
+	close(ends[1]);
+}
+
+static void test_lock(void **state)
+{
+	char path[] = "/tmp/sealedfs-fileio.XXXXXX";
+	_cleanup_close_ int first = mkstemp(path), second = open(path, O_RDWR | O_CLOEXEC);
+
+	unlink(path);
+	assert_int_equal(file_lock(first, true, 0), 0);
+	assert_int_equal(file_lock(second, true, 0), 0);
+	assert_int_equal(file_lock(second, false, 1), -ETIMEDOUT);
+	close(first);
+	first = -1;
+	assert_int_equal(file_lock(second, false, 0), 0);
+	assert_int_equal(file_lock(-1, false, 0), -EBADF);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_short_calls_go_on),
 		cmocka_unit_test(test_places_and_the_end),
 		cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_load),
+		cmocka_unit_test(test_lock),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /* crypto/base/secret: sizes, contents, comparison. */
 #include "crypto/base/secret.h"
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 
 #include <errno.h>
 #include <string.h>

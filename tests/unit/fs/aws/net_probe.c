@@ -5,10 +5,11 @@
  */
 #include "crypto/base/encode.h"
 #include "crypto/base/log.h"
-#include "fs/net/call.h"
-#include "fs/net/kms.h"
-#include "fs/net/s3.h"
-#include "fs/net/sigv4.h"
+#include "fs/aws/aws_internal.h"
+#include "fs/aws/key_chain.h"
+#include "fs/aws/kms.h"
+#include "fs/aws/s3.h"
+#include "fs/aws/sigv4.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -57,17 +58,19 @@ static void print_object(const struct s3_object *o)
 	printf("%" PRIu64 " %" PRId64 " %s %s\n", o->size, o->mtime_s, o->etag, o->key);
 }
 
+static int on_listed(void *arg, const struct s3_object *o)
+{
+	(void)arg;
+	print_object(o);
+	return 0;
+}
+
 static int verb_list(struct probe *p)
 {
 	_cleanup_(s3_freep) struct s3 *s = NULL;
-	_cleanup_(s3_listing_clear) struct s3_listing l = {0};
 	int r = open_bucket(p, &s);
 
-	if (r >= 0)
-		r = s3_list(s, p->argc > 1 ? p->argv[1] : "", &l, &p->err);
-	for (size_t i = 0; i < l.count; i++)
-		print_object(&l.objects[i]);
-	return r;
+	return r < 0 ? r : s3_list(s, p->argc > 1 ? p->argv[1] : "", on_listed, NULL, &p->err);
 }
 
 static int verb_head(struct probe *p)
@@ -113,19 +116,22 @@ static int verb_range(struct probe *p)
 	return r;
 }
 
-/* put BUCKET KEY FILE [create] */
+/* put BUCKET KEY FILE [create|ETAG] */
 static int verb_put(struct probe *p)
 {
 	_cleanup_(s3_freep) struct s3 *s = NULL;
 	_cleanup_free_ uint8_t *data = NULL;
+	const char *if_match = p->argc > 3 ? p->argv[3] : NULL;
 	char etag[S3_ETAG_MAX];
 	size_t size;
 	int r = open_bucket(p, &s);
 
+	if (if_match && strcmp(if_match, "create") == 0)
+		if_match = "";
 	if (r >= 0)
 		r = read_file(p->argv[2], &data, &size);
 	if (r >= 0)
-		r = s3_put(s, p->argv[1], data, size, p->argc > 3, etag, &p->err);
+		r = s3_put(s, p->argv[1], data, size, if_match, etag, &p->err);
 	if (r >= 0)
 		puts(etag);
 	return r;
@@ -432,17 +438,31 @@ static const struct {
 	{"region", 0, verb_region},
 };
 
+/* What no program may choose, but a test must. */
+static void configure(struct aws_config *c)
+{
+	if (getenv("PROBE_ATTEMPTS"))
+		c->max_attempts = env_number("PROBE_ATTEMPTS");
+	if (getenv("PROBE_STALL_MS"))
+		c->stall_timeout_ms = env_number("PROBE_STALL_MS");
+	if (getenv("PROBE_DEADLINE_MS"))
+		c->deadline_ms = env_number("PROBE_DEADLINE_MS");
+	if (getenv("PROBE_VIRTUAL_HOST"))
+		c->style = ENDPOINT_STYLE_VIRTUAL;
+}
+
 static int run_verb(struct probe *p, const char *name)
 {
-	const struct aws_options options = {.max_attempts = env_number("PROBE_ATTEMPTS"),
-					    .stall_timeout_ms = env_number("PROBE_STALL_MS"),
-					    .deadline_ms = env_number("PROBE_DEADLINE_MS"),
-					    .virtual_host = env_number("PROBE_VIRTUAL_HOST"),
+	const struct aws_options options = {.anonymous = getenv("PROBE_ANONYMOUS") != NULL,
+					    .request_payer = getenv("PROBE_REQUEST_PAYER") != NULL,
+					    .sse = getenv("PROBE_SSE"),
+					    .interactive = getenv("PROBE_INTERACTIVE") != NULL,
 					    .profile = getenv("PROBE_PROFILE")};
 	int r = aws_new(&options, &p->aws, &p->err);
 
 	if (r < 0)
 		return r;
+	configure(&p->aws->config);
 	for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
 		if (strcmp(verbs[i].name, name) == 0 && p->argc >= verbs[i].min_args)
 			return verbs[i].run(p);

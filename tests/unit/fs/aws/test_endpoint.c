@@ -1,8 +1,8 @@
-/* fs/net/endpoint: AWS's partitions, S3's addressing, and URLs that are no endpoints. */
-#include "fs/net/endpoint.h"
+/* fs/aws/endpoint: AWS's partitions, S3's addressing, and URLs that are no endpoints. */
+#include "fs/aws/endpoint.h"
 
 #include "crypto/base/cleanup.h"
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 
 #include <errno.h>
 #include <string.h>
@@ -119,61 +119,170 @@ static void names_that_are_refused(void **state)
 	assert_null(url);
 }
 
-static void urls_are_checked(void **state)
+static void hosts_of_special_buckets(void **state)
 {
 	static const struct {
-		const char *url, *normal; /* NULL: refused */
+		struct endpoint_params p;
+		const char *bucket, *url; /* NULL: refused */
 	} cases[] = {
-		{"http://127.0.0.1:8080", "http://127.0.0.1:8080"},
-		{"HTTPS://S3.Example.COM/Base/", "https://s3.example.com/Base"},
-		{"http://[fd00:ec2::254]:80///", "http://[fd00:ec2::254]:80"},
-		{"http://host-1.local", "http://host-1.local"},
-		{"", NULL},
-		{"localhost:80", NULL},
-		{"ftp://h", NULL},
-		{"file:///etc/passwd", NULL},
-		{"http://", NULL},
-		{"http:///path", NULL},
-		{"http://user:pass@host", NULL},
-		{"http://host:", NULL},
-		{"http://host:0", NULL},
-		{"http://host:65536", NULL},
-		{"http://host:8o", NULL},
-		{"http://host?x=1", NULL},
-		{"http://host/#f", NULL},
-		{"http://host/a b", NULL},
-		{"http://ho\nst", NULL},
-		{"http://[::1", NULL},
-		{"http://[::1]x", NULL},
-		{"http://[g::1]", NULL},
+		{{.region = "us-west-2"},
+		 "w--usw2-az1--x-s3",
+		 "https://w--usw2-az1--x-s3.s3express-usw2-az1.us-west-2.amazonaws.com"},
+		{{.region = "us-west-2", .fips = true},
+		 "a--b--usw2-az1--x-s3",
+		 "https://a--b--usw2-az1--x-s3.s3express-fips-usw2-az1.us-west-2.amazonaws.com"},
+		/* An access point of one. */
+		{{.region = "us-west-2"},
+		 "prod--usw2-az1--xa-s3",
+		 "https://prod--usw2-az1--xa-s3.s3express-usw2-az1.us-west-2.amazonaws.com"},
+		{{.region = "us-west-2"}, "w--x-s3", NULL},
+		{{.region = "us-west-2", .override = "http://h"},
+		 "w--z--x-s3",
+		 "http://h/w--z--x-s3"},
+		{{.region = "us-west-2", .accelerate = true},
+		 "weights",
+		 "https://weights.s3-accelerate.amazonaws.com"},
+		{{.region = "us-west-2", .accelerate = true}, "a.b.c", NULL},
+		{{.region = "us-west-2", .accelerate = true, .override = "http://h"},
+		 "weights",
+		 "http://h/weights"},
+		/* An access point by its alias is a bucket like any other. */
+		{{.region = "us-west-2"},
+		 "ap-hrzrlukc5m36ft7okagglf3gmwluquse1b-s3alias",
+		 "https://ap-hrzrlukc5m36ft7okagglf3gmwluquse1b-s3alias.s3.us-west-2.amazonaws.com"},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct endpoint_params p = cases[i].p;
 		_cleanup_free_ char *url = NULL;
-		struct error err = {0};
-		int r = endpoint_check_url(cases[i].url, "TEST", &url, &err);
+		int r;
 
-		if (r != (cases[i].normal ? 0 : -EINVAL))
-			print_message("%s\n", cases[i].url);
-		assert_int_equal(r, cases[i].normal ? 0 : -EINVAL);
-		if (cases[i].normal)
-			assert_string_equal(url, cases[i].normal);
-		else
-			assert_non_null(strstr(err.message, "TEST"));
+		p.service = "s3";
+		r = endpoint_bucket_url(&p, cases[i].bucket, ENDPOINT_STYLE_AUTO, &url);
+		assert_int_equal(r, cases[i].url ? 0 : -EINVAL);
+		if (cases[i].url)
+			assert_string_equal(url, cases[i].url);
 	}
 }
 
-static void hosts_drop_the_default_port(void **state)
+#define AP "arn:aws:s3:us-west-2:111122223333:accesspoint"
+
+static void access_points(void **state)
 {
-	static const char *const cases[][2] = {
-		{"http://a:80/b", "a"},	  {"https://a:443", "a"},	{"http://a:443/", "a:443"},
-		{"https://a:80", "a:80"}, {"http://[::1]:80", "[::1]"}, {"http://a", "a"}};
+	static const struct {
+		struct endpoint_params p;
+		const char *bucket, *url; /* NULL: refused */
+	} cases[] = {
+		{{0},
+		 AP "/prod",
+		 "https://prod-111122223333.s3-accesspoint.us-west-2.amazonaws.com"},
+		{{0},
+		 AP ":prod",
+		 "https://prod-111122223333.s3-accesspoint.us-west-2.amazonaws.com"},
+		/* The ARN's region, not the one that is configured. */
+		{{.region = "eu-west-1", .dualstack = true},
+		 AP "/prod",
+		 "https://prod-111122223333.s3-accesspoint.dualstack.us-west-2.amazonaws.com"},
+		{{.fips = true},
+		 AP "/a-1",
+		 "https://a-1-111122223333.s3-accesspoint-fips.us-west-2.amazonaws.com"},
+		{{0},
+		 "arn:aws-cn:s3:cn-north-1:111122223333:accesspoint/prod",
+		 "https://prod-111122223333.s3-accesspoint.cn-north-1.amazonaws.com.cn"},
+		{{.override = "http://localhost:9000/base"},
+		 AP "/prod",
+		 "http://prod-111122223333.localhost:9000/base"},
+		{{.override = "http://127.0.0.1:9000"}, AP "/prod", NULL},
+		{{.override = "http://[::1]:9000"}, AP "/prod", NULL},
+		{{.accelerate = true}, AP "/prod", NULL},
+		{{0}, AP, NULL},
+		{{0}, AP "/", NULL},
+		{{0}, AP "/prod/", NULL},
+		{{0}, AP "/prod/object", NULL},
+		{{0}, AP "/a.b", NULL},
+		{{0}, AP "/Prod", NULL},
+		{{0}, AP "/-a", NULL},
+		{{0}, AP "/a-", NULL},
+		{{0}, AP "/a:b", NULL},
+		{{0}, AP "/a@evil.com#", NULL},
+		{{0}, AP "/abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz", NULL},
+		{{0}, "arn:aws-cn:s3:us-west-2:111122223333:accesspoint/prod", NULL},
+		{{0}, "arn:aws:s3:us-west-2:11112222333:accesspoint/prod", NULL},
+		{{0}, "arn:aws:s3:us-west-2::accesspoint/prod", NULL},
+		{{0}, "arn:aws:s3:US-west-2:111122223333:accesspoint/prod", NULL},
+		{{0}, "arn:aws:s3::111122223333:accesspoint/mfzwi23gnjvgw.mrap", NULL},
+		{{0}, "arn:aws:s3::111122223333:accesspoint/mfzwi23gnjvgw", NULL},
+		{{0},
+		 "arn:aws:s3-outposts:us-west-2:111122223333:outpost/op-1/accesspoint/a",
+		 NULL},
+		{{0}, "arn:aws:s3-object-lambda:us-west-2:111122223333:accesspoint/a", NULL},
+		{{0}, "arn:aws:s3:::weights", NULL},
+		{{0}, "arn:aws:s3", NULL},
+		{{0}, "arn:", NULL},
+	};
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		_cleanup_free_ char *host = endpoint_host(cases[i][0]);
+		struct endpoint_params p = cases[i].p;
+		_cleanup_free_ char *url = NULL;
+		int r;
 
-		assert_string_equal(host, cases[i][1]);
+		p.service = "s3";
+		if (!p.region)
+			p.region = "us-west-2";
+		/* No style makes a path of it. */
+		for (int style = ENDPOINT_STYLE_AUTO; style <= ENDPOINT_STYLE_VIRTUAL; style++) {
+			free(steal_ptr(url));
+			r = endpoint_bucket_url(&p, cases[i].bucket, (enum endpoint_style)style,
+						&url);
+			if (r != (cases[i].url ? 0 : -EINVAL))
+				print_message("%s\n", cases[i].bucket);
+			assert_int_equal(r, cases[i].url ? 0 : -EINVAL);
+			if (cases[i].url)
+				assert_string_equal(url, cases[i].url);
+		}
 	}
+}
+
+static void bucket_and_prefix(void **state)
+{
+	static const struct {
+		const char *spec, *prefix;
+	} cases[] = {
+		{"weights", ""},
+		{"weights/a/b", "/a/b"},
+		{"", ""},
+		{"/a", "/a"},
+		{AP "/prod", ""},
+		{AP "/prod/a/b", "/a/b"},
+		{AP ":prod/a/b", "/a/b"},
+		{"arn:aws:s3:::weights/a", ""},
+		{"arn:x/a", "/a"},
+	};
+
+	assert_int_equal(endpoint_bucket_size(cases[0].spec), 7);
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+		assert_string_equal(cases[i].spec + endpoint_bucket_size(cases[i].spec),
+				    cases[i].prefix);
+}
+
+/* Other servers have names of their own; in a host name of AWS's they would lead elsewhere. */
+static void regions_of_other_servers(void **state)
+{
+	static const char *const names[] = {"RegionOne", "GRA", "eu_west", "Default"};
+	static const char *const bad[] = {"", "a.b", "a/b", "a b", "a@b", "a\n"};
+	struct endpoint_params p = {.service = "s3"};
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		_cleanup_free_ char *url = NULL;
+
+		p.region = names[i];
+		p.override = NULL;
+		assert_int_equal(endpoint_url(&p, &url), -EINVAL);
+		p.override = "https://h";
+		assert_int_equal(endpoint_url(&p, &url), 0);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		assert_false(endpoint_region_plain(bad[i]));
 }
 
 int main(void)
@@ -182,8 +291,10 @@ int main(void)
 		cmocka_unit_test(services_of_all_partitions),
 		cmocka_unit_test(buckets_in_host_or_path),
 		cmocka_unit_test(names_that_are_refused),
-		cmocka_unit_test(urls_are_checked),
-		cmocka_unit_test(hosts_drop_the_default_port),
+		cmocka_unit_test(hosts_of_special_buckets),
+		cmocka_unit_test(access_points),
+		cmocka_unit_test(bucket_and_prefix),
+		cmocka_unit_test(regions_of_other_servers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

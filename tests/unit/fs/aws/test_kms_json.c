@@ -1,8 +1,8 @@
-/* fs/net/kms_json: bodies to KMS and from it, and hostile ones. */
-#include "fs/net/kms_json.h"
+/* fs/aws/kms_json: bodies to KMS and from it, and hostile ones. */
+#include "fs/aws/kms_json.h"
 
-#include "fs/net/call.h"
-#include "tests/unit/base/test.h"
+#include "fs/aws/call.h"
+#include "tests/unit/test.h"
 
 #include <errno.h>
 #include <string.h>

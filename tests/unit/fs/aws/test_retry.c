@@ -1,8 +1,8 @@
-/* fs/net/retry: what is tried again, how soon, and when it ends. */
-#include "fs/net/retry.h"
+/* fs/aws/retry: what is tried again, how soon, and when it ends. */
+#include "fs/aws/retry.h"
 
 #include "crypto/base/cleanup.h"
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 
 #include <errno.h>
 
@@ -40,7 +40,7 @@ static void answers_by_code_and_status(void **state)
 		{301, "", RETRY_REGION},
 		{400, "AuthorizationHeaderMalformed", RETRY_REGION},
 		{403, "AccessDenied", RETRY_FATAL},
-		{403, "SignatureDoesNotMatch", RETRY_FATAL},
+		{403, "SignatureDoesNotMatch", RETRY_SKEW},
 		{404, "NoSuchKey", RETRY_FATAL},
 		{412, "PreconditionFailed", RETRY_FATAL},
 		{416, "InvalidRange", RETRY_FATAL},

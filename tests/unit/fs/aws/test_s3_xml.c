@@ -1,10 +1,10 @@
-/* fs/net/s3_xml and xml: S3's answers, and hostile ones. */
-#include "fs/net/s3_xml.h"
+/* fs/aws/s3_xml and xml: S3's answers, and hostile ones. */
+#include "fs/aws/s3_xml.h"
 
-#include "fs/net/call.h"
+#include "fs/aws/call.h"
 #include "fs/net/text.h"
 #include "fs/net/xml.h"
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 
 #include <errno.h>
 #include <string.h>
@@ -38,12 +38,12 @@ static void reads_a_page(void **state)
 		0);
 	assert_true(p.truncated);
 	assert_string_equal(p.token, "1+/=&x");
-	assert_int_equal(p.listing.count, 2);
-	assert_string_equal(p.listing.objects[0].key, "a/b c+\xc3\xbc");
-	assert_int_equal(p.listing.objects[0].size, 42949672960);
-	assert_int_equal(p.listing.objects[0].mtime_s, 1767323045);
-	assert_string_equal(p.listing.objects[0].etag, "\"abc\"");
-	assert_string_equal(p.listing.objects[1].key, "a/%");
+	assert_int_equal(p.count, 2);
+	assert_string_equal(p.objects[0].key, "a/b c+\xc3\xbc");
+	assert_int_equal(p.objects[0].size, 42949672960);
+	assert_int_equal(p.objects[0].mtime_s, 1767323045);
+	assert_string_equal(p.objects[0].etag, "\"abc\"");
+	assert_string_equal(p.objects[1].key, "a/%");
 }
 
 static void keys_stay_as_they_are_without_encoding(void **state)
@@ -51,7 +51,7 @@ static void keys_stay_as_they_are_without_encoding(void **state)
 	_cleanup_(s3_page_clear) struct s3_page p;
 
 	assert_int_equal(page(PAGE(OBJECT("a+b%20&lt;&#xe4;", "1")), &p), 0);
-	assert_string_equal(p.listing.objects[0].key, "a+b%20<\xc3\xa4");
+	assert_string_equal(p.objects[0].key, "a+b%20<\xc3\xa4");
 	assert_false(p.truncated);
 }
 
@@ -60,7 +60,7 @@ static void encoding_may_follow_the_keys(void **state)
 	_cleanup_(s3_page_clear) struct s3_page p;
 
 	assert_int_equal(page(PAGE(OBJECT("a%20b", "1") URL_ENCODED), &p), 0);
-	assert_string_equal(p.listing.objects[0].key, "a b");
+	assert_string_equal(p.objects[0].key, "a b");
 }
 
 static void bad_pages_are_refused(void **state)

@@ -1,8 +1,8 @@
 /* fs/config: what is understood, what is refused and with which words; --help knows every option.
  */
-#include "fs/config.h"
+#include "fs/config/config.h"
 
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 
 #include <errno.h>
 #include <string.h>
@@ -40,8 +40,8 @@ static void test_defaults(void **state)
 	assert_false(c.foreground || c.debug || c.verbose);
 	assert_int_equal(c.measure, MEASURE_VERITY);
 	assert_int_equal(c.pcr, 15);
-	assert_false(c.unlock_at_mount || c.measure_at_mount || c.allow_foreign_extend ||
-		     c.path_style);
+	assert_int_equal(c.ready, CONFIG_READY_OPEN);
+	assert_false(c.allow_foreign_extend || c.path_style);
 	assert_int_equal(c.attest, CONFIG_ATTEST_NITROTPM);
 	assert_null(c.tcti);
 	assert_null(c.event_log);
@@ -50,27 +50,62 @@ static void test_defaults(void **state)
 	assert_int_equal(c.fill, READ_FILL_AUTO);
 	assert_int_equal(c.uid, geteuid());
 	assert_int_equal(c.gid, getegid());
-	assert_int_equal(c.mode, 0444);
-	assert_int_equal(config_directory_mode(&c), 0555);
-	assert_int_equal(c.owner_keys.count + c.keyfiles.count + c.kernel.count, 0);
+	assert_int_equal(c.mode, 0440);
+	assert_int_equal(config_directory_mode(&c), 0550);
+	assert_int_equal(c.owner_keys.count + c.keyfiles.count, 0);
 }
 
-static void test_measuring_at_mount_unlocks_at_mount(void **state)
+/* A service and a store that was asked for are measured before anybody opens; another mount is not.
+ */
+static void test_what_is_ready_by_default(void **state)
 {
-	CHECKED(c, "a b -o unlock=open,measure-when=mount");
-	assert_true(c.unlock_at_mount && c.measure_at_mount);
-	CHECKED(d, "a b -o unlock=mount,measure-when=mount,measure-when=open");
-	assert_true(d.unlock_at_mount && !d.measure_at_mount);
+	CHECKED(own, "a b");
+	assert_int_equal(own.ready, CONFIG_READY_OPEN);
+	CHECKED(store, "a b -o ollama=on");
+	assert_int_equal(store.ready, CONFIG_READY_MEASURED);
+	CHECKED(no_tpm, "a b -o ollama=on,measure=none");
+	assert_int_equal(no_tpm.ready, CONFIG_READY_UNLOCKED);
+	CHECKED(no_store, "a b -o ollama=off");
+	assert_int_equal(no_store.ready, CONFIG_READY_OPEN);
+	CHECKED(told, "a b -o ollama=on,ready=open");
+	assert_int_equal(told.ready, CONFIG_READY_OPEN);
+	assert_string_equal(config_word(&told, "ready"), "open");
+	CHECKED(last, "a b -o ready=measured,ready=unlocked");
+	assert_int_equal(last.ready, CONFIG_READY_UNLOCKED);
+}
+
+/* unlock= and measure-when= mean what they meant. */
+static void test_old_options(void **state)
+{
+	static const struct {
+		const char *options;
+		enum config_ready want;
+	} lines[] = {
+		{"a b -o unlock=open", CONFIG_READY_OPEN},
+		{"a b -o unlock=mount", CONFIG_READY_UNLOCKED},
+		{"a b -o measure-when=open", CONFIG_READY_OPEN},
+		{"a b -o measure-when=mount", CONFIG_READY_MEASURED},
+		{"a b -o unlock=open,measure-when=mount", CONFIG_READY_MEASURED},
+		{"a b -o unlock=mount,measure-when=mount,measure-when=open", CONFIG_READY_UNLOCKED},
+		{"a b -o ollama=on,unlock=open", CONFIG_READY_OPEN},
+		{"a b -o ollama=on,unlock=mount", CONFIG_READY_MEASURED},
+		{"a b -o ollama=on,measure-when=open", CONFIG_READY_UNLOCKED},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+		CHECKED(c, lines[i].options);
+		assert_int_equal(c.ready, lines[i].want);
+	}
 }
 
 static void test_every_option(void **state)
 {
 	CHECKED(c,
 		"-o owner-key=a.pub,owner-key=b.pub -o key-file=k1,key-file=k2 src -f -v dst "
-		"-o measure=sha384,pcr=8,allow-foreign-extend,event-log=/run/x,unlock=mount "
+		"-o measure=sha384,pcr=8,allow-foreign-extend,event-log=/run/x,ready=unlocked "
 		"-o attest=nitrotpm,tcti=device:/dev/tpm0,region=eu-west-1,profile=p "
 		"-o s3-endpoint=http://h:1,kms-endpoint=http://h:2,path-style,memory=64M,crypto=ipsec-mb,fill=all "
-		"-o uid=5,gid=6,mode=0640,allow_other,fsname=F,subtype=T,noexec,noatime");
+		"-o uid=5,gid=6,mode=0640,allow_other,fsname=F,subtype=T");
 	assert_string_equal(c.source, "src");
 	assert_string_equal(c.mountpoint, "dst");
 	assert_true(c.foreground && c.verbose && !c.debug);
@@ -80,7 +115,7 @@ static void test_every_option(void **state)
 	assert_string_equal(c.keyfiles.items[0], "k1");
 	assert_int_equal(c.measure, MEASURE_SHA384);
 	assert_int_equal(c.pcr, 8);
-	assert_true(c.allow_foreign_extend && c.unlock_at_mount && c.path_style && c.allow_other);
+	assert_true(c.allow_foreign_extend && c.path_style && c.allow_other);
 	assert_string_equal(c.event_log, "/run/x");
 	assert_string_equal(c.tcti, "device:/dev/tpm0");
 	assert_string_equal(c.region, "eu-west-1");
@@ -96,8 +131,29 @@ static void test_every_option(void **state)
 	assert_int_equal(config_directory_mode(&c), 0750);
 	assert_string_equal(c.fsname, "F");
 	assert_string_equal(c.subtype, "T");
-	assert_int_equal(c.kernel.count, 2);
-	assert_string_equal(c.kernel.items[0], "noexec");
+	assert_int_equal(c.ready, CONFIG_READY_UNLOCKED);
+}
+
+/* What can only mean a set demands one. */
+static void test_sets(void **state)
+{
+	CHECKED(none, "a b");
+	assert_int_equal(none.set, CONFIG_SET_AUTO);
+	assert_false(none.measure_given);
+	assert_null(none.set_state);
+	assert_int_equal(none.set_min_version, 0);
+	CHECKED(state_file, "a b -o set-state=/var/s");
+	assert_string_equal(state_file.set_state, "/var/s");
+	assert_int_equal(state_file.set, CONFIG_SET_AUTO);
+	CHECKED(version, "a b -o set-min-version=4294967295");
+	assert_int_equal(version.set_min_version, UINT32_MAX);
+	assert_int_equal(version.set, CONFIG_SET_REQUIRE);
+	CHECKED(measure, "a b -o measure=set");
+	assert_int_equal(measure.set, CONFIG_SET_REQUIRE);
+	assert_true(measure.measure_given);
+	CHECKED(off, "a b -o set=off");
+	assert_int_equal(off.set, CONFIG_SET_OFF);
+	assert_string_equal(config_word(&off, "set"), "off");
 }
 
 static void test_commas_in_values(void **state)
@@ -114,6 +170,19 @@ static void test_commas_in_values(void **state)
 	assert_string_equal(backslash.profile, "x");
 }
 
+#define KEY_ID "key/1234abcd-12ab-34cd-56ef-1234567890ab"
+
+static void test_pinned_keys_are_sorted(void **state)
+{
+	CHECKED(c, "a b -o kms-key=arn:aws:kms:us-east-1:111122223333:" KEY_ID
+		   ",kms-key=account/444455556666,kms-key=account/111122223333/eu-west-1 -o "
+		   "kms-key=account/444455556666");
+	assert_int_equal(c.kms_keys.count, 3);
+	assert_string_equal(c.kms_keys.items[0], "account/111122223333/eu-west-1");
+	assert_string_equal(c.kms_keys.items[1], "account/444455556666");
+	assert_string_equal(c.kms_keys.items[2], "arn:aws:kms:us-east-1:111122223333:" KEY_ID);
+}
+
 static void test_last_one_wins(void **state)
 {
 	CHECKED(c, "a b -o pcr=3,pcr=4 -o region=x -o region=y");
@@ -123,10 +192,11 @@ static void test_last_one_wins(void **state)
 
 static void test_options_of_mount_and_systemd(void **state)
 {
-	CHECKED(c, "a b -o ro,nodev,nosuid,dev,suid,exec,async,relatime,_netdev,nofail,auto,noauto,"
-		   "user,user=joe,users,defaults,x-systemd.requires=net.target,x-gvfs-hide,"
-		   "default_permissions,comment=hi,lazytime,X-mount.mkdir=0755");
-	assert_int_equal(c.kernel.count, 0);
+	CHECKED(c,
+		"a b -o ro,nodev,nosuid,dev,suid,exec,async,relatime,_netdev,nofail,auto,noauto,"
+		"user,user=joe,users,defaults,x-systemd.requires=net.target,x-gvfs-hide,"
+		"default_permissions,comment=hi,lazytime,X-mount.mkdir=0755,noexec,noatime,nodiratime");
+	assert_string_equal(c.mountpoint, "b");
 }
 
 static void test_sizes(void **state)
@@ -178,10 +248,20 @@ static void test_refused(void **state)
 		{"a b -o pcr=0x0f", "pcr"},
 		{"a b -o pcr=18446744073709551631", "pcr"},
 		{"a b -o pcr=", "pcr"},
+		{"a b -o set=on", "must be auto, require or off"},
+		{"a b -o set=off,measure=set", "set=off excludes"},
+		{"a b -o set=off,set-min-version=1", "set=off excludes"},
+		{"a b -o set=off,set-state=/x", "set=off excludes"},
+		{"a b -o set-state=x", "must begin with /"},
+		{"a b -o set-min-version=-1", "must be a number"},
+		{"a b -o ready=never", "must be open, unlocked or measured"},
+		{"a b -o ready=", "ready"},
+		{"a b -o ready=measured,measure=none", "nothing would be measured"},
 		{"a b -o unlock=never", "unlock=never"},
 		{"a b -o measure-when=", "measure-when"},
 		{"a b -o measure-when=boot", "measure-when=boot"},
 		{"a b -o measure-when=mount,measure=none", "nothing would be measured"},
+		{"a b -o ready=open,unlock=open", "use ready alone"},
 		{"a b -o attest=nsm", "attest=nsm"},
 		{"a b -o attest=none", "attest=none"},
 		{"a b -o memory=31M", "memory=31M"},
@@ -209,7 +289,6 @@ static void test_refused(void **state)
 		{"a b -o allow_other,allow_root", "allow_root"},
 		{"a b -o rw", "read-only"},
 		{"a b -o direct_io", "direct_io"},
-		{"a b -o noexec=1", "noexec"},
 		{"a b -o remount", "remount"},
 	};
 
@@ -250,12 +329,13 @@ static void test_help_names_every_option(void **state)
 	static const char *const names[] = {
 		"owner-key=",
 		"key-file=",
+		"kms-key=",
+		"allow-http=",
 		"measure=",
 		"pcr=",
 		"allow-foreign-extend",
 		"event-log=",
-		"unlock=",
-		"measure-when=",
+		"ready=",
 		"attest=",
 		"tcti=",
 		"region=",
@@ -272,9 +352,6 @@ static void test_help_names_every_option(void **state)
 		"allow_root",
 		"fsname=",
 		"subtype=",
-		"noexec",
-		"noatime",
-		"nodiratime",
 		"-f,",
 		"-d,",
 		"-v,",
@@ -298,9 +375,12 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
-		cmocka_unit_test(test_measuring_at_mount_unlocks_at_mount),
+		cmocka_unit_test(test_what_is_ready_by_default),
+		cmocka_unit_test(test_old_options),
 		cmocka_unit_test(test_every_option),
+		cmocka_unit_test(test_sets),
 		cmocka_unit_test(test_commas_in_values),
+		cmocka_unit_test(test_pinned_keys_are_sorted),
 		cmocka_unit_test(test_last_one_wins),
 		cmocka_unit_test(test_options_of_mount_and_systemd),
 		cmocka_unit_test(test_sizes),

@@ -1,7 +1,7 @@
 /* fs/config_file: a strict parser; who may have written the file; names of credentials. */
-#include "fs/config_file.h"
+#include "fs/config/file.h"
 
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -64,9 +64,9 @@ static void test_refused_with_the_line(void **state)
 	} cases[] = {
 		{"a", "x.conf:1: not of the form"},
 		{"\n\na b\n", "x.conf:3: not of the form"},
-		{"[section]\n", "x.conf:1: there are no sections"},
-		{"a = b\n[section]\n", "x.conf:2: there are no sections"},
-		{"a = b\n\na = b\n", "x.conf:3: a is set already in line 1"},
+		{"[section]\n", "x.conf:1: sections are not supported"},
+		{"a = b\n[section]\n", "x.conf:2: sections are not supported"},
+		{"a = b\n\na = b\n", "x.conf:3: a is already set in line 1"},
 		{"a =\n", "x.conf:1: a has no value"},
 		{"a = \t \n", "x.conf:1: a has no value"},
 		{"= b\n", "x.conf:1: not a key"},

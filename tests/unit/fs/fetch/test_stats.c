@@ -1,7 +1,7 @@
-/* fs/read/stats: sums over threads, the window, what limits, errors by kind. */
-#include "fs/read/stats.h"
+/* fs/fetch/stats: sums over threads, the window, what limits, errors by kind. */
+#include "fs/fetch/stats.h"
 
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 
 #include <errno.h>
 #include <pthread.h>

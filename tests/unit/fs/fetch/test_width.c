@@ -1,7 +1,7 @@
-/* fs/read/link: how many requests at once, against links that are simulated here. */
-#include "fs/read/link.h"
+/* fs/fetch/width: how many requests at once, against links that are simulated here. */
+#include "fs/fetch/width.h"
 
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 
 #define MIB (UINT64_C(1) << 20)
 

@@ -1,8 +1,8 @@
 /* GGUF headers for tests: see gguf.h. */
-#include "tests/unit/fs/read/gguf.h"
+#include "tests/unit/fs/formats/gguf.h"
 
 #include "crypto/base/cursor.h"
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 
 #include <string.h>
 

@@ -4,7 +4,7 @@
 #ifndef SEALEDFS_TEST_GGUF_H
 #define SEALEDFS_TEST_GGUF_H
 
-#include "fs/read/gguf_map.h"
+#include "fs/formats/gguf_map.h"
 
 /* A map as if parsed: count tensors of size bytes each, the first at start. */
 struct gguf_map *gguf_even_map(size_t count, uint64_t start, uint64_t size);

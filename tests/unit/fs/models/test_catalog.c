@@ -1,8 +1,8 @@
 /* fs/catalog: what a reload keeps, what it replaces, and when the old goes. Nothing is unlocked. */
-#include "fs/catalog.h"
+#include "fs/models/catalog.h"
 
 #include "fs/source/source_backend.h"
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 
 #include <string.h>
 
@@ -40,7 +40,7 @@ static struct catalog *make_catalog(void)
 	struct models_options options = {.measure = MEASURE_VERITY};
 	struct catalog *c = NULL;
 
-	assert_int_equal(catalog_new(&options, &c), 0);
+	assert_int_equal(catalog_new(&options, &c, NULL), 0);
 	return c;
 }
 
@@ -49,7 +49,7 @@ static struct generation *list(struct catalog *c, const struct entry *entries, s
 {
 	struct generation *g = NULL, *old = NULL;
 
-	assert_int_equal(catalog_prepare(c, make_view(entries, count), &g), 0);
+	assert_int_equal(catalog_prepare(c, make_view(entries, count), NULL, &g), 0);
 	catalog_commit(c, g, &old);
 	catalog_release(c, old);
 	return g;
@@ -158,7 +158,7 @@ static void test_broken_model_is_looked_at_again(void **state)
 
 	v->files[0]->broken = calloc(1, sizeof(*v->files[0]->broken));
 	assert_non_null(v->files[0]->broken);
-	assert_int_equal(catalog_prepare(c, v, &g), 0);
+	assert_int_equal(catalog_prepare(c, v, NULL, &g), 0);
 	catalog_commit(c, g, &old);
 	assert_null(old);
 	g = list(c, entries, 1);
@@ -172,7 +172,7 @@ static void test_generation_that_nobody_saw(void **state)
 	_cleanup_(catalog_freep) struct catalog *c = make_catalog();
 	struct generation *g = list(c, entries, 1), *unseen = NULL, *held;
 
-	assert_int_equal(catalog_prepare(c, make_view(entries, 1), &unseen), 0);
+	assert_int_equal(catalog_prepare(c, make_view(entries, 1), NULL, &unseen), 0);
 	assert_false(generation_is_first(unseen, file(unseen, "a")));
 	catalog_release(c, unseen);
 	catalog_reap(c);

@@ -1,8 +1,8 @@
-/* fs/mount_table: lines of /proc/self/mountinfo, and the real one. */
-#include "fs/mount_table.h"
+/* fs/mount/mount_table: lines of /proc/self/mountinfo, and the real one. */
+#include "fs/mount/mount_table.h"
 
 #include "crypto/base/cleanup.h"
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 
 #include <errno.h>
 #include <string.h>
@@ -44,6 +44,52 @@ static void test_lines(void **state)
 	}
 }
 
+static void test_user(void **state)
+{
+	static const struct {
+		const char *end;
+		uint32_t user;
+	} cases[] = {
+		{"rw,user_id=0,group_id=0,allow_other", 0},
+		{"rw,user_id=997", 997},
+		{"rw", UINT32_MAX},
+		{"", UINT32_MAX},
+		{"rw,user_id=,group_id=7", UINT32_MAX},
+		{"rw,user_id=12x", UINT32_MAX},
+		{"rw,user_id=4294967295", UINT32_MAX},
+		{"rw,user_id=99999999999999999999999", UINT32_MAX},
+	};
+	char line[256];
+	struct mount_entry e;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		(void)snprintf(line, sizeof(line),
+			       "1 2 0:1 / /a ro - fuse.sealedfs ,user_id=5\\040x %s\n",
+			       cases[i].end);
+		assert_true(parse(line, &e));
+		assert_int_equal(e.user, cases[i].user);
+	}
+}
+
+static int count(void *arg, const struct mount_entry *entry)
+{
+	unsigned *seen = arg;
+
+	assert_string_equal(entry->type, "proc");
+	return ++*seen == 1 ? 0 : -EINTR;
+}
+
+static void test_each(void **state)
+{
+	unsigned seen = 0;
+
+	assert_int_equal(mount_table_each("no such type", count, &seen), 0);
+	assert_int_equal(seen, 0);
+	assert_in_set(mount_table_each("proc", count, &seen), ((LargestIntegralType[]){0, -EINTR}),
+		      2);
+	assert_true(seen > 0);
+}
+
 static void test_other_lines_are_passed_over(void **state)
 {
 	static const char *const lines[] = {
@@ -82,6 +128,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_lines),
+		cmocka_unit_test(test_user),
+		cmocka_unit_test(test_each),
 		cmocka_unit_test(test_other_lines_are_passed_over),
 		cmocka_unit_test(test_this_machine),
 	};

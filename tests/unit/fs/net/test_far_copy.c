@@ -1,7 +1,7 @@
 /* fs/net/far_copy: the bytes asked for and no others, at every alignment. */
 #include "fs/net/far_copy.h"
 
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* A sealed model to read: see bench.h. */
 #include "tests/unit/fs/read/bench.h"
 
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 
 #include <string.h>
 
@@ -9,8 +9,10 @@ static void unlock_model(struct bench *b, struct seal **seal, struct seal_keys *
 {
 	struct error err = {0};
 
-	assert_int_equal(seal_parse("m.seal", b->model.seal, b->model.seal_size, seal, &err), 0);
-	assert_int_equal(seal_unlock(*seal, b->model.data_key, keys, &err), 0);
+	assert_int_equal(seal_parse_head("m.seal", b->model.seal, b->model.seal_size,
+					 b->model.seal_size, seal, &err),
+			 0);
+	assert_int_equal(fixture_unlock(*seal, b->model.seal, b->model.data_key, keys, &err), 0);
 }
 
 struct read_file *bench_open(struct bench *b, enum chunk_check check)
@@ -34,7 +36,6 @@ void bench_make(const struct bench_options *o, struct bench *b)
 {
 	struct fixture_options model = {.length = o->length};
 	struct read_engine_options engine = {
-		.memory_bytes = o->memory_bytes ? o->memory_bytes : (size_t)32 << 20,
 		.workers = 2,
 		.ahead = o->ahead,
 		.fill = o->fill,
@@ -42,6 +43,7 @@ void bench_make(const struct bench_options *o, struct bench *b)
 		.introduce = o->introduce,
 	};
 
+	budget_divide_total(o->memory_bytes ? o->memory_bytes : BUDGET_MIN, false, &engine.budget);
 	memset(b, 0, sizeof(*b));
 	fixture_make(&model, &b->model);
 	memory_source_init(&b->memory, o->by_extents);
@@ -97,6 +99,7 @@ void bench_forge_chunk(struct bench *b, uint64_t index, uint8_t tag[SEAL_TAG_SIZ
 	_cleanup_seal_keys_ struct seal_keys *keys = NULL;
 	_cleanup_seal_ struct seal *seal = NULL;
 	_cleanup_free_ uint8_t *other = NULL;
+	uint8_t hash[SEAL_HASH_SIZE];
 	size_t size;
 
 	unlock_model(b, &seal, &keys);
@@ -104,7 +107,7 @@ void bench_forge_chunk(struct bench *b, uint64_t index, uint8_t tag[SEAL_TAG_SIZ
 	other = calloc(1, size);
 	assert_non_null(other);
 	assert_int_equal(chunk_cipher_new(keys, seal_core(seal)->chunk_count, &c), 0);
-	assert_int_equal(
-		chunk_seal(c, index, other, size, b->model.payload + index * SEAL_CHUNK_SIZE, tag),
-		0);
+	assert_int_equal(chunk_seal_verity(c, index, other, size, b->model.length,
+					   b->model.payload + index * SEAL_CHUNK_SIZE, tag, hash),
+			 0);
 }

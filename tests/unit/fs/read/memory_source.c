@@ -41,10 +41,7 @@ static int memory_stat(struct source *s, const char *name, struct source_object 
 
 	if (!o)
 		return error_set(err, -ENOENT, "memory/%s: not there", name);
-	*ret = (struct source_object){
-		.name = strdup(name), .size = o->size, .mtime_ns = o->mtime_ns};
-	(void)snprintf(ret->version, sizeof(ret->version), "%s", o->version);
-	return ret->name ? 0 : -ENOMEM;
+	return source_object_make(ret, name, o->version, o->size, o->mtime_ns);
 }
 
 static int copy_range(const struct memory_object *o, const char *version, uint64_t offset,

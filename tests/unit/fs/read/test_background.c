@@ -1,8 +1,8 @@
-/* fs/read, ahead: what is decrypted before it is asked for, and what is not. */
-#include "fs/read/ahead.h"
+/* fs/read/background: what is decrypted before it is asked for, and what is not. */
+#include "fs/fetch/readers.h"
 
-#include "tests/unit/base/test.h"
 #include "tests/unit/fs/read/bench.h"
+#include "tests/unit/test.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -45,13 +45,13 @@ static void test_in_order(void **state)
 	struct bench b;
 
 	begin(&b, false);
-	read_in_order(&b, 0, AHEAD_RUN_MIN);
-	for (uint64_t chunk = AHEAD_RUN_MIN; chunk < AHEAD_RUN_MIN + DISTANCE; chunk++)
+	read_in_order(&b, 0, STREAM_DECRYPT_MIN);
+	for (uint64_t chunk = STREAM_DECRYPT_MIN; chunk < STREAM_DECRYPT_MIN + DISTANCE; chunk++)
 		await_read(&b, chunk);
-	read_in_order(&b, AHEAD_RUN_MIN, AHEAD_RUN_MIN + DISTANCE);
-	for (uint64_t chunk = 0; chunk < AHEAD_RUN_MIN + DISTANCE; chunk++)
+	read_in_order(&b, STREAM_DECRYPT_MIN, STREAM_DECRYPT_MIN + DISTANCE);
+	for (uint64_t chunk = 0; chunk < STREAM_DECRYPT_MIN + DISTANCE; chunk++)
 		assert_int_equal(reads_of(&b, chunk), 1);
-	read_in_order(&b, AHEAD_RUN_MIN + DISTANCE, CHUNKS);
+	read_in_order(&b, STREAM_DECRYPT_MIN + DISTANCE, CHUNKS);
 	bench_done(&b);
 }
 
@@ -61,11 +61,11 @@ static void test_distance(void **state)
 	struct bench b;
 
 	begin(&b, false);
-	read_in_order(&b, 0, AHEAD_RUN_MIN);
-	await_read(&b, AHEAD_RUN_MIN + DISTANCE - 1);
+	read_in_order(&b, 0, STREAM_DECRYPT_MIN);
+	await_read(&b, STREAM_DECRYPT_MIN + DISTANCE - 1);
 	read_file_free(b.file);
 	b.file = NULL;
-	for (uint64_t chunk = AHEAD_RUN_MIN + DISTANCE; chunk < CHUNKS; chunk++)
+	for (uint64_t chunk = STREAM_DECRYPT_MIN + DISTANCE; chunk < CHUNKS; chunk++)
 		assert_int_equal(reads_of(&b, chunk), 0);
 	bench_done(&b);
 }
@@ -92,11 +92,11 @@ static void test_extents(void **state)
 	struct bench b;
 
 	begin(&b, true);
-	read_in_order(&b, 0, AHEAD_RUN_MIN);
+	read_in_order(&b, 0, STREAM_DECRYPT_MIN);
 	read_file_free(b.file);
 	b.file = NULL;
 	read_engine_look(b.engine, &seen);
-	assert_int_equal(seen.stats.total[STAT_CHUNKS_DECRYPTED], AHEAD_RUN_MIN);
+	assert_int_equal(seen.stats.total[STAT_CHUNKS_DECRYPTED], STREAM_DECRYPT_MIN);
 	bench_done(&b);
 }
 
@@ -108,26 +108,26 @@ static void test_not_beside_answers(void **state)
 
 	begin(&b, false);
 	assert_int_equal(read_file_read(b.file, 0, 4096, &result, NULL), 0);
-	read_in_order(&b, 2, 2 + AHEAD_RUN_MIN + 8);
-	assert_int_equal(reads_of(&b, 2 + AHEAD_RUN_MIN + 8), 0);
+	read_in_order(&b, 2, 2 + STREAM_DECRYPT_MIN + 8);
+	assert_int_equal(reads_of(&b, 2 + STREAM_DECRYPT_MIN + 8), 0);
 	read_result_clear(&result);
-	await_read(&b, 2 + AHEAD_RUN_MIN + 8);
+	await_read(&b, 2 + STREAM_DECRYPT_MIN + 8);
 	bench_done(&b);
 }
 
 /* The reader comes to what is damaged by itself, and has all that lies before it. */
 static void test_damaged(void **state)
 {
-	uint64_t bad = AHEAD_RUN_MIN + 3;
+	uint64_t bad = STREAM_DECRYPT_MIN + 3;
 	struct error err = {0};
 	struct bench b;
 
 	begin(&b, false);
 	b.model.payload[bad * CHUNK + 5] ^= 1;
-	read_in_order(&b, 0, AHEAD_RUN_MIN);
+	read_in_order(&b, 0, STREAM_DECRYPT_MIN);
 	await_read(&b, bad + 1);
 	assert_int_equal(read_file_poisoned(b.file, NULL), 0);
-	bench_compare(&b, b.file, AHEAD_RUN_MIN * CHUNK, 3 * CHUNK);
+	bench_compare(&b, b.file, STREAM_DECRYPT_MIN * CHUNK, 3 * CHUNK);
 	assert_int_equal(bench_read(b.file, bad * CHUNK, 4096, &err), -EBADMSG);
 	assert_int_equal(read_file_poisoned(b.file, NULL), -EBADMSG);
 	bench_done(&b);
@@ -139,7 +139,7 @@ static void test_stopped_and_forgotten(void **state)
 		struct bench b;
 
 		begin(&b, false);
-		read_in_order(&b, 0, AHEAD_RUN_MIN + 2 * i);
+		read_in_order(&b, 0, STREAM_DECRYPT_MIN + 2 * i);
 		if (i % 2) {
 			read_engine_stop(b.engine);
 			assert_int_equal(bench_read(b.file, 70 * CHUNK, 1, NULL), -ECANCELED);

@@ -1,8 +1,8 @@
 /* fs/read/buffers: single flight, room, who is thrown out. */
 #include "fs/read/buffers.h"
 
-#include "fs/read/monotonic.h"
-#include "tests/unit/base/test.h"
+#include "crypto/base/clock.h"
+#include "tests/unit/test.h"
 
 #include <errno.h>
 #include <string.h>
@@ -91,13 +91,13 @@ static void test_failed_load(void **state)
 	assert_int_equal(buffer_cache_reserve(c, 3, 0), 0);
 	b = buffer_cache_pin(c, &owner_a, 5, &load);
 	assert_true(load);
-	second = buffer_cache_find(c, &owner_a, 5);
+	second = buffer_cache_pin(c, &owner_a, 5, &load);
+	assert_false(load);
 	assert_ptr_equal(b, second);
 	buffer_cache_loaded(c, b, -ECONNRESET, &failure);
 	assert_int_equal(buffer_cache_wait(c, second, 0, &seen), -ECONNRESET);
 	assert_string_equal(seen.message, "why");
 	/* Not remembered: whoever comes now loads anew, in another buffer. */
-	assert_null(buffer_cache_find(c, &owner_a, 5));
 	assert_ptr_not_equal(buffer_cache_pin(c, &owner_a, 5, &load), b);
 	assert_true(load);
 	buffer_cache_unpin(c, b, 0);
@@ -195,6 +195,43 @@ static void test_stop_ends_waits(void **state)
 	buffer_cache_free(c);
 }
 
+/* The buffers that are put away come back without their bytes; what is pinned stays. */
+static void test_limit(void **state)
+{
+	struct buffer_cache *c = new_cache();
+	struct buffer *pinned, *others[2];
+	bool load;
+
+	for (uint64_t i = 0; i < COUNT; i++)
+		assert_true(use(c, &owner_a, i, 0));
+	assert_int_equal(buffer_cache_reserve(c, 3, 0), 0);
+	pinned = buffer_cache_pin(c, &owner_a, 0, &load);
+	assert_false(load);
+	buffer_cache_limit(c, 2);
+	assert_int_equal(buffer_cache_count(c), 2);
+	assert_int_equal(buffer_cache_reserve(c, 1, 0), -EAGAIN);
+	assert_int_equal(pinned->data[SIZE - 1], 0);
+	/* What was reserved before can be used. */
+	for (uint64_t i = 1; i < 3; i++)
+		others[i - 1] = buffer_cache_pin(c, &owner_b, i, &load);
+	for (uint64_t i = 0; i < 2; i++) {
+		buffer_cache_loaded(c, others[i], -EIO, NULL);
+		buffer_cache_unpin(c, others[i], 0);
+	}
+	buffer_cache_unpin(c, pinned, 0);
+	buffer_cache_unreserve(c, 3);
+	assert_int_equal(buffer_cache_reserve(c, 3, 0), -EAGAIN);
+	assert_int_equal(buffer_cache_reserve(c, 2, 0), 0);
+	buffer_cache_unreserve(c, 2);
+	buffer_cache_limit(c, 100);
+	assert_int_equal(buffer_cache_count(c), COUNT);
+	for (uint64_t i = 10; i < 10 + COUNT; i++)
+		assert_true(use(c, &owner_b, i, 0));
+	for (uint64_t i = 10; i < 10 + COUNT; i++)
+		assert_false(use(c, &owner_b, i, 0));
+	buffer_cache_free(c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -207,6 +244,7 @@ int main(void)
 		cmocka_unit_test(test_forget),
 		cmocka_unit_test(test_wait_has_a_deadline),
 		cmocka_unit_test(test_stop_ends_waits),
+		cmocka_unit_test(test_limit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

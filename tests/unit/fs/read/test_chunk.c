@@ -1,9 +1,9 @@
-/* fs/read, one reader at a time: every size and range, failures, poison, measuring modes. */
+/* fs/read/chunk: one reader at a time: every size and range, failures, poison, measuring modes. */
 #include "tests/unit/fs/read/bench.h"
 
-#include "crypto/digest.h"
-#include "fs/read/file.h"
-#include "tests/unit/base/test.h"
+#include "crypto/base/digest.h"
+#include "fs/read/read_internal.h"
+#include "tests/unit/test.h"
 
 #include <errno.h>
 #include <string.h>
@@ -240,6 +240,45 @@ static void test_cut_short(void **state)
 	bench_done(&b);
 }
 
+/* Uploaded again: the same bytes in another version are read on, by extents and without. */
+static void test_uploaded_again(void **state)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		struct bench_options o = {.length = 24 * CHUNK, .by_extents = i == 1};
+		struct bench b;
+
+		bench_make(&o, &b);
+		bench_compare(&b, b.file, 0, CHUNK);
+		b.payload->version = "v2";
+		bench_compare(&b, b.file, 20 * CHUNK, CHUNK);
+		b.payload->version = "v3";
+		for (uint64_t at = 0; at < o.length; at += 2 * CHUNK)
+			bench_compare(&b, b.file, at, 2 * CHUNK);
+		assert_int_equal(read_file_poisoned(b.file, NULL), 0);
+		bench_done(&b);
+	}
+}
+
+/* What lies there for a time poisons nothing as long as it cannot be the payload. */
+static void test_cut_for_a_time(void **state)
+{
+	struct bench_options o = {.length = 4 * CHUNK};
+	struct error err = {0};
+	struct bench b;
+
+	bench_make(&o, &b);
+	b.payload->version = "v2";
+	b.payload->size = CHUNK;
+	assert_int_equal(bench_read(b.file, CHUNK, 1, &err), -ESTALE);
+	assert_non_null(strstr(err.message, "changed on the server"));
+	assert_int_equal(read_file_poisoned(b.file, NULL), 0);
+	b.payload->version = "v3";
+	b.payload->size = o.length;
+	bench_compare(&b, b.file, 0, 4 * CHUNK);
+	bench_done(&b);
+}
+
+/* Other bytes are poison, whatever their version. */
 static void test_changed_on_the_server(void **state)
 {
 	struct bench_options o = {.length = 4 * CHUNK};
@@ -248,8 +287,11 @@ static void test_changed_on_the_server(void **state)
 	bench_make(&o, &b);
 	bench_compare(&b, b.file, 0, CHUNK);
 	b.payload->version = "v2";
-	assert_int_equal(bench_read(b.file, CHUNK, 1, NULL), -ESTALE);
-	assert_poisoned(&b, -ESTALE, "changed on the server");
+	b.model.payload[CHUNK + 7] ^= 1;
+	assert_int_equal(bench_read(b.file, CHUNK, 1, NULL), -EBADMSG);
+	b.payload->version = "v3";
+	b.model.payload[CHUNK + 7] ^= 1;
+	assert_poisoned(&b, -EBADMSG, "changed on the server");
 	bench_done(&b);
 }
 
@@ -410,6 +452,8 @@ int main(void)
 		cmocka_unit_test(test_damaged),
 		cmocka_unit_test(test_chunks_exchanged),
 		cmocka_unit_test(test_cut_short),
+		cmocka_unit_test(test_uploaded_again),
+		cmocka_unit_test(test_cut_for_a_time),
 		cmocka_unit_test(test_changed_on_the_server),
 		cmocka_unit_test(test_forged_chunk_and_verity),
 		cmocka_unit_test(test_forged_chunk_without_measuring),

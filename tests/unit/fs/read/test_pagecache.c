@@ -1,9 +1,11 @@
-/* fs/read/fill: a page cache that is filled while others read, and what ends that. */
-#include "fs/read/fill.h"
-#include "fs/read/rest.h"
+/* fs/read/pagecache, background: a page cache that is filled while others read, and what ends that.
+ */
+#include "fs/read/background.h"
+#include "fs/read/pagecache.h"
+#include "fs/read/read_internal.h"
 
-#include "tests/unit/base/test.h"
 #include "tests/unit/fs/read/bench.h"
+#include "tests/unit/test.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -53,11 +55,12 @@ static int introduce(void *target)
 	return 0;
 }
 
-static void begin(struct bench *b, struct cache *c, enum read_fill fill, bool by_extents)
+static void begin_with(struct bench *b, struct cache *c, enum chunk_check check,
+		       enum read_fill fill, bool by_extents)
 {
 	struct bench_options o = {.length = LENGTH,
 				  .by_extents = by_extents,
-				  .check = CHUNK_CHECK_VERITY,
+				  .check = check,
 				  .fill = fill,
 				  .store = store,
 				  .introduce = introduce};
@@ -68,6 +71,11 @@ static void begin(struct bench *b, struct cache *c, enum read_fill fill, bool by
 	pthread_cond_init(&c->changed, NULL);
 	bench_make(&o, b);
 	read_file_set_target(b->file, c);
+}
+
+static void begin(struct bench *b, struct cache *c, enum read_fill fill, bool by_extents)
+{
+	begin_with(b, c, CHUNK_CHECK_VERITY, fill, by_extents);
 }
 
 static void end(struct bench *b, struct cache *c)
@@ -147,7 +155,7 @@ static void test_unknown_and_refused(void **state)
 	c.code = -ENOENT;
 	read_file_opened(b.file);
 	wait_for(&c, LENGTH, 1);
-	assert_in_range(c.introductions, 1, FILL_THREADS_MAX);
+	assert_in_range(c.introductions, 1, PAGECACHE_INTRODUCTIONS);
 	end(&b, &c);
 
 	begin(&b, &c, READ_FILL_ALL, false);
@@ -156,7 +164,7 @@ static void test_unknown_and_refused(void **state)
 	wait_for(&c, 0, 1);
 	read_engine_stop(b.engine);
 	assert_true(read_engine_idle(b.engine, WAIT_MS));
-	assert_in_range(c.calls, 1, FILL_THREADS_MAX);
+	assert_in_range(c.calls, 1, BACKGROUND_CREW);
 	assert_int_equal(c.introductions, 0);
 	end(&b, &c);
 }
@@ -233,15 +241,36 @@ static void test_flat_pass(void **state)
 	struct bench b;
 	struct cache c;
 
-	begin(&b, &c, READ_FILL_AUTO, true);
+	begin_with(&b, &c, CHUNK_CHECK_FINGERPRINT, READ_FILL_AUTO, true);
 	assert_int_equal(read_file_hash(b.file, sha256, NULL, &err), 0);
 	assert_memory_equal(c.data, b.model.plain, LENGTH);
 	end(&b, &c);
 
-	begin(&b, &c, READ_FILL_AUTO, true);
+	begin_with(&b, &c, CHUNK_CHECK_FINGERPRINT, READ_FILL_AUTO, true);
 	c.code = -ENOTCONN;
 	assert_int_equal(read_file_hash(b.file, sha256, NULL, &err), 0);
 	assert_int_equal(c.calls, 1);
+	end(&b, &c);
+}
+
+/* A chunk that has the right tag and another plaintext: the page cache must not get it, for the
+ * digests come too late. */
+static void test_flat_pass_forged(void **state)
+{
+	const uint64_t index = 40;
+	uint8_t sha256[SHA256_SIZE], tag[SEAL_TAG_SIZE];
+	struct error err = {0};
+	struct bench b;
+	struct cache c;
+
+	begin_with(&b, &c, CHUNK_CHECK_FINGERPRINT, READ_FILL_AUTO, true);
+	memset(c.data, 0xAA, LENGTH);
+	bench_forge_chunk(&b, index, tag); /* zeros */
+	memcpy((uint8_t *)(uintptr_t)seal_tag(b.file->seal, index), tag, sizeof(tag));
+	assert_int_equal(read_file_hash(b.file, sha256, NULL, &err), -EBADMSG);
+	assert_non_null(strstr(err.message, "replaced chunk"));
+	for (size_t i = 0; i < SEAL_CHUNK_SIZE; i++)
+		assert_int_equal(c.data[index * SEAL_CHUNK_SIZE + i], 0xAA);
 	end(&b, &c);
 }
 
@@ -311,7 +340,7 @@ static void test_no_rest(void **state)
 		read_spread(&b, at, 4096);
 	wait_for(&c, 0, 1);
 	settle(&b);
-	assert_in_range(c.calls, 1, REST_THREADS);
+	assert_in_range(c.calls, 1, BACKGROUND_CREW);
 	end(&b, &c);
 }
 
@@ -369,6 +398,7 @@ int main(void)
 		cmocka_unit_test(test_forgotten_in_between),
 		cmocka_unit_test(test_damaged),
 		cmocka_unit_test(test_flat_pass),
+		cmocka_unit_test(test_flat_pass_forged),
 		cmocka_unit_test(test_rest),
 		cmocka_unit_test(test_no_rest),
 		cmocka_unit_test(test_rest_damaged),

@@ -1,8 +1,9 @@
-/* fs/read, many readers at once: single flight, errors for all, room, shutdown, random load. */
+/* fs/read/range: many readers at once: single flight, errors for all, room, shutdown, random load.
+ */
 #include "tests/unit/fs/read/bench.h"
 
-#include "fs/read/file.h"
-#include "tests/unit/base/test.h"
+#include "fs/read/read_internal.h"
+#include "tests/unit/test.h"
 
 #include <errno.h>
 #include <string.h>
@@ -162,32 +163,8 @@ static void gate_await_other(struct gate *g)
 	pthread_mutex_unlock(&g->lock);
 }
 
-/* One request alone: while one of its chunks is held up, an idle worker loads the other. Whoever
- * has the first chunk, its second must be seen. */
-static void test_one_request_on_all_processors(void **state)
-{
-	struct reader reader;
-	struct bench b;
-	struct gate g;
-
-	gate_init(&g, 0, 0);
-	g.other = 1;
-	make(&b, &g, 3 * CHUNK);
-	reader = (struct reader){&b, 0, 2 * CHUNK, 1, 0};
-	start_reader(&reader);
-	gate_await(&g);
-	gate_await_other(&g);
-	gate_open(&g);
-	pthread_join(reader.thread, NULL);
-	assert_int_equal(reader.code, 0);
-	bench_compare(&b, b.file, 0, 3 * CHUNK);
-	assert_int_equal(atomic_load(&b.memory.chunk_reads[0]), 1);
-	assert_int_equal(atomic_load(&b.memory.chunk_reads[1]), 1);
-	bench_done(&b);
-}
-
-/* A bad chunk fails the request whoever loads it, poisons the file, and leaves no pin behind. */
-static void test_bad_chunk_of_a_shared_request(void **state)
+/* A bad chunk fails the whole request, poisons the file, and leaves no pin behind. */
+static void test_bad_chunk_of_several(void **state)
 {
 	for (uint64_t bad = 0; bad < 8; bad++) {
 		struct bench_options o = {.length = 8 * CHUNK, .check = CHUNK_CHECK_VERITY};
@@ -425,8 +402,7 @@ int main(void)
 		cmocka_unit_test(test_single_flight),
 		cmocka_unit_test(test_failure_reaches_all),
 		cmocka_unit_test(test_failure_of_one_chunk_is_not_the_next_ones),
-		cmocka_unit_test(test_one_request_on_all_processors),
-		cmocka_unit_test(test_bad_chunk_of_a_shared_request),
+		cmocka_unit_test(test_bad_chunk_of_several),
 		cmocka_unit_test(test_room_is_bounded),
 		cmocka_unit_test(test_held_pieces_do_not_change),
 		cmocka_unit_test(test_stop),

@@ -1,8 +1,8 @@
 /* A datagram socket that says what it was told. Never waits: a datagram is there once it was sent.
  */
-#include "tests/unit/fs/daemon/listener.h"
+#include "tests/unit/fs/service/listener.h"
 
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 
 #include <stdio.h>
 #include <stdlib.h>

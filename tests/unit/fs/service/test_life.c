@@ -1,7 +1,7 @@
-/* fs/life: a hang is seen, a slow network is not taken for one. */
-#include "fs/life.h"
+/* fs/service/life: a hang is seen, a slow network is not taken for one. */
+#include "fs/service/life.h"
 
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 
 static void test_idle_is_judged_by_the_answer_from_outside(void **state)
 {

@@ -1,8 +1,8 @@
-/* fs/notify: what the service manager hears, and which environments make no sense. */
-#include "fs/notify.h"
+/* fs/service/notify: what the service manager hears, and which environments make no sense. */
+#include "fs/service/notify.h"
 
-#include "tests/unit/base/test.h"
-#include "tests/unit/fs/daemon/listener.h"
+#include "tests/unit/fs/service/listener.h"
+#include "tests/unit/test.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -62,7 +62,7 @@ static void test_status_is_one_line(void **state)
 	/* A server's words must not become READY=1. */
 	notify_status(n, "%s", "no\nREADY=1\r\t\x7f");
 	listener_next(fd, text, sizeof(text));
-	assert_string_equal(text, "STATUS=no?READY=1???");
+	assert_string_equal(text, "STATUS=no\\x0aREADY=1\\x0d\\x09\\x7f");
 	memset(longer, 'x', sizeof(longer) - 1);
 	longer[sizeof(longer) - 1] = '\0';
 	notify_status(n, "%s", longer);
@@ -91,7 +91,7 @@ static void test_socket_with_a_path(void **state)
 
 static void test_environment_is_taken(void **state)
 {
-	_cleanup_close_ int fd = listener_new(NULL);
+	_cleanup_close_ _unused_ int fd = listener_new(NULL);
 	_cleanup_(notify_freep) struct notify *n = start("60000000", NULL);
 
 	assert_int_equal(notify_watchdog_ms(n), 60000);
@@ -119,7 +119,7 @@ static void test_watchdog(void **state)
 	(void)snprintf(self, sizeof(self), "%d", (int)getpid());
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		const char *pid = cases[i].pid;
-		_cleanup_close_ int fd = listener_new(NULL);
+		_cleanup_close_ _unused_ int fd = listener_new(NULL);
 		_cleanup_(notify_freep) struct notify *n =
 			start(cases[i].usec, pid && strcmp(pid, "self") == 0 ? self : pid);
 
@@ -160,7 +160,7 @@ static void test_refused(void **state)
 	(void)setenv("NOTIFY_SOCKET", longer, 1);
 	assert_int_equal(notify_new(&n, NULL), -EINVAL);
 	for (size_t i = 0; i < sizeof(usecs) / sizeof(usecs[0]); i++) {
-		_cleanup_close_ int fd = listener_new(NULL);
+		_cleanup_close_ _unused_ int fd = listener_new(NULL);
 
 		(void)setenv("WATCHDOG_USEC", usecs[i], 1);
 		assert_int_equal(notify_new(&n, NULL), -EINVAL);

@@ -1,9 +1,9 @@
-/* fs/patience: what is waited for, for how long, and what is said meanwhile. */
-#include "fs/patience.h"
+/* fs/service/startup_wait: which failures are waited for, how long, and what is reported. */
+#include "fs/service/startup_wait.h"
 
-#include "fs/read/monotonic.h"
-#include "tests/unit/base/test.h"
-#include "tests/unit/fs/daemon/listener.h"
+#include "crypto/base/clock.h"
+#include "tests/unit/fs/service/listener.h"
+#include "tests/unit/test.h"
 
 #include <errno.h>
 #include <string.h>
@@ -13,7 +13,6 @@ static char text[4096];
 struct fixture {
 	int fd;
 	struct notify *notify;
-	struct status *status;
 };
 
 static int set_up(void **state)
@@ -23,14 +22,13 @@ static int set_up(void **state)
 	f.fd = listener_new(NULL);
 	(void)unsetenv("WATCHDOG_USEC");
 	*state = &f;
-	return notify_new(&f.notify, NULL) || status_new(f.notify, &f.status);
+	return notify_new(&f.notify, NULL);
 }
 
 static int tear_down(void **state)
 {
 	struct fixture *f = *state;
 
-	status_free(f->status);
 	notify_free(f->notify);
 	return close(f->fd);
 }
@@ -43,26 +41,26 @@ static void test_what_may_pass(void **state)
 				      -EINVAL,	     -ENOENT, -ENOKEY, -ENOMEM,	 0};
 
 	for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++)
-		assert_true(patience_is_due(passing[i]));
+		assert_true(startup_failure_may_pass(passing[i]));
 	for (size_t i = 0; i < sizeof(lasting) / sizeof(lasting[0]); i++)
-		assert_false(patience_is_due(lasting[i]));
+		assert_false(startup_failure_may_pass(lasting[i]));
 }
 
 static void test_clock(void **state)
 {
-	assert_false(patience_clock_is_set(0));
-	assert_false(patience_clock_is_set(1735689599));
-	assert_true(patience_clock_is_set(1735689600));
+	assert_false(startup_clock_is_set(0));
+	assert_false(startup_clock_is_set(1735689599));
+	assert_true(startup_clock_is_set(1735689600));
 }
 
 static void test_refusals_are_not_repeated(void **state)
 {
 	struct fixture *f = *state;
-	struct patience p;
+	struct startup_wait p;
 
-	patience_start(&p, f->notify, f->status, 3600);
-	assert_false(patience_again(&p, -EKEYREJECTED, NULL));
-	assert_false(patience_again(&p, -EBADMSG, NULL));
+	startup_wait_begin(&p, f->notify, 3600);
+	assert_false(startup_wait_again(&p, -EKEYREJECTED, NULL));
+	assert_false(startup_wait_again(&p, -EBADMSG, NULL));
 	listener_next(f->fd, text, sizeof(text));
 	assert_string_equal(text, "");
 }
@@ -70,24 +68,24 @@ static void test_refusals_are_not_repeated(void **state)
 static void test_no_time(void **state)
 {
 	struct fixture *f = *state;
-	struct patience p;
+	struct startup_wait p;
 
-	patience_start(&p, f->notify, f->status, 0);
-	assert_false(patience_again(&p, -ETIMEDOUT, NULL));
-	assert_false(patience_again(&p, -ENODEV, NULL));
+	startup_wait_begin(&p, f->notify, 0);
+	assert_false(startup_wait_again(&p, -ETIMEDOUT, NULL));
+	assert_false(startup_wait_again(&p, -ENODEV, NULL));
 }
 
 static void test_waiting_is_told_and_ends(void **state)
 {
 	struct fixture *f = *state;
 	struct error err = {0};
-	struct patience p;
+	struct startup_wait p;
 	uint64_t began = monotonic_ms();
 	unsigned attempts = 0;
 
 	error_set(&err, -ECONNREFUSED, "cannot connect to the moon");
-	patience_start(&p, f->notify, f->status, 1);
-	while (patience_again(&p, -ECONNREFUSED, &err))
+	startup_wait_begin(&p, f->notify, 1);
+	while (startup_wait_again(&p, -ECONNREFUSED, &err))
 		attempts++;
 	/* Pauses of 500 and (what is left of) 1000 ms. */
 	assert_int_equal(attempts, 2);
@@ -102,14 +100,14 @@ static void test_waiting_is_told_and_ends(void **state)
 static void test_a_device_has_less_time(void **state)
 {
 	struct fixture *f = *state;
-	struct patience p;
+	struct startup_wait p;
 
-	patience_start(&p, f->notify, f->status, 600);
+	startup_wait_begin(&p, f->notify, 600);
 	assert_in_range(p.device_end_ms, monotonic_ms() + 1000, monotonic_ms() + 20000);
 	p.device_end_ms = 0;
-	assert_false(patience_again(&p, -ENODEV, NULL));
+	assert_false(startup_wait_again(&p, -ENODEV, NULL));
 	assert_true(p.end_ms > monotonic_ms() + 500000);
-	patience_start(&p, f->notify, f->status, 2);
+	startup_wait_begin(&p, f->notify, 2);
 	assert_true(p.device_end_ms <= p.end_ms);
 }
 

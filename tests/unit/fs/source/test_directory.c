@@ -2,7 +2,7 @@
 #include "crypto/base/error.h"
 #include "crypto/format.h"
 #include "fs/source/source.h"
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -155,7 +155,7 @@ static void follows_no_links(void **state)
 	assert_int_equal(source_read(f->source, "dir/outside", NULL, 0, 1, &byte, NULL), -ENOTDIR);
 	assert_int_equal(source_put(f->source, "dir/new", "x", 1, NULL), -ENOTDIR);
 	assert_int_equal(source_read(f->source, "fifo", NULL, 0, 1, &byte, NULL), -EINVAL);
-	assert_int_equal(source_list(f->source, &l, NULL), 0);
+	assert_int_equal(source_list(f->source, NULL, &l, NULL), 0);
 	assert_int_equal(l.count, 0);
 	source_listing_clear(&l);
 	/* A write replaces the link, not what it points to. */
@@ -173,7 +173,7 @@ static void lists_in_byte_order(void **state)
 	for (size_t i = ARRAY_LEN(names); i-- > 0;)
 		assert_int_equal(source_put(f->source, names[i], "xyz", i % 3, NULL), 0);
 	write_file(f, "in/.sealedfs-0123456789abcdef.part", "left behind");
-	assert_int_equal(source_list(f->source, &l, NULL), 0);
+	assert_int_equal(source_list(f->source, NULL, &l, NULL), 0);
 	assert_int_equal(l.count, ARRAY_LEN(names));
 	for (size_t i = 0; i < l.count; i++) {
 		struct source_object o = {0};
@@ -204,6 +204,27 @@ static void notices_a_replaced_file(void **state)
 	assert_int_equal(source_put(f->source, "m", "new", 3, NULL), 0);
 	assert_int_equal(source_read(f->source, "m", o.version, 0, 1, &byte, &err), -ESTALE);
 	assert_non_null(strstr(err.message, "/m changed"));
+	source_object_clear(&o);
+}
+
+static void puts_only_over_what_was_seen(void **state)
+{
+	struct fixture *f = *state;
+	struct source_object o = {0};
+	struct error err = {0};
+	uint8_t byte;
+
+	assert_int_equal(source_put_if(f->source, "d/s", "", "one", 3, NULL), 0);
+	assert_int_equal(source_put_if(f->source, "d/s", "", "two", 3, NULL), -EEXIST);
+	assert_int_equal(source_stat(f->source, "d/s", &o, NULL), 0);
+	assert_int_equal(source_put_if(f->source, "d/s", o.version, "three", 5, NULL), 0);
+	assert_int_equal(source_put_if(f->source, "d/s", o.version, "four", 4, &err), -ESTALE);
+	assert_non_null(strstr(err.message, "/d/s was changed by another writer"));
+	assert_int_equal(source_read(f->source, "d/s", NULL, 1, 1, &byte, NULL), 0);
+	assert_int_equal(byte, 'h');
+	assert_int_equal(source_remove(f->source, "d/s", NULL), 0);
+	assert_int_equal(source_put_if(f->source, "d/s", o.version, "five", 4, NULL), -ESTALE);
+	assert_int_equal(count_entries(f, "in/d"), 0);
 	source_object_clear(&o);
 }
 
@@ -336,6 +357,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(abandoned_writer_leaves_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(writer_refuses_wrong_parts, setup, teardown),
 		cmocka_unit_test_setup_teardown(directory_must_exist_unless_made, setup, teardown),
+		cmocka_unit_test_setup_teardown(puts_only_over_what_was_seen, setup, teardown),
 		cmocka_unit_test_setup_teardown(describes_objects, setup, teardown),
 	};
 

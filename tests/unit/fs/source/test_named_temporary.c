@@ -2,7 +2,7 @@
 #include "crypto/base/cleanup.h"
 #include "crypto/format.h"
 #include "fs/source/source.h"
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -59,7 +59,7 @@ static void temporary_name_comes_and_goes(void **state)
 		assert_int_equal(source_writer_part(w, 0, "hello", 5, NULL), 0);
 		assert_int_equal(count_files(folder, &temporary), 1);
 		assert_true(temporary);
-		assert_int_equal(source_list(s, &l, NULL), 0);
+		assert_int_equal(source_list(s, NULL, &l, NULL), 0);
 		assert_int_equal(l.count, 0);
 		source_listing_clear(&l);
 		if (commit)

@@ -1,13 +1,12 @@
-/*
- * The stage: what is kept, for whom, how much, and what becomes of copies that are not what they
- * should be. The origin is in memory and counts what it is asked.
- */
-#include "fs/source/stage.h"
+/* The stage: what is kept, how much, and damaged copies. The origin is in memory and counts
+ * requests. */
+#include "fs/stage/staged.h"
 
 #include "tests/unit/fs/read/memory_source.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -23,7 +22,8 @@
 #define WAIT_MS 20000
 #define LIMIT ((uint64_t)1 << 30)
 
-static const char *const names[OBJECTS] = {"a.sealed", "b.sealed", "c.sealed"};
+static const char *const names[OBJECTS] = {"a.00000000000000a0.sealed", "b.00000000000000b0.sealed",
+					   "c.fffffffffffffff0.sealed"};
 
 struct world {
 	char dir[64];
@@ -154,29 +154,33 @@ static unsigned asked(struct world *w)
 	return atomic_exchange(&w->origin.reads, 0);
 }
 
-/* The only file with that ending. */
-static void find_file(const struct world *w, const char *suffix, char path[128])
+/* Names of extents: "<id>.<extent>.<chunks>". */
+#define EXTENT_0 "00000000000000a0.00000000.ffff"
+#define EXTENT_1 "00000000000000a0.00000001.000f"
+
+static void path_of(const struct world *w, const char *name, char path[128])
 {
-	_cleanup_closedir_ DIR *dir = opendir(w->dir);
-	struct dirent *de;
-	unsigned found = 0;
-
-	while ((de = readdir(dir))) {
-		size_t n = strlen(de->d_name), m = strlen(suffix);
-
-		if (n > m && strcmp(de->d_name + n - m, suffix) == 0) {
-			(void)snprintf(path, 128, "%.60s/%.60s", w->dir, de->d_name);
-			found++;
-		}
-	}
-	assert_int_equal(found, 1);
+	(void)snprintf(path, 128, "%s/%s", w->dir, name);
 }
 
-static void overwrite(const char *path, uint64_t offset, const void *bytes, size_t size)
+static bool is_there(const struct world *w, const char *name)
 {
-	_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+	char path[128];
 
+	path_of(w, name, path);
+	return access(path, F_OK) == 0;
+}
+
+static void overwrite(const struct world *w, const char *name, uint64_t offset, const void *bytes,
+		      size_t size)
+{
+	char path[128];
+	int fd;
+
+	path_of(w, name, path);
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	assert_int_equal(pwrite(fd, bytes, size, (off_t)offset), size);
+	close(fd);
 }
 
 static void test_second_read(void **state)
@@ -221,18 +225,22 @@ static void test_parts(void **state)
 	read_at(w, 0, 4 * CHUNK, 2 * CHUNK);
 	wait_written(w, 2 * CHUNK);
 	assert_int_equal(asked(w), 1);
+	assert_true(is_there(w, "00000000000000a0.00000000.0030"));
 	/* Missing, here, missing: two requests. */
 	read_at(w, 0, 0, EXTENT);
 	assert_int_equal(asked(w), 2);
 	wait_written(w, EXTENT);
 	read_at(w, 0, 0, EXTENT);
 	assert_int_equal(asked(w), 0);
+	assert_true(is_there(w, EXTENT_0));
+	assert_false(is_there(w, "00000000000000a0.00000000.0030"));
 	/* Less than a chunk is not kept. */
 	read_at(w, 1, 10, CHUNK);
 	read_at(w, 1, 10, CHUNK);
 	assert_int_equal(asked(w), 2);
 }
 
+/* The file id names what is staged; the origin's version counts only for what comes from there. */
 static void test_another_version(void **state)
 {
 	struct world *w = *state;
@@ -240,20 +248,22 @@ static void test_another_version(void **state)
 	struct error err = {0};
 
 	open_stage(w, LIMIT);
-	read_all(w, 0);
-	wait_written(w, SIZE);
+	read_at(w, 0, 0, EXTENT);
+	wait_written(w, EXTENT);
 	w->origin.objects[0].version = "v2";
-	fill(w->data[0], SIZE, 77);
-	/* Whoever has the old one open and asks for it gets what was staged, and no mixture. */
-	assert_int_equal(source_read(w->source, names[0], "v1", 0, CHUNK, w->buf, &err), 0);
-	assert_memory_not_equal(w->buf, w->data[0], CHUNK);
-	assert_int_equal(asked(w), 2);
+	asked(w);
+	assert_int_equal(source_read(w->source, names[0], "v1", 0, EXTENT, w->buf, &err), 0);
+	assert_memory_equal(w->buf, w->data[0], EXTENT);
+	assert_int_equal(asked(w), 0);
+	assert_int_equal(source_read(w->source, names[0], "v1", EXTENT, CHUNK, w->buf, &err),
+			 -ESTALE);
 	assert_int_equal(source_stat(w->source, names[0], &o, &err), 0);
+	assert_string_equal(o.version, "v2");
 	source_object_clear(&o);
-	assert_int_equal(source_read(w->source, names[0], "v1", 0, CHUNK, w->buf, &err), -ESTALE);
+	asked(w);
 	read_all(w, 0);
-	assert_int_equal(asked(w), 3);
-	wait_written(w, 2 * SIZE);
+	assert_int_equal(asked(w), 1);
+	wait_written(w, SIZE);
 	read_all(w, 0);
 	assert_int_equal(asked(w), 0);
 }
@@ -276,19 +286,15 @@ static void test_only_payloads(void **state)
 	assert_int_equal(asked(w), 4);
 }
 
-static void test_mend(void **state)
+static void test_damaged_extent_is_dropped(void **state)
 {
 	struct world *w = *state;
 	struct error err = {0};
-	char path[128];
 
-	for (unsigned i = 1; i < OBJECTS; i++)
-		w->origin.objects[i].size = 0;
 	open_stage(w, LIMIT);
 	read_all(w, 0);
 	wait_written(w, SIZE);
-	find_file(w, ".data", path);
-	overwrite(path, 3 * CHUNK + 9, "xyz", 3);
+	overwrite(w, EXTENT_0, 3 * CHUNK + 9, "xyz", 3);
 	asked(w);
 	assert_int_equal(source_read(w->source, names[0], "v1", 3 * CHUNK, CHUNK, w->buf, &err), 0);
 	assert_memory_not_equal(w->buf, w->data[0] + 3 * CHUNK, CHUNK);
@@ -297,7 +303,12 @@ static void test_mend(void **state)
 	assert_memory_equal(w->buf, w->data[0] + 3 * CHUNK, CHUNK);
 	assert_int_equal(asked(w), 1);
 	assert_int_equal(atomic_load(&w->notices), 1);
+	assert_false(is_there(w, EXTENT_0));
 	wait_written(w, SIZE + CHUNK);
+	/* Before and after the chunk that came already; the other extent is still here. */
+	read_all(w, 0);
+	assert_int_equal(asked(w), 2);
+	wait_written(w, SIZE + EXTENT);
 	read_all(w, 0);
 	assert_int_equal(asked(w), 0);
 	/* A good copy is left alone. */
@@ -305,6 +316,30 @@ static void test_mend(void **state)
 	assert_int_equal(atomic_load(&w->counters->damaged), 1);
 	read_at(w, 0, 0, CHUNK);
 	assert_int_equal(asked(w), 1);
+}
+
+/* They are reported at most every ten seconds. */
+static void test_many_damaged_extents(void **state)
+{
+	struct world *w = *state;
+	struct error err = {0};
+
+	open_stage(w, LIMIT);
+	for (unsigned i = 0; i < OBJECTS; i++)
+		read_at(w, i, 0, CHUNK);
+	wait_written(w, OBJECTS * CHUNK);
+	overwrite(w, "00000000000000a0.00000000.0001", 0, "x", 1);
+	overwrite(w, "00000000000000b0.00000000.0001", CHUNK - 1, "x", 1);
+	for (unsigned i = 0; i < OBJECTS; i++)
+		assert_int_equal(
+			source_read_fresh(w->source, names[i], "v1", 0, CHUNK, w->buf, &err), 0);
+	wait_written(w, (OBJECTS + 2) * CHUNK);
+	assert_int_equal(atomic_load(&w->counters->damaged), 2);
+	assert_int_equal(atomic_load(&w->notices), 1);
+	asked(w);
+	for (unsigned i = 0; i < OBJECTS; i++)
+		read_at(w, i, 0, CHUNK);
+	assert_int_equal(asked(w), 0);
 }
 
 static void test_origin_fails(void **state)
@@ -379,72 +414,118 @@ static void test_own_extents_stay(void **state)
 	assert_int_equal(atomic_load(&w->counters->evicted_bytes), 0);
 }
 
-struct mutation {
-	uint64_t offset;
-	const char *bytes;
-	size_t size;
+/* The order in which extents go is kept over a restart, as the times of their files. */
+static void test_eviction_after_restart(void **state)
+{
+	const struct timespec pause = {.tv_nsec = 20000000};
+	struct world *w = *state;
+
+	open_stage(w, LIMIT);
+	for (unsigned i = 0; i < 2; i++) {
+		read_at(w, i, 0, EXTENT);
+		wait_written(w, (i + 1) * EXTENT);
+		(void)nanosleep(&pause, NULL);
+	}
+	close_stage(w);
+	open_stage(w, LIMIT);
+	read_at(w, 0, 0, EXTENT);
+	close_stage(w);
+	open_stage(w, 2 * EXTENT);
+	read_at(w, 2, 0, EXTENT);
+	wait_written(w, EXTENT);
+	asked(w);
+	read_at(w, 0, 0, EXTENT);
+	assert_int_equal(asked(w), 0);
+	read_at(w, 1, 0, EXTENT);
+	assert_int_equal(asked(w), 1);
+}
+
+struct leftover {
+	const char *name;
+	bool stays;
 };
 
-static void test_bad_index(void **state)
+/* Files of the folder that are no extents of ours. */
+static void test_leftovers(void **state)
 {
-	static const struct mutation mutations[] = {
-		{0, "S", 1},				     /* magic */
-		{16, "\0\0\0\0\0\0\0\0", 8},		     /* size: no extents, but records */
-		{16, "\377\377\377\377\377\377\377\377", 8}, /* size: beyond all bounds */
-		{16, "\1\0\0\1", 4},			     /* size: other count of extents */
-		{24, "\0\0\1\0", 4},			     /* chunk size */
-		{28, "\0\0", 2},			     /* no name */
-		{28, "\377\377", 2},			     /* name beyond the header */
-		{30, "\377\1", 2},			     /* version too long */
-		{4095, "x", 1},				     /* reserved */
-		{4096 + 10, "x", 1},			     /* reserved of a record */
+	static const struct leftover files[] = {
+		{"0123456789abcdef.data", false}, /* an older version's */
+		{"0123456789abcdef.index", false},
+		{"00000000000000a0.00000005.0000", false}, /* a write that was interrupted */
+		{"0123456789abcdef.index.old", true},
+		{"0123456789ABCDEF.00000000.ffff", true},
+		{"00000000000000a0.00000000.fff", true},
+		{"00000000000000a0.00000000.ffff.old", true},
+		{" 0000000000000a0.00000000.ffff", true},
+		{"00000000000000a0.+0000000.ffff", true},
+		{"notes", true},
 	};
 	struct world *w = *state;
 	char path[128];
 
-	for (unsigned i = 1; i < OBJECTS; i++)
-		w->origin.objects[i].size = 0;
-	for (size_t i = 0; i < ARRAY_LEN(mutations); i++) {
-		open_stage(w, LIMIT);
-		read_all(w, 0);
-		wait_written(w, SIZE);
-		close_stage(w);
-		find_file(w, ".index", path);
-		overwrite(path, mutations[i].offset, mutations[i].bytes, mutations[i].size);
-		atomic_store(&w->notices, 0);
-		open_stage(w, LIMIT);
-		assert_int_equal(atomic_load(&w->notices), 1);
-		read_all(w, 0);
-		assert_int_equal(asked(w), 2);
-		close_stage(w);
-		find_file(w, ".index", path);
-		assert_int_equal(unlink(path), 0);
-	}
+	for (size_t i = 0; i < ARRAY_LEN(files); i++)
+		overwrite(w, files[i].name, 0, "x", 1);
+	path_of(w, EXTENT_0, path);
+	assert_int_equal(symlink("notes", path), 0);
+	path_of(w, EXTENT_1, path);
+	overwrite(w, EXTENT_1, 0, "x", 1);
+	assert_int_equal(chmod(path, 0620), 0);
+	open_stage(w, LIMIT);
+	assert_int_equal(atomic_load(&w->notices), 1);
+	for (size_t i = 0; i < ARRAY_LEN(files); i++)
+		assert_int_equal(is_there(w, files[i].name), files[i].stays);
+	path_of(w, EXTENT_0, path);
+	assert_int_equal(faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW), -1);
+	assert_false(is_there(w, EXTENT_1));
+	assert_int_equal(atomic_load(&w->counters->staged_bytes), 0);
+	read_all(w, 0);
+	assert_int_equal(asked(w), 2);
 }
 
-static void test_records_claim_too_much(void **state)
+/* Names that promise more than is in the files, or than the payload has. */
+static void test_names_claim_too_much(void **state)
 {
 	struct world *w = *state;
-	char path[128];
+	char path[128], more[128];
 
-	for (unsigned i = 1; i < OBJECTS; i++)
-		w->origin.objects[i].size = 0;
 	open_stage(w, LIMIT);
 	read_all(w, 0);
 	wait_written(w, SIZE);
 	close_stage(w);
-	find_file(w, ".index", path);
-	/* Chunks behind the end of the object. */
-	overwrite(path, 4096 + 16 + 8, "\377\377", 2);
-	find_file(w, ".data", path);
+	path_of(w, EXTENT_0, path);
 	assert_int_equal(truncate(path, (off_t)(2 * CHUNK + 5)), 0);
+	path_of(w, EXTENT_1, path);
+	path_of(w, "00000000000000a0.00000001.ffff", more);
+	assert_int_equal(rename(path, more), 0);
+	overwrite(w, "00000000000000a0.ffffffff.8001", 0, "x", 1);
 	open_stage(w, LIMIT);
 	assert_true(disk_bytes(w) <= atomic_load(&w->counters->staged_bytes));
 	read_all(w, 0);
-	assert_int_equal(asked(w), 2);
-	wait_written(w, SIZE - 2 * CHUNK);
+	assert_int_equal(asked(w), 1);
+	assert_int_equal(atomic_load(&w->notices), 1);
+	wait_written(w, EXTENT);
 	read_all(w, 0);
 	assert_int_equal(asked(w), 0);
+}
+
+/* Files that go while they are in use are no damage. */
+static void test_removed_while_in_use(void **state)
+{
+	struct world *w = *state;
+	char path[128];
+
+	open_stage(w, LIMIT);
+	read_all(w, 0);
+	wait_written(w, SIZE);
+	path_of(w, EXTENT_0, path);
+	assert_int_equal(unlink(path), 0);
+	asked(w);
+	read_all(w, 0);
+	assert_int_equal(asked(w), 1);
+	wait_written(w, SIZE + EXTENT);
+	assert_true(is_there(w, EXTENT_0));
+	assert_int_equal(atomic_load(&w->counters->damaged), 0);
+	assert_int_equal(atomic_load(&w->notices), 0);
 }
 
 struct reader {
@@ -503,12 +584,15 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_parts, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_another_version, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_only_payloads, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_mend, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_damaged_extent_is_dropped, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_many_damaged_extents, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_origin_fails, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_eviction, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_own_extents_stay, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_bad_index, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_records_claim_too_much, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_eviction_after_restart, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_leftovers, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_names_claim_too_much, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_removed_while_in_use, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_threads, setup, teardown),
 	};
 

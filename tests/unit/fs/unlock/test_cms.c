@@ -2,7 +2,7 @@
  * CMS envelopes: the forms that KMS emits are opened, two real ones pass every check of form, and
  * each file of tests/vectors/cms/bad-* is refused.
  */
-#include "tests/unit/base/test.h"
+#include "tests/unit/test.h"
 
 #include "fs/unlock/cms.h"
 

@@ -3,9 +3,9 @@
 
 #include "crypto/base/encode.h"
 #include "crypto/failure.h"
-#include "tests/unit/base/test.h"
 #include "tests/unit/crypto/fixture.h"
 #include "tests/unit/fs/read/memory_source.h"
+#include "tests/unit/test.h"
 
 #include <errno.h>
 #include <string.h>
@@ -222,7 +222,7 @@ struct store {
 
 static void store_model(struct store *s, const char *name, bool sign)
 {
-	struct fixture_options o = {.length = 3 * 4096 + 1, .name = name, .sign = sign};
+	struct fixture_options o = {.length = 3 * 4096 + 1, .path = name, .sign = sign};
 	char id[17];
 
 	fixture_make(&o, &s->model);
@@ -303,7 +303,7 @@ static void assert_broken(struct store *s, const struct owner_keys *owners, int 
 
 	assert_non_null(n->broken);
 	assert_int_equal(n->broken->code, code);
-	assert_non_null(strstr(n->broken->message, words));
+	assert_non_null(strstr(n->broken->text, words));
 }
 
 static void test_broken_models_stay_visible(void **state)
