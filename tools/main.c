@@ -6,8 +6,8 @@
 #include "crypto/base/locked.h"
 #include "crypto/base/log.h"
 #include "crypto/base/secret.h"
-#include "tools/interrupt.h"
-#include "tools/output.h"
+#include "tools/common/interrupt.h"
+#include "tools/common/output.h"
 #include "tools/verbs.h"
 
 #include <errno.h>

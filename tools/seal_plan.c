@@ -6,7 +6,7 @@
 
 #include "crypto/name.h"
 #include "fs/formats/gguf_name.h"
-#include "tools/checkout.h"
+#include "tools/seal/checkout.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -4,10 +4,10 @@
 #ifndef SEALEDFS_TOOLS_SEAL_PLAN_H
 #define SEALEDFS_TOOLS_SEAL_PLAN_H
 
-#include "tools/cli.h"
-#include "tools/plan.h"
-#include "tools/seal_ollama.h"
-#include "tools/set_seal.h"
+#include "tools/common/cli.h"
+#include "tools/seal/plan.h"
+#include "tools/seal/seal_ollama.h"
+#include "tools/set/set_seal.h"
 
 struct seal_settings {
 	struct recipient_options recipients;

@@ -4,8 +4,8 @@
 #include "tools/seal_result.h"
 
 #include "crypto/base/printable.h"
-#include "tools/describe.h"
-#include "tools/output.h"
+#include "tools/common/output.h"
+#include "tools/inspect/describe.h"
 
 json_t *seal_result_json(const struct seal_request *req, const struct seal_result *res,
 			 const char *name)

@@ -2,7 +2,7 @@
 #ifndef SEALEDFS_TOOLS_SEAL_RESULT_H
 #define SEALEDFS_TOOLS_SEAL_RESULT_H
 
-#include "tools/publish.h"
+#include "tools/seal/publish.h"
 
 #include <jansson.h>
 

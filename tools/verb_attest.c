@@ -8,10 +8,10 @@
 #include "attest/provider.h"
 #include "crypto/base/encode.h"
 #include "crypto/base/printable.h"
-#include "tools/interrupt.h"
-#include "tools/output.h"
-#include "tools/serve.h"
-#include "tools/serve_limits.h"
+#include "tools/common/interrupt.h"
+#include "tools/common/output.h"
+#include "tools/serve/serve.h"
+#include "tools/serve/serve_limits.h"
 #include "tools/verbs.h"
 
 #include <errno.h>

@@ -6,11 +6,11 @@
 #include "crypto/failure.h"
 #include "crypto/name.h"
 #include "fs/aws/kms_arn.h"
-#include "tools/check_object.h"
-#include "tools/interrupt.h"
-#include "tools/output.h"
-#include "tools/set_check.h"
-#include "tools/target.h"
+#include "tools/common/interrupt.h"
+#include "tools/common/output.h"
+#include "tools/common/target.h"
+#include "tools/inspect/check_object.h"
+#include "tools/set/set_check.h"
 #include "tools/verbs.h"
 
 #include <errno.h>

@@ -7,9 +7,9 @@
 #include "crypto/base/printable.h"
 #include "crypto/name.h"
 #include "crypto/seal.h"
-#include "tools/output.h"
-#include "tools/set_members.h"
-#include "tools/target.h"
+#include "tools/common/output.h"
+#include "tools/common/target.h"
+#include "tools/set/set_members.h"
 #include "tools/verbs.h"
 
 #include <errno.h>

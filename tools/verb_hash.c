@@ -4,10 +4,10 @@
  */
 #include "fs/aws/kms_arn.h"
 #include "fs/config/config.h"
-#include "tools/hash_input.h"
-#include "tools/hash_set.h"
-#include "tools/output.h"
-#include "tools/predict.h"
+#include "tools/common/output.h"
+#include "tools/inspect/hash_input.h"
+#include "tools/inspect/hash_set.h"
+#include "tools/inspect/predict.h"
 #include "tools/verbs.h"
 
 #include "crypto/name.h"

@@ -8,12 +8,12 @@
 #include "crypto/name.h"
 #include "crypto/sign.h"
 #include "crypto/slots.h"
-#include "tools/describe.h"
-#include "tools/describe_document.h"
-#include "tools/describe_set.h"
-#include "tools/target.h"
+#include "tools/common/target.h"
+#include "tools/inspect/describe.h"
+#include "tools/inspect/describe_document.h"
+#include "tools/inspect/describe_set.h"
 #include "tools/verbs.h"
-#include "tools/verify_input.h"
+#include "tools/verify/verify_input.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -5,7 +5,7 @@
 #include "crypto/base/printable.h"
 #include "crypto/sign.h"
 #include "crypto/slots.h"
-#include "tools/output.h"
+#include "tools/common/output.h"
 #include "tools/verbs.h"
 
 #include <errno.h>

@@ -2,7 +2,7 @@
  * sealctl policy: key policies made, checked, explained and tried. Job here: options, and which of
  * the four is meant.
  */
-#include "tools/policy_parts.h"
+#include "tools/policy/policy_parts.h"
 #include "tools/verbs.h"
 
 #include <errno.h>

@@ -5,13 +5,13 @@
  */
 #include "crypto/base/encode.h"
 #include "crypto/base/log.h"
-#include "tools/describe_set.h"
-#include "tools/interrupt.h"
-#include "tools/output.h"
-#include "tools/progress.h"
+#include "tools/common/interrupt.h"
+#include "tools/common/output.h"
+#include "tools/common/progress.h"
+#include "tools/inspect/describe_set.h"
 #include "tools/seal_plan.h"
 #include "tools/seal_result.h"
-#include "tools/set_expiry.h"
+#include "tools/set/set_expiry.h"
 #include "tools/verbs.h"
 
 #include <errno.h>

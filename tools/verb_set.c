@@ -4,13 +4,13 @@
  */
 #include "crypto/base/log.h"
 #include "crypto/name.h"
-#include "tools/describe_set.h"
-#include "tools/interrupt.h"
-#include "tools/output.h"
-#include "tools/publish.h"
-#include "tools/set_change.h"
-#include "tools/set_check.h"
-#include "tools/set_expiry.h"
+#include "tools/common/interrupt.h"
+#include "tools/common/output.h"
+#include "tools/inspect/describe_set.h"
+#include "tools/seal/publish.h"
+#include "tools/set/set_change.h"
+#include "tools/set/set_check.h"
+#include "tools/set/set_expiry.h"
 #include "tools/verbs.h"
 
 #include <errno.h>

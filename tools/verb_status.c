@@ -3,8 +3,8 @@
  * except those of the page cache. The exit code identifies the kind of failure for a monitor.
  */
 #include "fs/report/writer.h"
-#include "tools/mount_report.h"
-#include "tools/output.h"
+#include "tools/common/output.h"
+#include "tools/mount/mount_report.h"
 #include "tools/verbs.h"
 
 #include "crypto/name.h"

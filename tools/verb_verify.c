@@ -7,12 +7,12 @@
 #include "crypto/base/encode.h"
 #include "crypto/base/printable.h"
 #include "crypto/key_io.h"
-#include "tools/expectations.h"
-#include "tools/output.h"
+#include "tools/common/output.h"
 #include "tools/verbs.h"
-#include "tools/verify_from.h"
-#include "tools/verify_input.h"
-#include "tools/verify_output.h"
+#include "tools/verify/expectations.h"
+#include "tools/verify/verify_from.h"
+#include "tools/verify/verify_input.h"
+#include "tools/verify/verify_output.h"
 
 #include <errno.h>
 #include <string.h>

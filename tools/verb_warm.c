@@ -6,11 +6,11 @@
 #include "crypto/base/log.h"
 #include "crypto/base/memory.h"
 #include "crypto/name.h"
-#include "tools/interrupt.h"
-#include "tools/mount_report.h"
-#include "tools/output.h"
+#include "tools/common/interrupt.h"
+#include "tools/common/output.h"
+#include "tools/mount/mount_report.h"
+#include "tools/mount/warm.h"
 #include "tools/verbs.h"
-#include "tools/warm.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,7 +2,7 @@
 #ifndef SEALEDFS_TOOLS_VERBS_H
 #define SEALEDFS_TOOLS_VERBS_H
 
-#include "tools/cli.h"
+#include "tools/common/cli.h"
 
 extern const struct verb verb_attest;
 extern const struct verb verb_check;

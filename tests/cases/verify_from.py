@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """sealctl verify --from: evidence from another machine, over http, unix sockets and TLS; machines that ask each other.
 
-Drives tools/verify_from.c, fetch_evidence.c, bind_key.c, serve_answer.c and fs/net.
+Drives tools/verify/verify_from.c, fetch_evidence.c, bind_key.c, serve_answer.c and fs/net.
 """
 
 import base64

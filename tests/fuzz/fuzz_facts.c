@@ -4,7 +4,7 @@
  * depend on the pieces; the kind must be there.
  */
 #include "crypto/base/cleanup.h"
-#include "tools/model_facts.h"
+#include "tools/seal/model_facts.h"
 
 #include <string.h>
 

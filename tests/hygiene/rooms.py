@@ -32,7 +32,16 @@ ARROWS = {
     "fs/fuse": ("fs/models", "fs/report", "fs/mount"),
     "fs/daemon": ("fs/fuse",),
     "fs": ("fs/daemon",),
-    "tools": ("attest/verdict", "fs/report", "fs/mount", "fs/models"),
+    "tools/common": ("fs/source", "fs/service"),
+    "tools/seal": ("tools/common", "attest", "fs/view"),
+    "tools/set": ("tools/seal", "fs/unlock"),
+    "tools/inspect": ("tools/set",),
+    "tools/mount": ("tools/common", "fs/mount"),
+    "tools/evidence": ("tools/mount", "attest"),
+    "tools/verify": ("tools/evidence", "tools/inspect", "attest/verdict"),
+    "tools/policy": ("tools/verify", "fs/keypolicy"),
+    "tools/serve": ("tools/verify", "fs/service"),
+    "tools": ("tools/policy", "tools/serve", "fs/config", "fs/report"),
 }
 
 

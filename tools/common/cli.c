@@ -2,12 +2,12 @@
  * Options and help of every verb. Trusts its tables. Must never accept key material as a value:
  * argv is visible to every user of the machine, so keys are given as paths.
  */
-#include "tools/cli.h"
+#include "tools/common/cli.h"
 
 #include "crypto/base/clock.h"
 #include "crypto/base/log.h"
-#include "tools/interrupt.h"
-#include "tools/progress.h"
+#include "tools/common/interrupt.h"
+#include "tools/common/progress.h"
 
 #include <errno.h>
 #include <getopt.h>

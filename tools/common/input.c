@@ -3,13 +3,13 @@
  * that changes while it is read: its digests would be those of a file that never existed. Trusts
  * the kernel's size and mtime. Must never write plaintext anywhere.
  */
-#include "tools/input.h"
+#include "tools/common/input.h"
 
 #include "crypto/base/fileio.h"
-#include "tools/interrupt.h"
-#include "tools/progress.h"
-#include "tools/spool.h"
-#include "tools/target.h"
+#include "tools/common/interrupt.h"
+#include "tools/common/progress.h"
+#include "tools/common/spool.h"
+#include "tools/common/target.h"
 
 #include <errno.h>
 #include <fcntl.h>

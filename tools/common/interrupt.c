@@ -3,7 +3,7 @@
  * files, and then end by the signal that came. Trusts the hooks to be quick. Must never do work
  * inside a signal handler: it installs none.
  */
-#include "tools/interrupt.h"
+#include "tools/common/interrupt.h"
 
 #include "crypto/base/thread.h"
 #include "fs/service/signals.h"

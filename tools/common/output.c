@@ -2,7 +2,7 @@
  * Printing of results. Job: the same facts as text or JSON. Trusts no name. Must never print a
  * secret, and must not let a full disk behind standard output pass as success.
  */
-#include "tools/output.h"
+#include "tools/common/output.h"
 
 #include "crypto/base/encode.h"
 #include "crypto/base/json.h"

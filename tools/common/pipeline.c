@@ -4,12 +4,12 @@
  * runs. Trusts the stages to touch only their piece. Must never reuse a buffer before every stage
  * has finished with it.
  */
-#include "tools/pipeline.h"
+#include "tools/common/pipeline.h"
 
 #include "crypto/base/digest.h"
 #include "crypto/base/locked.h"
 #include "crypto/base/pool.h"
-#include "tools/interrupt.h"
+#include "tools/common/interrupt.h"
 
 #include <errno.h>
 #include <pthread.h>

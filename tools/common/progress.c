@@ -2,11 +2,11 @@
  * The progress line. A thread draws it five times a second; the rate is that of the last few
  * seconds. Must write only to a terminal.
  */
-#include "tools/progress.h"
+#include "tools/common/progress.h"
 
 #include "crypto/base/clock.h"
 #include "crypto/base/printable.h"
-#include "tools/output.h"
+#include "tools/common/output.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -3,7 +3,7 @@
  * crypto/aead; does not trust the file it writes (every chunk is authenticated with its place).
  * Must never write plaintext, and never reuse its key: one key, one spool, one counter.
  */
-#include "tools/spool.h"
+#include "tools/common/spool.h"
 
 #include "crypto/aead.h"
 #include "crypto/base/cursor.h"

@@ -1,7 +1,7 @@
 /*
  * Operands that name objects. Job: split the place from the object's name. Trusts the command line.
  */
-#include "tools/target.h"
+#include "tools/common/target.h"
 
 #include "crypto/name.h"
 #include "fs/aws/endpoint.h"

@@ -7,7 +7,7 @@
 
 #include "crypto/seal.h"
 #include "fs/source/source.h"
-#include "tools/cli.h"
+#include "tools/common/cli.h"
 
 struct target {
 	struct source *source;

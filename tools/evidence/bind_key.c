@@ -2,7 +2,7 @@
  * Binding of TLS keys. Job: from a certificate to the text in a document. The certificate is
  * public; its issuer does not matter.
  */
-#include "tools/bind_key.h"
+#include "tools/evidence/bind_key.h"
 
 #include "attest/certificate.h"
 #include "crypto/base/encode.h"

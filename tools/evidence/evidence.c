@@ -3,7 +3,7 @@
  * Trusts the provider to return the requested document. Must never keep a document: each
  * asker's nonce needs a new one.
  */
-#include "tools/evidence.h"
+#include "tools/evidence/evidence.h"
 
 #include "attest/event_log.h"
 #include "attest/provider.h"
@@ -12,7 +12,7 @@
 #include "crypto/base/json.h"
 #include "crypto/base/printable.h"
 #include "crypto/name.h"
-#include "tools/evidence_mounts.h"
+#include "tools/evidence/evidence_mounts.h"
 
 #include <errno.h>
 #include <string.h>

@@ -3,12 +3,12 @@
  * what. Must never read a mount of an untrusted user: it could block this program
  * endlessly.
  */
-#include "tools/evidence_mounts.h"
+#include "tools/evidence/evidence_mounts.h"
 
 #include "crypto/base/json.h"
 #include "fs/mount/mount_root.h"
 #include "fs/mount/mount_table.h"
-#include "tools/mount_report.h"
+#include "tools/mount/mount_report.h"
 
 #include <errno.h>
 #include <string.h>

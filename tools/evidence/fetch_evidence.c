@@ -3,15 +3,15 @@
  * TLS to prove whose key it is, nothing else. Must never follow a redirect, nor send anything
  * secret.
  */
-#include "tools/fetch_evidence.h"
+#include "tools/evidence/fetch_evidence.h"
 
 #include "attest/certificate.h"
 #include "crypto/base/encode.h"
 #include "crypto/base/json.h"
 #include "fs/net/http.h"
 #include "fs/net/url.h"
-#include "tools/evidence.h"
-#include "tools/interrupt.h"
+#include "tools/common/interrupt.h"
+#include "tools/evidence/evidence.h"
 
 #include <errno.h>
 #include <string.h>

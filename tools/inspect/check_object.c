@@ -3,14 +3,14 @@
  * which were made, and continue after a failure if the next check is still meaningful. Trusts
  * nothing that it reads. Must never report a check that was not made.
  */
-#include "tools/check_object.h"
+#include "tools/inspect/check_object.h"
 
 #include "crypto/failure.h"
 #include "crypto/name.h"
-#include "tools/check_payload.h"
-#include "tools/interrupt.h"
-#include "tools/output.h"
-#include "tools/target.h"
+#include "tools/common/interrupt.h"
+#include "tools/common/output.h"
+#include "tools/common/target.h"
+#include "tools/inspect/check_payload.h"
 
 #include <errno.h>
 #include <stdarg.h>

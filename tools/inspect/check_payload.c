@@ -3,14 +3,14 @@
  * cores, hash the plaintext in order. Trusts no byte before its tag and hash agreed. Must never
  * write plaintext anywhere: it lives in the pool's buffers only.
  */
-#include "tools/check_payload.h"
+#include "tools/inspect/check_payload.h"
 
 #include "crypto/base/digest.h"
 #include "crypto/chunk.h"
 #include "crypto/failure.h"
-#include "tools/interrupt.h"
-#include "tools/pipeline.h"
-#include "tools/progress.h"
+#include "tools/common/interrupt.h"
+#include "tools/common/pipeline.h"
+#include "tools/common/progress.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -2,7 +2,7 @@
  * Seals in words. Trusts nothing in a seal: names and ARNs are printed safely. The caller
  * states that the output is not verified.
  */
-#include "tools/describe.h"
+#include "tools/inspect/describe.h"
 
 #include "crypto/facts.h"
 #include "crypto/name.h"

@@ -6,7 +6,7 @@
 #define SEALEDFS_TOOLS_DESCRIBE_H
 
 #include "crypto/seal.h"
-#include "tools/output.h"
+#include "tools/common/output.h"
 
 /* {"type": "aws-kms", "key": ARN} or {"type": "key-file", "id": hex}, … */
 json_t *describe_slot_json(const struct seal_slot *slot);

@@ -2,7 +2,7 @@
  * Attestation documents in words. Trusts nothing in them: every text is printed safely, and a
  * certificate that does not parse is shown as bytes.
  */
-#include "tools/describe_document.h"
+#include "tools/inspect/describe_document.h"
 
 #include "attest/certificate.h"
 #include "crypto/base/digest.h"

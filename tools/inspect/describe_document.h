@@ -6,7 +6,7 @@
 #define SEALEDFS_TOOLS_DESCRIBE_DOCUMENT_H
 
 #include "attest/document.h"
-#include "tools/output.h"
+#include "tools/common/output.h"
 
 json_t *describe_document_json(const struct attest_doc *doc, const char *label, size_t size);
 void describe_document(const struct attest_doc *doc, const char *label, size_t size);

@@ -1,11 +1,11 @@
 /*
  * Sets as text and JSON. Job: the same facts in both. Needs no key and shows none. Trusts no name.
  */
-#include "tools/describe_set.h"
+#include "tools/inspect/describe_set.h"
 
 #include "crypto/base/printable.h"
-#include "tools/describe.h"
-#include "tools/output.h"
+#include "tools/common/output.h"
+#include "tools/inspect/describe.h"
 
 #include <inttypes.h>
 #include <string.h>

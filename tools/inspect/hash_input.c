@@ -2,14 +2,14 @@
  * Digests of a plaintext. Job: read it once and use every core: the two flat digests run beside
  * each other, the tree's chunks on all the others. Trusts the input to notice changes.
  */
-#include "tools/hash_input.h"
+#include "tools/inspect/hash_input.h"
 
 #include "crypto/base/digest.h"
 #include "crypto/verity.h"
-#include "tools/input.h"
-#include "tools/interrupt.h"
-#include "tools/pipeline.h"
-#include "tools/progress.h"
+#include "tools/common/input.h"
+#include "tools/common/interrupt.h"
+#include "tools/common/pipeline.h"
+#include "tools/common/progress.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -2,12 +2,12 @@
  * Digests of a directory as a set. Job: the same choice of files as sealing, and the arithmetic of
  * crypto/FORMAT.md section 11.4. Trusts the inputs to notice changes.
  */
-#include "tools/hash_set.h"
+#include "tools/inspect/hash_set.h"
 
 #include "crypto/set_writer.h"
-#include "tools/hash_input.h"
-#include "tools/interrupt.h"
-#include "tools/plan.h"
+#include "tools/common/interrupt.h"
+#include "tools/inspect/hash_input.h"
+#include "tools/seal/plan.h"
 
 #include <errno.h>
 #include <string.h>

@@ -3,13 +3,13 @@
  * from seals. Trusts a seal only as far as its owner's signature covers it, and refuses a seal
  * under a wrong name, which no mount would serve. Must never need a key or a TPM.
  */
-#include "tools/predict.h"
+#include "tools/inspect/predict.h"
 
 #include "crypto/base/log.h"
 #include "crypto/name.h"
 #include "crypto/seal.h"
 #include "fs/formats/ollama_description.h"
-#include "tools/set_store.h"
+#include "tools/set/set_store.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -8,8 +8,8 @@
 
 #include "attest/start_event.h"
 #include "crypto/set.h"
-#include "tools/output.h"
-#include "tools/target.h"
+#include "tools/common/output.h"
+#include "tools/common/target.h"
 
 struct prediction {
 	struct predicted_model {

@@ -4,10 +4,10 @@
  * open neither a model that has not been opened yet, which would unlock and measure it, nor
  * anything outside the mount.
  */
-#include "tools/mount_report.h"
+#include "tools/mount/mount_report.h"
 
 #include "crypto/base/json.h"
-#include "tools/report_check.h"
+#include "tools/mount/report_check.h"
 
 #include <errno.h>
 #include <fcntl.h>

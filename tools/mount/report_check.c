@@ -3,7 +3,7 @@
  * JSON and UTF-8; does not trust the report, which any user who may mount FUSE file systems can
  * forge. Must never accept a name that leads out of the mount.
  */
-#include "tools/report_check.h"
+#include "tools/mount/report_check.h"
 
 #include "crypto/base/encode.h"
 #include "crypto/format.h"

@@ -5,11 +5,11 @@
  * POSIX_FADV_WILLNEED with read() 1.63; MADV_POPULATE_READ in windows of 8 MiB 1.87 by one thread,
  * 2.30 by two, 2.54 by four; in windows of 64 MiB 1.83 and 2.01.
  */
-#include "tools/warm.h"
+#include "tools/mount/warm.h"
 
 #include "crypto/base/clock.h"
 #include "crypto/base/pool.h"
-#include "tools/interrupt.h"
+#include "tools/common/interrupt.h"
 
 #include <errno.h>
 #include <pthread.h>

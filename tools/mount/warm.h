@@ -4,7 +4,7 @@
 #ifndef SEALEDFS_TOOLS_WARM_H
 #define SEALEDFS_TOOLS_WARM_H
 
-#include "tools/progress.h"
+#include "tools/common/progress.h"
 
 /* Reads all of an open file into the page cache, by several threads. -EINTR immediately after
  * Ctrl-C: then fd must stay open; else the error of a read, usually -EIO. progress may be NULL. */

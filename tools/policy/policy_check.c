@@ -7,8 +7,8 @@
 #include "crypto/base/printable.h"
 #include "fs/aws/kms_policy.h"
 #include "fs/keypolicy/lint.h"
-#include "tools/output.h"
-#include "tools/policy_parts.h"
+#include "tools/common/output.h"
+#include "tools/policy/policy_parts.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -6,9 +6,9 @@
 #include "crypto/base/json.h"
 #include "crypto/base/printable.h"
 #include "fs/keypolicy/explain.h"
-#include "tools/output.h"
-#include "tools/policy_parts.h"
-#include "tools/verify_input.h"
+#include "tools/common/output.h"
+#include "tools/policy/policy_parts.h"
+#include "tools/verify/verify_input.h"
 
 #include <errno.h>
 #include <string.h>

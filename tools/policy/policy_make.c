@@ -6,8 +6,8 @@
 #include "crypto/base/json.h"
 #include "fs/keypolicy/generate.h"
 #include "fs/keypolicy/lint.h"
-#include "tools/output.h"
-#include "tools/policy_parts.h"
+#include "tools/common/output.h"
+#include "tools/policy/policy_parts.h"
 
 #include <errno.h>
 #include <string.h>

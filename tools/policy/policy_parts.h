@@ -6,7 +6,7 @@
 #define SEALEDFS_TOOLS_POLICY_PARTS_H
 
 #include "fs/keypolicy/policy.h"
-#include "tools/cli.h"
+#include "tools/common/cli.h"
 
 #define POLICY_ARNS_MAX 64
 #define POLICY_IMAGES_MAX 64

@@ -2,10 +2,10 @@
  * Batches. Job: keep what each publication replaces, and restore it on failure. Trusts the
  * destination to keep the payloads of old seals, so nothing is removed before the end.
  */
-#include "tools/batch.h"
+#include "tools/seal/batch.h"
 
 #include "crypto/base/log.h"
-#include "tools/interrupt.h"
+#include "tools/common/interrupt.h"
 
 #include <errno.h>
 #include <string.h>

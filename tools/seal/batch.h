@@ -6,7 +6,7 @@
 #ifndef SEALEDFS_TOOLS_BATCH_H
 #define SEALEDFS_TOOLS_BATCH_H
 
-#include "tools/seal_input.h"
+#include "tools/seal/seal_input.h"
 
 struct batch;
 

@@ -2,7 +2,7 @@
  * Checkouts. Job: recognise what git, git-LFS and Hugging Face's tools leave in a directory. Trusts
  * nothing in it: its statements about its origin are kept only if they have the right form.
  */
-#include "tools/checkout.h"
+#include "tools/seal/checkout.h"
 
 #include "crypto/base/cleanup.h"
 

@@ -2,7 +2,7 @@
  * Facts about a plaintext. Job: determine the kind of file from its bytes, never from its name, and
  * turn its header into facts. Trusts nothing of the plaintext.
  */
-#include "tools/model_facts.h"
+#include "tools/seal/model_facts.h"
 
 #include "crypto/base/cleanup.h"
 #include "crypto/base/cursor.h"

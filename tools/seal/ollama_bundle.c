@@ -2,14 +2,14 @@
  * Bundles. Job: turn files and options into layers. Does not trust the files to be text. Encoding
  * and size of a template are checked; its syntax (Go's text/template) is not.
  */
-#include "tools/ollama_bundle.h"
+#include "tools/seal/ollama_bundle.h"
 
 #include "crypto/base/fileio.h"
 #include "crypto/base/json.h"
 #include "crypto/format.h"
 #include "crypto/name.h"
 #include "fs/view/ollama_derive.h"
-#include "tools/ollama_params.h"
+#include "tools/seal/ollama_params.h"
 
 #include <errno.h>
 #include <fcntl.h>

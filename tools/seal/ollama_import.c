@@ -3,7 +3,7 @@
  * and report clearly what cannot be sealed. Trusts the name only after Ollama's rules (no part of
  * it can lead out of the store), and blobs only by their digests.
  */
-#include "tools/ollama_import.h"
+#include "tools/seal/ollama_import.h"
 
 #include "crypto/base/digest.h"
 #include "crypto/base/encode.h"

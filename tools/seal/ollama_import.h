@@ -5,7 +5,7 @@
 #ifndef SEALEDFS_TOOLS_OLLAMA_IMPORT_H
 #define SEALEDFS_TOOLS_OLLAMA_IMPORT_H
 
-#include "tools/ollama_bundle.h"
+#include "tools/seal/ollama_bundle.h"
 
 struct ollama_weights {
 	char *path; /* of the blob */

@@ -3,7 +3,7 @@
  * silently drop (an unknown name). The names and types are those of
  * api.Options in Ollama 0.33.
  */
-#include "tools/ollama_params.h"
+#include "tools/seal/ollama_params.h"
 
 #include "crypto/base/json.h"
 

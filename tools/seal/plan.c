@@ -3,7 +3,7 @@
  * first byte is read. Trusts the command line; does not trust a directory's contents to be
  * harmless: a link in a downloaded tree must not publish a file from outside it.
  */
-#include "tools/plan.h"
+#include "tools/seal/plan.h"
 
 #include "crypto/base/cleanup.h"
 #include "crypto/base/encode.h"
@@ -12,8 +12,8 @@
 #include "crypto/name.h"
 #include "fs/aws/endpoint.h"
 #include "fs/formats/gguf_name.h"
-#include "tools/checkout.h"
-#include "tools/target.h"
+#include "tools/common/target.h"
+#include "tools/seal/checkout.h"
 
 #include <dirent.h>
 #include <errno.h>

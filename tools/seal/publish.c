@@ -3,12 +3,12 @@
  * name is at every moment the old one, the new one or absent, never a part of one. Must never
  * remove a payload that a visible seal may point to.
  */
-#include "tools/publish.h"
+#include "tools/seal/publish.h"
 
 #include "crypto/base/encode.h"
 #include "crypto/base/log.h"
-#include "tools/interrupt.h"
-#include "tools/target.h"
+#include "tools/common/interrupt.h"
+#include "tools/common/target.h"
 
 #include <errno.h>
 #include <string.h>

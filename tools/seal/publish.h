@@ -9,7 +9,7 @@
 #include "crypto/facts.h"
 #include "crypto/set.h"
 #include "fs/source/source.h"
-#include "tools/recipients.h"
+#include "tools/seal/recipients.h"
 
 #define SEALED_NOW UINT64_MAX
 

@@ -3,7 +3,7 @@
  * Trusts KMS for its part. Must never let a data key leave struct secret, nor use one for two
  * files.
  */
-#include "tools/recipients.h"
+#include "tools/seal/recipients.h"
 
 #include "fs/aws/kms.h"
 

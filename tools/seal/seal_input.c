@@ -5,7 +5,7 @@
  * changes. Must never let plaintext reach the destination: the upload stage comes after encryption
  * only.
  */
-#include "tools/seal_input.h"
+#include "tools/seal/seal_input.h"
 
 #include "crypto/base/clock.h"
 #include "crypto/base/digest.h"
@@ -14,10 +14,10 @@
 #include "crypto/base/log.h"
 #include "crypto/seal_writer.h"
 #include "fs/formats/gguf_name.h"
-#include "tools/interrupt.h"
-#include "tools/model_facts.h"
-#include "tools/pipeline.h"
-#include "tools/progress.h"
+#include "tools/common/interrupt.h"
+#include "tools/common/pipeline.h"
+#include "tools/common/progress.h"
+#include "tools/seal/model_facts.h"
 
 #include <errno.h>
 #include <string.h>

@@ -4,8 +4,8 @@
 #ifndef SEALEDFS_TOOLS_SEAL_INPUT_H
 #define SEALEDFS_TOOLS_SEAL_INPUT_H
 
-#include "tools/input.h"
-#include "tools/publish.h"
+#include "tools/common/input.h"
+#include "tools/seal/publish.h"
 
 /*
  * Seals in as `name` ("a/b/model.gguf"), which is also the sealed path. When this fails, nothing

@@ -4,7 +4,7 @@
  * harmless; a model without its description would be served without its template. So descriptions
  * come first.
  */
-#include "tools/seal_ollama.h"
+#include "tools/seal/seal_ollama.h"
 
 #include "crypto/base/fileio.h"
 #include "crypto/base/log.h"

@@ -4,8 +4,8 @@
 #ifndef SEALEDFS_TOOLS_SEAL_OLLAMA_H
 #define SEALEDFS_TOOLS_SEAL_OLLAMA_H
 
-#include "tools/batch.h"
-#include "tools/ollama_import.h"
+#include "tools/seal/batch.h"
+#include "tools/seal/ollama_import.h"
 
 /*
  * in as `name`, with "NAME.ollama" beside it: the description first, so that the model is never

@@ -3,7 +3,7 @@
  * is confined before it talks to anybody: files are read only, but for the TPM's lock and the
  * folder of its own socket.
  */
-#include "tools/serve.h"
+#include "tools/serve/serve.h"
 
 #include "attest/runtime_dir.h"
 #include "crypto/base/clock.h"
@@ -12,8 +12,8 @@
 #include "fs/service/confine.h"
 #include "fs/service/notify.h"
 #include "fs/service/signals.h"
-#include "tools/serve_http.h"
-#include "tools/serve_listen.h"
+#include "tools/serve/serve_http.h"
+#include "tools/serve/serve_listen.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -5,7 +5,7 @@
 #ifndef SEALEDFS_TOOLS_SERVE_H
 #define SEALEDFS_TOOLS_SERVE_H
 
-#include "tools/serve_answer.h"
+#include "tools/serve/serve_answer.h"
 
 struct serve_options {
 	const char *place; /* serve_listen() */

@@ -3,15 +3,15 @@
  * caller. Must never ask the TPM for two callers at once, nor answer one with what was made for
  * another.
  */
-#include "tools/serve_answer.h"
+#include "tools/serve/serve_answer.h"
 
 #include "crypto/base/clock.h"
 #include "crypto/base/encode.h"
 #include "crypto/base/json.h"
 #include "crypto/base/log.h"
-#include "tools/bind_key.h"
-#include "tools/expectations.h"
-#include "tools/serve_limits.h"
+#include "tools/evidence/bind_key.h"
+#include "tools/serve/serve_limits.h"
+#include "tools/verify/expectations.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -7,8 +7,8 @@
 #ifndef SEALEDFS_TOOLS_SERVE_ANSWER_H
 #define SEALEDFS_TOOLS_SERVE_ANSWER_H
 
-#include "tools/evidence.h"
-#include "tools/serve_request.h"
+#include "tools/evidence/evidence.h"
+#include "tools/serve/serve_request.h"
 
 struct cli;
 

@@ -3,7 +3,7 @@
  * bytes. Trusts libmicrohttpd's parsing of HTTP/1.1, not what it parsed. Must never store more of
  * a request than was bounded before, nor let a slow caller keep a connection for long.
  */
-#include "tools/serve_http.h"
+#include "tools/serve/serve_http.h"
 
 #include "crypto/base/clock.h"
 #include "crypto/base/encode.h"

@@ -5,7 +5,7 @@
 #ifndef SEALEDFS_TOOLS_SERVE_HTTP_H
 #define SEALEDFS_TOOLS_SERVE_HTTP_H
 
-#include "tools/serve_answer.h"
+#include "tools/serve/serve_answer.h"
 
 #define SERVE_CONNECTIONS_MAX 64
 #define SERVE_CONNECTIONS_OF_ADDRESS 16

@@ -2,7 +2,7 @@
  * Rate and nonces. Job: bound what callers can make this machine do, in memory that is fixed.
  * Trusts the clock. Must never let a nonce be used twice, or without having been given out.
  */
-#include "tools/serve_limits.h"
+#include "tools/serve/serve_limits.h"
 
 #include "crypto/base/cursor.h"
 #include "crypto/kdf.h"

@@ -2,7 +2,7 @@
  * Listening. Job: from what the user wrote to a socket. Must never remove anything from the file
  * system but a socket that nobody listens on.
  */
-#include "tools/serve_listen.h"
+#include "tools/serve/serve_listen.h"
 
 #include "crypto/base/encode.h"
 

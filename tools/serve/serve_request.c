@@ -2,7 +2,7 @@
  * Requests. Job: recognise the five of them, exactly. Trusts nothing. Must never guess what a
  * malformed request could have meant.
  */
-#include "tools/serve_request.h"
+#include "tools/serve/serve_request.h"
 
 #include "crypto/base/encode.h"
 #include "crypto/base/json.h"

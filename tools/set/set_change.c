@@ -3,16 +3,16 @@
  * was or as it shall be: members' seals first, then the set, then what it no longer names. Must
  * never sign what was not checked against the owner that signs.
  */
-#include "tools/set_change.h"
+#include "tools/set/set_change.h"
 
 #include "crypto/base/encode.h"
 #include "crypto/base/log.h"
 #include "crypto/name.h"
-#include "tools/interrupt.h"
-#include "tools/progress.h"
-#include "tools/publish.h"
-#include "tools/set_members.h"
-#include "tools/target.h"
+#include "tools/common/interrupt.h"
+#include "tools/common/progress.h"
+#include "tools/common/target.h"
+#include "tools/seal/publish.h"
+#include "tools/set/set_members.h"
 
 #include <errno.h>
 #include <string.h>

@@ -4,8 +4,8 @@
 #ifndef SEALEDFS_TOOLS_SET_CHANGE_H
 #define SEALEDFS_TOOLS_SET_CHANGE_H
 
-#include "tools/cli.h"
-#include "tools/set_store.h"
+#include "tools/common/cli.h"
+#include "tools/set/set_store.h"
 
 struct set_command {
 	const char *source_spec, *name;

@@ -2,12 +2,12 @@
  * Checking a place against its set. Job: one sentence for each exchange, removal and addition.
  * Trusts the set as far as set_store.c checked it, and nothing else that it reads.
  */
-#include "tools/set_check.h"
+#include "tools/set/set_check.h"
 
 #include "crypto/failure.h"
 #include "crypto/name.h"
-#include "tools/interrupt.h"
-#include "tools/set_members.h"
+#include "tools/common/interrupt.h"
+#include "tools/set/set_members.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -4,7 +4,7 @@
 #ifndef SEALEDFS_TOOLS_SET_CHECK_H
 #define SEALEDFS_TOOLS_SET_CHECK_H
 
-#include "tools/set_store.h"
+#include "tools/set/set_store.h"
 
 /* One finding: the object's name in messages, and what is wrong with it. */
 typedef void set_finding(void *arg, const char *label, int code, const struct error *err);

@@ -1,7 +1,7 @@
 /*
  * Times of expiry. Trusts the command line. Must never take a typing error for "never".
  */
-#include "tools/set_expiry.h"
+#include "tools/set/set_expiry.h"
 
 #include "crypto/format.h"
 #include "fs/net/dates.h"

@@ -3,11 +3,11 @@
  * place. Trusts the set as far as set_store.c checked it. Must never put a seal where the set no
  * longer names it, nor remove the only seal of a member.
  */
-#include "tools/set_members.h"
+#include "tools/set/set_members.h"
 
 #include "crypto/name.h"
-#include "tools/interrupt.h"
-#include "tools/target.h"
+#include "tools/common/interrupt.h"
+#include "tools/common/target.h"
 
 #include <errno.h>
 #include <string.h>

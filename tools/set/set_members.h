@@ -5,8 +5,8 @@
 #ifndef SEALEDFS_TOOLS_SET_MEMBERS_H
 #define SEALEDFS_TOOLS_SET_MEMBERS_H
 
-#include "tools/progress.h"
-#include "tools/set_store.h"
+#include "tools/common/progress.h"
+#include "tools/set/set_store.h"
 
 /* Seals that are rewritten are read whole: those of models of up to 5 TB. */
 #define SET_SEAL_MAX ((size_t)512 << 20)

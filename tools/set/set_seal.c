@@ -2,12 +2,12 @@
  * Sealing into a set. Job: remember the sealed files, and make them visible with one write of the
  * set. Must never touch a seal or payload that the set of before names, as long as it is the set.
  */
-#include "tools/set_seal.h"
+#include "tools/set/set_seal.h"
 
 #include "crypto/base/encode.h"
 #include "crypto/base/log.h"
-#include "tools/interrupt.h"
-#include "tools/set_members.h"
+#include "tools/common/interrupt.h"
+#include "tools/set/set_members.h"
 
 #include <errno.h>
 #include <inttypes.h>

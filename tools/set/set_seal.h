@@ -5,9 +5,9 @@
 #ifndef SEALEDFS_TOOLS_SET_SEAL_H
 #define SEALEDFS_TOOLS_SET_SEAL_H
 
-#include "tools/plan.h"
-#include "tools/publish.h"
-#include "tools/set_store.h"
+#include "tools/seal/plan.h"
+#include "tools/seal/publish.h"
+#include "tools/set/set_store.h"
 
 struct set_seal_options {
 	const char *name;

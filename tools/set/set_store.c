@@ -3,11 +3,11 @@
  * else did. Trusts what it reads as far as owner keys and set key go. Must never write a set that
  * drops what another writer added, nor use the keys of a set whose owner was not checked.
  */
-#include "tools/set_store.h"
+#include "tools/set/set_store.h"
 
 #include "crypto/base/log.h"
 #include "fs/formats/gguf_name.h"
-#include "tools/interrupt.h"
+#include "tools/common/interrupt.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -8,7 +8,7 @@
 #include "crypto/set_writer.h"
 #include "fs/source/source.h"
 #include "fs/unlock/unlock.h"
-#include "tools/recipients.h"
+#include "tools/seal/recipients.h"
 
 /* How a set is believed and opened. */
 struct set_access {

@@ -3,9 +3,9 @@
  * files that the user names; a seal in them is believed no more than one from elsewhere when owner
  * keys are asked for.
  */
-#include "tools/expectations.h"
-#include "tools/hash_input.h"
-#include "tools/predict.h"
+#include "tools/inspect/hash_input.h"
+#include "tools/inspect/predict.h"
+#include "tools/verify/expectations.h"
 
 #include "crypto/base/encode.h"
 #include "crypto/name.h"

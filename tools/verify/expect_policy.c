@@ -5,7 +5,7 @@
 #include "attest/verdict/policy_file.h"
 #include "crypto/base/fileio.h"
 #include "crypto/base/trust_file.h"
-#include "tools/expectations.h"
+#include "tools/verify/expectations.h"
 
 #include <errno.h>
 #include <string.h>

@@ -2,7 +2,7 @@
  * Expectations. Job: words and files into the values that a verdict compares. Trusts its own user's
  * files, if nobody else can change them. Must never ignore input that it cannot parse.
  */
-#include "tools/expectations.h"
+#include "tools/verify/expectations.h"
 
 #include "crypto/base/encode.h"
 #include "crypto/key_io.h"

@@ -9,8 +9,8 @@
 #define SEALEDFS_TOOLS_EXPECTATIONS_H
 
 #include "attest/verdict/presented.h"
-#include "tools/cli.h"
-#include "tools/target.h"
+#include "tools/common/cli.h"
+#include "tools/common/target.h"
 
 struct expectations {
 	struct cli *cli; /* for models in S3, and progress */

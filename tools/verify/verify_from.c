@@ -2,11 +2,11 @@
  * Asking another machine. Job: a nonce, the exchange, and what belongs to it for the verdict. Must
  * never use a nonce that somebody else chose as one's own.
  */
-#include "tools/verify_from.h"
+#include "tools/verify/verify_from.h"
 
 #include "crypto/base/cleanup.h"
-#include "tools/bind_key.h"
-#include "tools/fetch_evidence.h"
+#include "tools/evidence/bind_key.h"
+#include "tools/evidence/fetch_evidence.h"
 
 #include <errno.h>
 #include <string.h>

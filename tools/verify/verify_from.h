@@ -6,7 +6,7 @@
 #define SEALEDFS_TOOLS_VERIFY_FROM_H
 
 #include "attest/verdict/presented.h"
-#include "tools/evidence.h"
+#include "tools/evidence/evidence.h"
 
 #define VERIFY_NONCE_SIZE 32
 

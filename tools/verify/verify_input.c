@@ -2,7 +2,7 @@
  * Evidence from files. Job: bytes, bounded before they are read, in the form that they have. Trusts
  * nothing in them.
  */
-#include "tools/verify_input.h"
+#include "tools/verify/verify_input.h"
 
 #include "crypto/base/encode.h"
 #include "crypto/base/fileio.h"

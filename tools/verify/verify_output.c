@@ -2,11 +2,11 @@
  * Verdicts in words. Job: the sentence first, then each step with its reason, then what was found.
  * Trusts no text of the evidence: all is printed safely.
  */
-#include "tools/verify_output.h"
+#include "tools/verify/verify_output.h"
 
 #include "crypto/base/printable.h"
-#include "tools/describe_document.h"
-#include "tools/output.h"
+#include "tools/common/output.h"
+#include "tools/inspect/describe_document.h"
 
 #include <inttypes.h>
 #include <string.h>

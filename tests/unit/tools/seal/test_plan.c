@@ -1,8 +1,8 @@
 /* tools/plan: shards, part sizes. What a plan does with real trees: tests/cases/sealctl.py. */
 #include "fs/formats/gguf_name.h"
 #include "tests/unit/test.h"
-#include "tools/plan.h"
-#include "tools/seal_input.h"
+#include "tools/seal/plan.h"
+#include "tools/seal/seal_input.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* tools/spool and input: what went in comes out, nothing readable lies on the disk. */
 #include "tests/unit/test.h"
-#include "tools/input.h"
-#include "tools/spool.h"
+#include "tools/common/input.h"
+#include "tools/common/spool.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* tools/pipeline: order, completeness, ends, bounded buffers, failure and cancellation. */
 #include "tests/unit/test.h"
-#include "tools/pipeline.h"
+#include "tools/common/pipeline.h"
 
 #include <errno.h>
 #include <stdatomic.h>

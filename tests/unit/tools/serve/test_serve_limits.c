@@ -1,6 +1,6 @@
 /* tools/serve_limits: the rate of answers, and nonces that are good once. */
 #include "tests/unit/test.h"
-#include "tools/serve_limits.h"
+#include "tools/serve/serve_limits.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* tools/serve_request: targets and bodies of requests to the evidence endpoint. */
 #include "crypto/base/json.h"
 #include "tests/unit/test.h"
-#include "tools/serve_request.h"
+#include "tools/serve/serve_request.h"
 
 #include <string.h>
 

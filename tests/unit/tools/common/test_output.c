@@ -1,8 +1,8 @@
 /* tools/output, progress, cli: words for people, numbers for programs. */
 #include "tests/unit/test.h"
-#include "tools/cli.h"
-#include "tools/output.h"
-#include "tools/progress.h"
+#include "tools/common/cli.h"
+#include "tools/common/output.h"
+#include "tools/common/progress.h"
 
 #include <errno.h>
 #include <string.h>
