@@ -5,8 +5,8 @@
  *   rates MILLISECONDS     one line of JSON: bytes a second of all CPUs together for each job done
  *                          by every CPU at once, and the number of CPUs
  *
- * Trusts its command line. Must do the work by the same doors as tools/seal/seal_input.c, so that the
- * bound moves with them.
+ * Trusts its command line. Must do the work by the same doors as tools/seal/seal_input.c, so that
+ * the bound moves with them.
  */
 #include "crypto/aead.h"
 #include "crypto/backend.h"

@@ -1,7 +1,7 @@
 /*
  * Fuzz target: requests to the evidence endpoint, through its parsers and, as they are, through
- * the running HTTP server (libmicrohttpd and tools/serve/serve_http.c, without a TPM). Each connection
- * must end with a whole answer or with none; a broken promise aborts.
+ * the running HTTP server (libmicrohttpd and tools/serve/serve_http.c, without a TPM). Each
+ * connection must end with a whole answer or with none; a broken promise aborts.
  */
 #include "tools/serve/serve_http.h"
 
