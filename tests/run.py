@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """Runs every test suite and counts what they report.
 
-A suite is a function that returns (passed, failed, skipped); the numbers come from the tools' own
-output, never from here. Output of each suite goes to build/check/SUITE.log and is shown when
+A suite is a function that counts into a Result (run_results.py); the numbers come from the tools' own
+output, never from here. A file that failed is run once more, alone. Output of each suite goes to build/check/SUITE.log and is shown when
 something failed. Suites: see SUITES at the end.
 """
 
@@ -17,6 +17,9 @@ import sys
 import time
 import traceback
 
+from run_results import (ASAN_FOUND, TSAN_FOUND, Result, count_cmocka, count_unittest, last_line,
+                         show)
+
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(TOP, "build", "check")
 PLAIN = os.path.join(BUILD, "plain")
@@ -26,25 +29,6 @@ TSAN = os.path.join(BUILD, "tsan")
 PYTHON = "/usr/bin/python3"
 JOBS = str(os.cpu_count() or 2)
 WAITERS = 2 * int(JOBS)  # of programs that wait more than they compute
-
-
-class Result:
-    """What one suite counted."""
-
-    def __init__(self):
-        self.passed = self.failed = self.skipped = 0
-        self.notes = []
-        self.details = []  # the ends of the outputs of what failed
-        self.reasons = []  # of what was skipped
-
-    def add(self, passed=0, failed=0, skipped=0, note=None, out=""):
-        self.passed += passed
-        self.failed += failed
-        self.skipped += skipped
-        if note:
-            self.notes.append(note)
-            if out:
-                self.details.append((note, out.splitlines()[-80:]))
 
 
 def run(log, *argv, env=None, timeout=1200):
@@ -125,20 +109,9 @@ def may_trace():
                    for line in status)
 
 
-ASAN_ENV = {"ASAN_OPTIONS": "abort_on_error=0:exitcode=99:detect_leaks=%d" % may_trace(),
-            "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1:exitcode=99"}
-
-
-def count_cmocka(result, name, code, out):
-    """cmocka closes with PASSED/FAILED/SKIPPED totals on standard error."""
-    passed = sum(map(int, re.findall(r"\[  PASSED  \] (\d+) test", out)))
-    failed = len(set(re.findall(r"^\[  FAILED  \] ([a-z_]\S*)", out, re.M)))
-    skipped = sum(map(int, re.findall(r"\[  SKIPPED \] (\d+) test", out)))
-    if passed + failed + skipped == 0:  # a replay program, or a crash before the first test
-        passed, failed = int(code == 0), int(code != 0)
-    elif code != 0 and failed == 0:
-        failed = 1
-    result.add(passed, failed, skipped, note=None if failed == 0 else name, out=out)
+ASAN_ENV = {"ASAN_OPTIONS": "abort_on_error=0:exitcode=%d:detect_leaks=%d"
+                            % (ASAN_FOUND, may_trace()),
+            "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1:exitcode=%d" % ASAN_FOUND}
 
 
 def list_tests(log, directory):
@@ -147,22 +120,23 @@ def list_tests(log, directory):
 
 
 def run_together(log, tests, env, prefix=()):
-    """Runs unit tests, some at a time; yields (test, exit code, output) in their order."""
+    """Runs unit tests, some at a time; yields (name, exit code, output, again) in their order."""
+    def program(test):
+        return lambda: run(None, *prefix, *test["cmd"], env={**test.get("env", {}), **env})
     with concurrent.futures.ThreadPoolExecutor(int(JOBS)) as pool:
-        runs = [(test, pool.submit(run, None, *prefix, *test["cmd"], env={
-            **test.get("env", {}), **env})) for test in tests]
+        runs = [(test, pool.submit(program(test))) for test in tests]
         for test, done in runs:
             code, out = done.result()
             log.write("$ %s\n%s" % (" ".join(test["cmd"]), out))
-            yield test, code, out
+            yield test["name"], code, out, program(test)
 
 
 def meson_tests(result, log, directory, env):
     tests = list_tests(log, directory)
     if not tests:
         result.add(failed=1, note="no build in " + directory)
-    for test, code, out in run_together(log, tests, env):
-        count_cmocka(result, test["name"], code, out)
+    for ran in run_together(log, tests, env):
+        result.take(count_cmocka, *ran)
 
 
 def suite_unit(result, log):
@@ -177,7 +151,6 @@ def suite_unit_asan(result, log):
 
 # The sanitizer's shadow memory lies where a kernel with much address randomization puts libraries.
 NOT_RANDOM = ("setarch", "-R")
-TSAN_FOUND = 66
 TSAN_ENV = {"TSAN_OPTIONS": "halt_on_error=1:exitcode=%d:suppressions=%s/tests/tsan.supp"
                             % (TSAN_FOUND, TOP)}
 
@@ -191,11 +164,11 @@ def threaded_tests(log):
 def suite_unit_tsan(result, log):
     """The unit tests of what has threads, and that a planted race is found."""
     tests = threaded_tests(log)
-    for test, code, out in run_together(log, tests, TSAN_ENV, NOT_RANDOM):
-        if test["name"] == "tsan/planted":
-            one(result, code != TSAN_FOUND or "data race" not in out, test["name"])
+    for name, code, out, again in run_together(log, tests, TSAN_ENV, NOT_RANDOM):
+        if name == "tsan/planted":
+            one(result, code != TSAN_FOUND or "data race" not in out, name)
         else:
-            count_cmocka(result, test["name"], code, out)
+            result.take(count_cmocka, name, code, out, again)
     one(result, not any(test["name"] == "tsan/planted" for test in tests), "no planted race")
 
 
@@ -206,31 +179,20 @@ FIRST = ("unlock_many.py", "tpm_bus.py")
 
 
 def run_unittest(path, env, prefix=(), classes=()):
-    """Runs one file; returns (path, exit code, output, seconds)."""
+    """Runs one file; returns (exit code, output, seconds)."""
     started = time.monotonic()
     limit_s = 7200 if "SEALEDFS_THOROUGH" in (env or {}) else 900
     code, out = run(None, *prefix, PYTHON, path, "-v", *classes, timeout=limit_s, env={
         "SEALEDFS_BUILD": PLAIN, "PYTHONDONTWRITEBYTECODE": "1", **(env or {})})
-    return path, code, out, time.monotonic() - started
+    return code, out, time.monotonic() - started
 
 
-def count_unittest(result, log, path, code, out, seconds):
-    """Adds unittest's own closing numbers to the result."""
+def take_unittest(result, log, path, env, code, out, seconds, prefix=(), classes=()):
+    """Counts what run_unittest() returned."""
     log.write("$ %s\n%s(%s: %.1f s)\n" % (path, out, os.path.basename(path), seconds))
     log.flush()
-    ran = re.search(r"^Ran (\d+) tests?", out, re.M)
-    if not ran:
-        result.add(failed=1, note=path + " did not run")
-        return
-    bad = sum(int(n) for k, n in re.findall(r"(failures|errors)=(\d+)", out))
-    skipped = sum(int(n) for n in re.findall(r"skipped=(\d+)", out))
-    if code != 0 and bad == 0:
-        bad = 1
-    result.add(max(0, int(ran[1]) - bad - skipped), bad, skipped,
-               note=None if bad == 0 else path, out=out)
-    for reason in re.findall(r"^(\S+ .*) \.\.\. skipped (.*)$", out, re.M):
-        log.write("skipped: %s: %s\n" % reason)
-        result.reasons.append(reason[1].strip("'\""))
+    result.take(count_unittest, path, code, out,
+                lambda: run_unittest(path, env, prefix, classes)[:2])
 
 
 def unittests(result, log, directory, pattern, env=None):
@@ -240,10 +202,11 @@ def unittests(result, log, directory, pattern, env=None):
                    key=lambda name: (name not in FIRST, name))
     for workers, alone in ((1, True), (WAITERS, False)):
         with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-            runs = [pool.submit(run_unittest, os.path.join("tests", directory, name), env)
-                    for name in names if (name in ALONE) == alone]
+            runs = {pool.submit(run_unittest, path, env): path for path in
+                    (os.path.join("tests", directory, name) for name in names
+                     if (name in ALONE) == alone)}
             for done in concurrent.futures.as_completed(runs):
-                count_unittest(result, log, *done.result())
+                take_unittest(result, log, runs[done], env, *done.result())
 
 
 def suite_oracle(result, log):
@@ -277,8 +240,8 @@ def suite_cases_asan(result, log):
     unittests(result, log, "cases", env=env,
               pattern=r"(mount|measuring|refusals|ollama_[a-z]+|sealctl(_check)?|attest_[a-z]+)\.py")
     # Leaks inside libraries are told apart by whole stacks, which take long to collect.
-    env["ASAN_OPTIONS"] += ":fast_unwind_on_malloc=0"
-    env["LSAN_OPTIONS"] = "print_suppressions=0:suppressions=%s/tests/lsan.supp" % TOP
+    env = {**env, "ASAN_OPTIONS": env["ASAN_OPTIONS"] + ":fast_unwind_on_malloc=0",
+           "LSAN_OPTIONS": "print_suppressions=0:suppressions=%s/tests/lsan.supp" % TOP}
     unittests(result, log, "cases", r"mount_end\.py", env=env)
 
 
@@ -292,9 +255,11 @@ def suite_cases_tsan(result, log):
     """Real mounts under ThreadSanitizer: readers, reloads, ends."""
     env = {"SEALEDFS_BUILD": TSAN, "SEALEDFS_QUICK": "1", **TSAN_ENV}
     with concurrent.futures.ThreadPoolExecutor(WAITERS) as pool:
-        for done in [pool.submit(run_unittest, os.path.join("tests", "cases", name), env,
-                                 NOT_RANDOM, classes) for name, *classes in TSAN_CASES]:
-            count_unittest(result, log, *done.result())
+        for path, classes, done in [
+                (path, classes, pool.submit(run_unittest, path, env, NOT_RANDOM, classes))
+                for path, classes in ((os.path.join("tests", "cases", name), classes)
+                                      for name, *classes in TSAN_CASES)]:
+            take_unittest(result, log, path, env, *done.result(), NOT_RANDOM, classes)
 
 
 # ---------------------------------------------------------------- reading the source
@@ -447,9 +412,11 @@ def suite_debian13(result, log):
     """The tests and tools/demo on Debian 13, in a root made by debootstrap. Only when asked for."""
     place = ("tests/debian", "trixie", os.path.join(BUILD, "debian13"))
     code, out = run(log, *place, "tools/check", *DEBIAN13, timeout=4 * 3600)
-    found = re.search(r"^(\d+) passed, (\d+) failed, (\d+) skipped$", out, re.M)
+    found = re.search(r"^(\d+) passed, (\d+) failed, (\d+) skipped(, \d+ unsteady)?$", out, re.M)
     if found:
-        result.add(*map(int, found.groups()))
+        result.add(*map(int, found.groups()[:3]))
+        for name in re.findall(r"^    unsteady: (.*): failed beside others, passed alone$", out, re.M):
+            result.unsteady.append((name, ["on Debian 13: see the suite's log"]))
     one(result, code != 0 or not found, "tools/check")
     one(result, run(log, *place, "tools/demo")[0], "tools/demo")
 
@@ -490,22 +457,20 @@ SUITES = [
 
 def run_suite(suite, result, log):
     """A suite that cannot even run, after a failed build say, has failed: it is counted."""
-    try:
-        suite(result, log)
-    except Exception as reason:  # pylint: disable=broad-except
-        log.write(traceback.format_exc())
-        result.add(failed=1, note="did not run to its end: %s" % reason)
+    for step in (lambda: suite(result, log), lambda: result.run_again(log)):
+        try:
+            step()
+        except Exception as reason:  # pylint: disable=broad-except
+            log.write(traceback.format_exc())
+            result.add(failed=1, note="did not run to its end: %s" % reason)
 
 
-def show_failures(result, path):
+def failures(result, path):
     """The output of each file that failed, or the end of the suite's log where it has none."""
-    details = result.details[:10]
-    if not details:
-        with open(path, encoding="utf-8") as log:
-            details = [(os.path.relpath(path, TOP), log.read().splitlines()[-60:])]
-    for name, lines in details:
-        print("    ... the end of the output of %s:" % name)
-        print("".join("    | %s\n" % line for line in lines), flush=True)
+    if result.details or not result.failed:
+        return result.details
+    with open(path, encoding="utf-8") as log:
+        return [(os.path.relpath(path, TOP), log.read().splitlines()[-60:])]
 
 
 def main():
@@ -527,17 +492,12 @@ def main():
         path = os.path.join(BUILD, name + ".log")
         with open(path, "w", encoding="utf-8") as log:
             run_suite(suite, result, log)
-        total.add(result.passed, result.failed, result.skipped)
+        total.merge(result)
         print("%-12s %4d passed %3d failed %3d skipped  %6.1f s" % (
             name, result.passed, result.failed, result.skipped, time.monotonic() - started),
             flush=True)
-        for reason in sorted(set(result.reasons)):
-            print("    skipped %d: %s" % (result.reasons.count(reason), reason), flush=True)
-        if result.failed:
-            for note in result.notes[:20]:
-                print("    failed: " + note)
-            show_failures(result, path)
-    print("%d passed, %d failed, %d skipped" % (total.passed, total.failed, total.skipped))
+        show(result, failures(result, path))
+    print(last_line(total))
     return 0 if total.failed == 0 and total.passed > 0 else 1
 
 

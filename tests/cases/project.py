@@ -1,14 +1,19 @@
 #!/usr/bin/python3
 """The project's own tools: what they do when something is missing or has failed."""
 
+import contextlib
 import importlib.util
 import io
 import os
 import shutil
 import subprocess
+import sys
 import unittest
 
 import common
+
+sys.path.append(common.TESTS)
+import run_results  # pylint: disable=wrong-import-position
 
 
 def load(name, *path):
@@ -16,6 +21,20 @@ def load(name, *path):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+# A file of tests: the script is the first one, and seen is true when it runs the second time.
+FILE = """import os, unittest
+SEEN = %r
+seen = os.path.exists(SEEN)
+open(SEEN, "w").close()
+class Case(unittest.TestCase):
+    def test_script(self):
+        %s
+    def test_passes(self):
+        pass
+unittest.main()
+"""
 
 
 class Check(unittest.TestCase):
@@ -44,6 +63,77 @@ class Check(unittest.TestCase):
         self.assertEqual((result.passed, result.failed, result.skipped), (2, 1, 0))
         self.assertIn("compile_commands.json", result.notes[0])
         self.assertIn("Traceback", log.getvalue())
+
+    def again(self, script, *flags):
+        """A file of tests through the runner; returns (result, log, what is printed)."""
+        run = load("run", "tests", "run.py")
+        lab = common.Lab()
+        self.addCleanup(lab.close)
+        path = lab.path("file.py")
+        with open(path, "w", encoding="ascii") as out:
+            out.write(FILE % (lab.path("seen"), script))
+        result, log, printed = run.Result(), io.StringIO(), io.StringIO()
+
+        def suite(found, log):
+            run.take_unittest(found, log, path, {}, *run.run_unittest(path, {}, (), flags), (), flags)
+        run.run_suite(suite, result, log)
+        with contextlib.redirect_stdout(printed):
+            run.show(result, result.details)
+            print(run.last_line(result))
+        return result, log.getvalue(), printed.getvalue()
+
+    def test_fails_the_first_time_only(self):
+        result, log, printed = self.again("self.assertTrue(seen, 'a word of the first time')")
+        self.assertEqual((result.passed, result.failed, result.skipped), (2, 0, 0))
+        self.assertRegex(printed, r"(?m)^    unsteady: \S+file.py: failed beside others, passed alone$")
+        self.assertIn("    | AssertionError: False is not true : a word of the first time", printed)
+        self.assertEqual(printed.splitlines()[-1], "2 passed, 0 failed, 0 skipped, 1 unsteady")
+        self.assertIn("$ again, alone: ", log)
+
+    def test_fails_twice(self):
+        result, _, printed = self.again("self.fail('second' if seen else 'first')")
+        self.assertEqual((result.passed, result.failed, result.skipped), (1, 1, 0))
+        self.assertNotIn("unsteady", printed)
+        self.assertIn("    | AssertionError: second", printed)
+        self.assertEqual(printed.splitlines()[-1], "1 passed, 1 failed, 0 skipped")
+
+    def test_fails_and_is_skipped_then(self):
+        result, _, printed = self.again("self.skipTest('gone') if seen else self.fail('first')")
+        self.assertEqual((result.passed, result.failed, result.skipped), (1, 1, 0))
+        self.assertNotIn("unsteady", printed)
+
+    def test_ends_without_a_number_the_first_time(self):
+        result, _, printed = self.again("seen or os._exit(3)")
+        self.assertEqual((result.passed, result.failed, len(result.unsteady)), (2, 0, 1))
+        self.assertIn("unsteady: ", printed)
+
+    def test_what_a_sanitizer_found_is_not_forgiven(self):
+        for found in ("==1==ERROR: AddressSanitizer: heap-use-after-free", "1 != 66",
+                      "WARNING: ThreadSanitizer: data race", "a.c:1:2: runtime error: overflow",
+                      "sealedfs ended with 99", "==1==ERROR: LeakSanitizer: detected memory leaks"):
+            with self.subTest(found):
+                result, log, printed = self.again(f"self.assertTrue(seen, {found!r})")
+                self.assertEqual((result.passed, result.failed), (1, 1))
+                self.assertNotIn("unsteady", printed)
+                self.assertNotIn("again, alone", log)
+
+    def test_many_failures_are_not_unsteady(self):
+        result, asked = run_results.Result(), []
+        for n in range(run_results.MANY + 1):
+            result.take(run_results.count_cmocka, f"t{n}", 1, "",
+                        lambda: asked.append(1) or (0, ""))
+        result.run_again(io.StringIO())
+        self.assertEqual((result.passed, result.failed, asked), (0, run_results.MANY + 1, []))
+
+    def test_a_unit_program_that_fails_the_first_time(self):
+        result, count = run_results.Result(), run_results.count_cmocka
+        bad, good = "[  PASSED  ] 2 test(s).\n[  FAILED  ] t_x\n", "[  PASSED  ] 3 test(s).\n"
+        result.take(count, "unit/x", 1, bad, lambda: (0, good))
+        result.take(count, "unit/found", 99, bad, lambda: (0, good))
+        result.take(count, "unit/crash", -11, "", lambda: (0, good))
+        result.run_again(io.StringIO())
+        self.assertEqual((result.passed, result.failed), (3 + 2 + 3, 1))
+        self.assertEqual([name for name, _ in result.unsteady], ["unit/x", "unit/crash"])
 
     def test_licences_of_all_files(self):
         if not shutil.which("reuse"):
