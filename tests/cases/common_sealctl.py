@@ -3,6 +3,7 @@ that are stopped half-way."""
 
 import fcntl
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -82,6 +83,26 @@ def start(lab, *argv, who="owner", stdin=subprocess.DEVNULL, extra=None):
 def ended_by(number):
     """The exit code of a sealctl that was told to stop: Ctrl-C ends a shell's loop, too."""
     return -number if number == signal.SIGINT else common.FAILURE
+
+
+class Moments:
+    """Random moments at which a program is stopped. They adapt to what happened, so that some come
+    before its end and some after it, whatever the machine's speed."""
+
+    def __init__(self, seed, span_s):
+        self.dice, self.span_s = random.Random(seed), span_s
+
+    def wait(self, child):
+        """Until such a moment. False when the program has ended before it."""
+        try:
+            child.wait(self.dice.random() * self.span_s)
+        except subprocess.TimeoutExpired:
+            return True
+        return False
+
+    def came(self, early):
+        """early: it was stopped before its end, or before what the test wants to see."""
+        self.span_s *= 1.25 if early else 0.8
 
 
 def finish(child):

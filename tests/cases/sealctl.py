@@ -4,7 +4,6 @@ inspect, hash and attest: sealctl_check.py."""
 
 import json
 import os
-import random
 import signal
 import subprocess
 import time
@@ -12,8 +11,8 @@ import time
 import common
 import sealedformat as sf
 from common import FAILURE, MIB, NOT_AUTHENTIC, OK, USAGE
-from common_sealctl import (ended_by, files, finish, payloads, peak_rss, second_reader, start,
-                            tool_digests, wait_until_drained, wait_until_read)
+from common_sealctl import (Moments, ended_by, files, finish, payloads, peak_rss, second_reader,
+                            start, tool_digests, wait_until_drained, wait_until_read)
 
 SIZES = (0, 1, 4095, 4096, 4097, 524287, 524288, 524289, 8 * MIB - 1, 8 * MIB, 8 * MIB + 1,
          50_000_000)
@@ -358,15 +357,14 @@ class Failing(Base):
         started = time.monotonic()
         self.seal(path, "--remove-old")
         whole = time.monotonic() - started
-        dice = random.Random(7)
-        interrupted = 0
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL) * 3:
-            dest = os.path.join(self.dest, f"run{interrupted}-{dice.random()}")
+        moments = Moments(7, whole)
+        interrupted = tries = 0
+        while tries < 12 or (not interrupted and tries < 60):
+            number = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)[tries % 4]
+            tries += 1
+            dest = os.path.join(self.dest, f"run{tries}")
             child = start(self.lab, "seal", path, dest, "--key-file", self.key)
-            # A random moment of the run is what this test is about.
-            try:
-                child.wait(dice.random() * whole)
-            except subprocess.TimeoutExpired:
+            if moments.wait(child):
                 child.send_signal(number)
             done = finish(child)
             left = files(dest) if os.path.isdir(dest) else []
@@ -379,6 +377,7 @@ class Failing(Base):
                 if done.err:  # else it came before anything had begun
                     interrupted += 1
                     self.assert_result(done, ended_by(number), "interrupted by SIG")
+            moments.came(early=done.code != OK)
             for name in left:
                 os.unlink(os.path.join(dest, name))
         self.assertGreater(interrupted, 0)

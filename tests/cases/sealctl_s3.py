@@ -4,7 +4,6 @@ open what it sealed."""
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -13,7 +12,8 @@ import urllib.parse
 
 import common
 from common import FAILURE, MIB, NOT_AUTHENTIC, OK, REFUSED, UNREACHABLE, USAGE
-from common_sealctl import ended_by, files, finish, payloads, peak_rss, second_reader, start
+from common_sealctl import (Moments, ended_by, files, finish, payloads, peak_rss, second_reader,
+                            start)
 
 sys.path.append(common.EMU)
 import s3_client  # noqa: E402  (lies beside the emulators)
@@ -222,15 +222,14 @@ class Faults(Base):
         whole = time.monotonic() - started
         for name in self.stored():
             os.unlink(os.path.join(self.folder, name))
-        dice = random.Random(11)
-        interrupted = 0
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) * 4:
+        moments = Moments(11, whole)
+        interrupted = tries = 0
+        while tries < 12 or (not interrupted and tries < 60):
+            number = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)[tries % 3]
+            tries += 1
             child = start(self.lab, "seal", path, self.lab.s3_url(self.prefix + "/"), "--key-file",
                           self.key)
-            # A random moment of the run is what this test is about.
-            try:
-                child.wait(dice.random() * whole)
-            except subprocess.TimeoutExpired:
+            if moments.wait(child):
                 child.send_signal(number)
             done = finish(child)
             if done.code == OK:
@@ -243,6 +242,7 @@ class Faults(Base):
                 self.assert_result(done, ended_by(number), "interrupted by SIG")
             if done.code != OK:
                 self.assert_nothing()
+            moments.came(early=done.code != OK)
         self.assertGreater(interrupted, 0)
 
     def test_interrupted_while_the_server_is_silent(self):

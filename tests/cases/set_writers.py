@@ -3,14 +3,13 @@
 leaves the old set or the new one."""
 
 import os
-import random
 import signal
 import time
 
 import common
 import common_set_reader as reader
 from common import OK
-from common_sealctl import files, finish, start
+from common_sealctl import Moments, files, finish, start
 
 KILLS = 25 if common.QUICK else 200
 
@@ -94,7 +93,6 @@ class S3(Together, Base):
 class Kills(Base):
     def test_old_or_new(self):
         dest = self.lab.path("kills", "sealed")
-        rng = random.Random(int(os.environ.get("SEALEDFS_SEED", "1")))
         sizes = {"a": 600_000, "b": 10, "c": 70_000}
         versions = [{name: bytes([65 + n]) * size for name, size in sizes.items()}
                     for n in range(2)]
@@ -102,13 +100,13 @@ class Kills(Base):
         plains = [self.plain(f"v{n}", **version) for n, version in enumerate(versions)]
         began = time.monotonic()
         self.assertEqual(finish(self.seal(plains[0], dest)).code, OK)
-        takes = time.monotonic() - began
+        moments = Moments(int(os.environ.get("SEALEDFS_SEED", "1")), time.monotonic() - began)
         last, outcomes = 1, {"old": 0, "new": 0}
         now = dict(versions[0])
         for n in range(KILLS):
             wanted = dict(now, **versions[(n + 1) % 2])
             child = self.seal(plains[(n + 1) % 2], dest)
-            time.sleep(rng.random() * 1.3 * takes)
+            moments.wait(child)
             child.send_signal(signal.SIGKILL)
             child.wait()
             child.stdout.close()
@@ -120,6 +118,7 @@ class Kills(Base):
             else:
                 self.assertEqual((version, found), (last + 1, wanted), f"kill {n}")
                 outcomes["new"] += 1
+            moments.came(early=version == last)
             last, now = version, found
         self.assertTrue(all(outcomes.values()), outcomes)
         # The next writer finishes what is pending; what nobody names can be cleaned away.

@@ -134,12 +134,12 @@ class Log:
     """The last requests and running sums."""
 
     KEEP = 100_000
-    SETTLE_S = 0.3
+    SETTLE_S, ENDING_S = 0.3, 20
 
     def __init__(self):
         self._lock = threading.Condition()
         self._start = time.monotonic()
-        self._open = {}
+        self._open, self._ending = {}, set()
         self.connections = self.open_connections = self.most_connections = 0
         self.most_in_flight = 0
         self.clear()
@@ -168,9 +168,15 @@ class Log:
             self._open[id(entry)] = entry
             self.most_in_flight = max(self.most_in_flight, len(self._open))
 
+    def ending(self, entry):
+        """The client may have its whole answer from now on."""
+        with self._lock:
+            self._ending.add(id(entry))
+
     def end(self, entry):
         with self._lock:
             del self._open[id(entry)]
+            self._ending.discard(id(entry))
             self._lock.notify_all()
             self._count += 1
             entry["n"] = self._count
@@ -182,6 +188,8 @@ class Log:
 
     def _settle(self):
         """A client has its answer a moment before the thread that sent it says so here."""
+        ending = set(self._ending)
+        self._lock.wait_for(lambda: not ending & self._ending, self.ENDING_S)
         self._lock.wait_for(lambda: not self._open, self.SETTLE_S)
 
     def entries(self):

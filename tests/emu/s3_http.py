@@ -27,6 +27,7 @@ IO_TIMEOUT_S = 120
 READ_BYTES = 1 << 20
 DRAIN_BYTES = 16 << 20
 MAX_LINE_BYTES = 65536
+LAST_BYTES = 16384  # so many fit a socket, whether the client reads or not
 CLOSING = ("cut", "stall", "reset")
 
 
@@ -313,6 +314,9 @@ class Connection(http.server.BaseHTTPRequestHandler):
             if isinstance(reply.body, FileBody):
                 stack.enter_context(reply.body.file)
             head = self._head(request, reply)
+            if entry is not None and request.rule is None and (
+                    request.method == "HEAD" or reply.length <= LAST_BYTES):
+                self.server.log.ending(entry)
             if request.method == "HEAD" or reply.length == 0:
                 self.connection.sendall(head)
             elif isinstance(reply.body, bytes) and request.rule is None:
@@ -336,6 +340,11 @@ class Connection(http.server.BaseHTTPRequestHandler):
             self._send_piece(reply, 0, at, rate, entry)
             self._send_bytes(bytes([self._byte(reply, at) ^ 1]), entry)
             self._send_piece(reply, at + 1, length - at - 1, rate, entry)
+        elif kind is None and not rate:
+            first = max(0, length - LAST_BYTES)
+            self._send_piece(reply, 0, first, rate, entry)
+            self.server.log.ending(entry)
+            self._send_piece(reply, first, length - first, rate, entry)
         else:
             self._send_piece(reply, 0, stop, rate, entry)
         if kind == "stall":
