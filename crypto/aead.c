@@ -1,7 +1,7 @@
 /*
  * AES-256-GCM by OpenSSL's EVP or by libipsec-mb. Job: seal and open with one context for each key,
  * by the library that was chosen when it was made. Trusts both to compute correctly. Must never
- * leave plaintext of a failed tag in the caller's buffer.
+ * leave plaintext of a failed tag in the caller's buffer; a stream's caller must discard it.
  */
 #include "crypto/aead.h"
 
@@ -179,4 +179,54 @@ int aead_open(struct aead *a, const struct aead_input *in, const uint8_t tag[AEA
 	if (r < 0)
 		wipe(out, in->text_size);
 	return r;
+}
+
+struct aead_stream {
+	struct aead *aead;
+	struct message m;
+	uint64_t size; /* bytes so far */
+};
+
+int aead_stream_new(const uint8_t key[AEAD_KEY_SIZE], const uint8_t nonce[AEAD_NONCE_SIZE],
+		    struct aead_stream **ret)
+{
+	struct aead_stream *s = calloc(1, sizeof(*s));
+	const struct aead_input in = {.nonce = nonce};
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	r = aead_new(key, &s->aead);
+	if (r == 0)
+		r = begin(s->aead, &s->m, &in);
+	if (r < 0) {
+		aead_stream_free(s);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
+int aead_stream_open(struct aead_stream *s, const uint8_t *in, size_t size, uint8_t *out)
+{
+	if (size > AEAD_SIZE_MAX)
+		return -EINVAL;
+	if (size > AEAD_STREAM_MAX - s->size)
+		return -EFBIG;
+	s->size += size;
+	return size == 0 ? 0 : update(s->aead, &s->m, in, size, out);
+}
+
+int aead_stream_finish(struct aead_stream *s, const uint8_t tag[AEAD_TAG_SIZE])
+{
+	return check_tag(s->aead, &s->m, tag);
+}
+
+void aead_stream_free(struct aead_stream *s)
+{
+	if (!s)
+		return;
+	aead_free(s->aead);
+	wipe(s, sizeof(*s));
+	free(s);
 }

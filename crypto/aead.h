@@ -34,6 +34,7 @@
 #define AEAD_PIECE_SIZE ((size_t)131072)
 
 struct aead;
+struct aead_stream;
 
 /* The key is copied into memory that is wiped on release: OpenSSL's, or a secret of our own. */
 int aead_new(const uint8_t key[AEAD_KEY_SIZE], struct aead **ret);
@@ -65,7 +66,22 @@ int aead_seal(struct aead *a, const struct aead_input *in, uint8_t *out,
 int aead_open(struct aead *a, const struct aead_input *in, const uint8_t tag[AEAD_TAG_SIZE],
 	      uint8_t *out);
 
+/*
+ * Opens one text in pieces of up to AEAD_SIZE_MAX bytes: for what other programs encrypted whole.
+ * Plaintext comes before the tag was checked: the caller must undo all that it did with it unless
+ * aead_stream_finish() returns 0. The key is used for this text only. One thread at a time.
+ */
+#define AEAD_STREAM_MAX (((uint64_t)1 << 36) - 32) /* bytes of a text (NIST SP 800-38D) */
+int aead_stream_new(const uint8_t key[AEAD_KEY_SIZE], const uint8_t nonce[AEAD_NONCE_SIZE],
+		    struct aead_stream **ret);
+/* out has room for size bytes and may be in. -EFBIG beyond AEAD_STREAM_MAX. */
+int aead_stream_open(struct aead_stream *s, const uint8_t *in, size_t size, uint8_t *out);
+/* Once, after the last piece. -EBADMSG. */
+int aead_stream_finish(struct aead_stream *s, const uint8_t tag[AEAD_TAG_SIZE]);
+void aead_stream_free(struct aead_stream *s);
+
 DEFINE_CLEANUP(struct aead *, aead_free)
+DEFINE_CLEANUP(struct aead_stream *, aead_stream_free)
 #define _cleanup_aead_ _cleanup_(aead_freep)
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "crypto/name.h"
 #include "fs/formats/gguf_name.h"
+#include "tools/seal/aws_sample.h"
 #include "tools/seal/checkout.h"
 
 #include <errno.h>
@@ -25,7 +26,7 @@ static int plan_description(struct seal_settings *s, const struct cli *cli, stru
 		return cli_usage_error(cli, err,
 				       "\"%s\" is a part of a split GGUF, which Ollama cannot load",
 				       e->name);
-	r = seal_check_gguf(e->path, err);
+	r = s->from_sample ? 0 : seal_check_gguf(e->path, err);
 	return r < 0 ? r : ollama_bundle_from_options(&s->ollama, e->name, &s->bundle, err);
 }
 
@@ -49,6 +50,24 @@ static int plan_import(struct seal_settings *s, const struct cli *cli, struct er
 		r = plan_add(&s->plan, s->import.weights[i].path, s->import.weights[i].name, err);
 	if (r == 0)
 		r = seal_check_gguf(s->import.weights[s->import.count - 1].path, err);
+	return r;
+}
+
+/* The operand is DEST. */
+static int plan_sample(struct seal_settings *s, const struct cli *cli, struct error *err)
+{
+	_cleanup_free_ char *name = NULL;
+	int r;
+
+	if (cli_operands(cli) > 1 || s->length || s->plan.follow || s->from_ollama)
+		return cli_usage_error(cli, err,
+				       "--from-aws-sample takes DEST and, of the options that "
+				       "choose files, only --name");
+	r = aws_sample_name(s->from_sample, &name, err);
+	if (r == 0)
+		r = plan_add_entry(&s->plan, s->from_sample, s->name ? s->name : name, err);
+	if (r == 0 && ollama_options_any(&s->ollama))
+		r = plan_description(s, cli, err);
 	return r;
 }
 
@@ -81,7 +100,10 @@ int seal_plan_make(struct seal_settings *s, const struct cli *cli, struct error 
 		      : NAME_MAX - strlen(SEAL_PAYLOAD_SUFFIX) - SEAL_PAYLOAD_ID_DIGITS - 1;
 	if (for_ollama)
 		s->plan.name_max -= strlen(OLLAMA_SUFFIX);
-	r = s->from_ollama ? plan_import(s, cli, err) : plan_files(s, cli, err);
+	if (s->from_sample)
+		r = plan_sample(s, cli, err);
+	else
+		r = s->from_ollama ? plan_import(s, cli, err) : plan_files(s, cli, err);
 	return r < 0 ? r : plan_finish(&s->plan, err);
 }
 

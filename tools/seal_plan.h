@@ -20,8 +20,9 @@ struct seal_settings {
 	struct plan plan;
 	struct ollama_options ollama;
 	const char *from_ollama;
-	struct ollama_bundle bundle; /* made from `ollama` */
-	struct ollama_import import; /* of from_ollama */
+	const char *from_sample, *sample_key; /* aws_sample.h */
+	struct ollama_bundle bundle;	      /* made from `ollama` */
+	struct ollama_import import;	      /* of from_ollama */
 };
 
 /* Makes s->plan, and the bundle or import, from the operands. -EINVAL: a wrong command line. */

@@ -9,6 +9,7 @@
 #include "tools/common/output.h"
 #include "tools/common/progress.h"
 #include "tools/inspect/describe_set.h"
+#include "tools/seal/aws_sample.h"
 #include "tools/seal_plan.h"
 #include "tools/seal_result.h"
 #include "tools/set/set_expiry.h"
@@ -35,6 +36,8 @@ enum {
 	OPTION_OLLAMA_PARAMS,
 	OPTION_OLLAMA_LICENSE,
 	OPTION_FROM_OLLAMA,
+	OPTION_FROM_AWS_SAMPLE,
+	OPTION_SAMPLE_KEY,
 	OPTION_SSE
 };
 
@@ -69,6 +72,10 @@ static const struct cli_option options[] = {
 	 "parameters for Ollama: a JSON object, lines of\nNAME=VALUE, or one of them; repeatable"},
 	{OPTION_OLLAMA_LICENSE, "ollama-license", "FILE", "license text; repeatable"},
 	{OPTION_FROM_OLLAMA, "from-ollama", "NAME", "seal this model of an Ollama store"},
+	{OPTION_FROM_AWS_SAMPLE, "from-aws-sample", "OBJECT",
+	 "seal a model that AWS's sample application published:\ns3://bucket/path/NAME.enc"},
+	{OPTION_SAMPLE_KEY, "sample-key", "KEY",
+	 "the KMS key that must have wrapped OBJECT's data key"},
 	{0},
 };
 
@@ -150,6 +157,12 @@ static int take_option(struct seal_settings *s, struct cli *cli, int id, struct 
 	case OPTION_EXPIRES:
 		s->set.has_expires = true;
 		return set_expiry_parse(cli->value, &s->set.expires, err);
+	case OPTION_FROM_AWS_SAMPLE:
+		s->from_sample = cli->value;
+		return 0;
+	case OPTION_SAMPLE_KEY:
+		s->sample_key = cli->value;
+		return 0;
 	case OPTION_FOLLOW:
 		s->plan.follow = true;
 		return 0;
@@ -186,10 +199,11 @@ static void report(const struct cli *cli, const struct seal_request *req,
 	fflush(stdout);
 }
 
-static int open_entry(const struct seal_settings *s, const struct cli *cli,
+static int open_entry(const struct seal_settings *s, struct cli *cli,
 		      const struct plan_entry *entry, struct input **ret, struct error *err)
 {
-	int r = input_open(entry->path, ret, err);
+	int r = s->from_sample ? aws_sample_open(cli, entry->path, s->sample_key, ret, err)
+			       : input_open(entry->path, ret, err);
 
 	if (r == 0 && s->length)
 		r = input_promise_length(*ret, s->length_bytes, err);
@@ -200,9 +214,8 @@ static int open_entry(const struct seal_settings *s, const struct cli *cli,
 	return r;
 }
 
-static int seal_entry(struct seal_settings *s, const struct cli *cli,
-		      const struct seal_request *req, const struct plan_entry *entry,
-		      json_t **results, struct error *err)
+static int seal_entry(struct seal_settings *s, struct cli *cli, const struct seal_request *req,
+		      const struct plan_entry *entry, json_t **results, struct error *err)
 {
 	_cleanup_(input_freep) struct input *in = NULL;
 	struct seal_result res = {0};
@@ -221,8 +234,8 @@ static int seal_entry(struct seal_settings *s, const struct cli *cli,
 }
 
 /* Files that belong together: all or none. */
-static int seal_together(struct seal_settings *s, const struct cli *cli,
-			 const struct seal_request *req, json_t **results, struct error *err)
+static int seal_together(struct seal_settings *s, struct cli *cli, const struct seal_request *req,
+			 json_t **results, struct error *err)
 {
 	_cleanup_(input_freep) struct input *in = NULL;
 	_cleanup_(batch_freep) struct batch *batch = NULL;
@@ -247,7 +260,7 @@ static int seal_together(struct seal_settings *s, const struct cli *cli,
 	return r;
 }
 
-static int seal_each(struct seal_settings *s, const struct cli *cli, const struct seal_request *req,
+static int seal_each(struct seal_settings *s, struct cli *cli, const struct seal_request *req,
 		     json_t **results, struct error *err)
 {
 	struct seal_request one = *req;
@@ -347,10 +360,12 @@ static int run(struct cli *cli, struct error *err)
 
 	while (r == 0 && (id = cli_next(cli, err)) != 0)
 		r = id < 0 ? id : take_option(&s, cli, id, err);
-	if (r == 0 && cli_operands(cli) < (s.from_ollama ? 1 : 2))
+	if (r == 0 && cli_operands(cli) < (s.from_ollama || s.from_sample ? 1 : 2))
 		r = cli_usage_error(cli, err, "give what to seal and where to");
 	if (r == 0 && !s.set.name && (s.set.alone || s.set.has_expires))
 		r = cli_usage_error(cli, err, "--alone and --expires go with --set");
+	if (r == 0 && s.sample_key && !s.from_sample)
+		r = cli_usage_error(cli, err, "--sample-key goes with --from-aws-sample");
 	if (r == 0)
 		r = open_and_seal(&s, cli, err);
 	plan_clear(&s.plan);
@@ -363,7 +378,8 @@ static int run(struct cli *cli, struct error *err)
 const struct verb verb_seal = {
 	.name = "seal",
 	.summary = "encrypt models into a directory or S3",
-	.usage = "[OPTIONS] SRC… DEST\n--from-ollama NAME [OPTIONS] [STORE] DEST",
+	.usage = "[OPTIONS] SRC… DEST\n--from-ollama NAME [OPTIONS] [STORE] DEST\n"
+		 "--from-aws-sample OBJECT [OPTIONS] DEST",
 	.help = "SRC is a file, a directory (its files keep their paths relative to it) or - for\n"
 		"standard input. DEST is a directory, made if missing, or s3://bucket/prefix/. Each\n"
 		"file becomes NAME.<id>.sealed and, written last, NAME.seal: a model appears whole\n"
@@ -389,6 +405,10 @@ const struct verb verb_seal = {
 		"file's path. --from-ollama seals a model of the Ollama store STORE (default:\n"
 		"$OLLAMA_MODELS, ~/.ollama/models, or that of Ollama's service) as MODEL/TAG.gguf, with\n"
 		"its manifest byte for byte; each blob's digest is checked.\n"
+		"\n"
+		"--from-aws-sample decrypts OBJECT (NAME.enc beside NAME.datakey.enc, or NAME.encrypted\n"
+		"beside NAME.datakey) as it is downloaded, and seals it as NAME. Nothing is published\n"
+		"unless its tag is right. Nothing in these objects says who wrote them.\n"
 		"\n"
 		"With --set, all files become members of one set (sealctl help set), when the last of\n"
 		"them is sealed: before, mounts show the set as it was. The recipients are those of the set.\n"

@@ -1,8 +1,8 @@
 /*
  * KMS. Job: data keys made, wrapped and unwrapped, always under one file's encryption context and
- * by a named key. Trusts KMS over TLS for the decrypted data, but checks sizes and that the answer
- * names the requested key. Must never let a plaintext key out of struct secret, nor
- * accept an answer in the clear to an attested request.
+ * by a named key, except those that another program made. Trusts KMS over TLS for the decrypted
+ * data, but checks sizes and that the answer names the requested key. Must never let a plaintext
+ * key out of struct secret, nor accept an answer in the clear to an attested request.
  */
 #include "fs/aws/kms.h"
 
@@ -25,7 +25,7 @@ struct key_call {
 
 static bool is_key_arn(const char *id)
 {
-	return strncmp(id, "arn:", 4) == 0 && strstr(id, ":key/");
+	return id && strncmp(id, "arn:", 4) == 0 && strstr(id, ":key/");
 }
 
 static int check_answer(void *arg, const struct http_response *resp, struct error *err)
@@ -69,7 +69,8 @@ static int kms_run(struct key_call *c, const char *operation, const struct kms_r
 	int r = kms_json_request(req, &c->op.body);
 
 	if (r < 0)
-		return error_set(err, r, "KMS %s with %.200s: %s", operation, req->key_id,
+		return error_set(err, r, "KMS %s with %.200s: %s", operation,
+				 req->key_id ? req->key_id : "any key",
 				 r == -EINVAL ? "not a key id, key ARN or alias" : strerror(-r));
 	c->op.attested = req->document_size > 0;
 	c->op.check = check_answer;
@@ -138,6 +139,22 @@ int kms_decrypt(struct aws *aws, const char *key_arn, const uint8_t file_id[32],
 	if (r < 0)
 		return r;
 	*ret_key = steal_ptr(c.answer.plain);
+	return 0;
+}
+
+int kms_decrypt_foreign(struct aws *aws, const char *key_id, const uint8_t *blob, size_t blob_size,
+			struct secret **ret_key, char **ret_arn, struct error *err)
+{
+	_cleanup_key_call_ struct key_call c = {.op.aws = aws, .wants_plain = true};
+	const struct kms_request req = {.key_id = key_id, .blob = blob, .blob_size = blob_size};
+	int r = check_blob_size(key_id ? key_id : "any key", blob_size, err);
+
+	if (r >= 0)
+		r = kms_run(&c, "Decrypt", &req, err);
+	if (r < 0)
+		return r;
+	*ret_key = steal_ptr(c.answer.plain);
+	*ret_arn = steal_ptr(c.answer.key_id);
 	return 0;
 }
 

@@ -46,13 +46,16 @@ int kms_json_request(const struct kms_request *req, struct text *out)
 	char id[65];
 	int r = 0;
 
-	if (!kms_key_id_valid(req->key_id))
+	if (req->key_id && !kms_key_id_valid(req->key_id))
 		return -EINVAL;
 	out->secret = true;
 	text_append(out, "{");
-	add_member(out, "KeyId", req->key_id);
-	hex_encode(req->file_id, 32, id);
-	text_printf(out, ",\"EncryptionContext\":{\"sealedfs:file-id\":\"%s\"}", id);
+	if (req->key_id)
+		add_member(out, "KeyId", req->key_id);
+	if (req->file_id) {
+		hex_encode(req->file_id, 32, id);
+		text_printf(out, ",\"EncryptionContext\":{\"sealedfs:file-id\":\"%s\"}", id);
+	}
 	if (req->key_spec)
 		add_member(out, "KeySpec", req->key_spec);
 	if (req->blob_size > 0)

@@ -13,8 +13,8 @@ struct call_failure;
 
 /* Members of a request; NULL or size 0: left out. */
 struct kms_request {
-	const char *key_id;
-	const uint8_t *file_id; /* 32 bytes: the encryption context */
+	const char *key_id;	/* NULL: KMS finds it by the blob */
+	const uint8_t *file_id; /* 32 bytes: the encryption context; NULL: none */
 	const uint8_t *blob;	/* CiphertextBlob */
 	size_t blob_size;
 	const struct secret *plain; /* Plaintext */

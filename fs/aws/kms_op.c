@@ -109,7 +109,7 @@ static int arn_region(const char *id, char ret[ENDPOINT_REGION_MAX])
 
 static int find_region(struct kms_op *op, struct error *err)
 {
-	int r = arn_region(op->key_id, op->call.region);
+	int r = op->key_id ? arn_region(op->key_id, op->call.region) : -ENOENT;
 
 	if (r == -EINVAL)
 		return error_set(err, r, "%s: not a key ARN", op->what);
@@ -124,14 +124,14 @@ int kms_op_send(struct kms_op *op, const char *operation, const char *key_id, st
 	int r;
 
 	op->key_id = key_id;
-	if (asprintf(&op->what, "KMS %s with %.200s", operation, key_id) < 0)
+	if (asprintf(&op->what, "KMS %s with %.200s", operation, key_id ? key_id : "any key") < 0)
 		op->what = NULL;
 	if (asprintf(&op->target, "TrentService.%s", operation) < 0)
 		op->target = NULL;
 	if (!op->what || !op->target)
 		return error_set(err, -ENOMEM, "KMS %s: out of memory", operation);
 	r = find_region(op, err);
-	if (r == 0 && !kms_key_id_valid(key_id))
+	if (r == 0 && key_id && !kms_key_id_valid(key_id))
 		r = error_set(err, -EINVAL, "%s: not a key id, key ARN or alias", op->what);
 	if (r == 0 && op->body.failed)
 		r = error_set(err, -ENOMEM, "%s: out of memory", op->what);

@@ -23,10 +23,10 @@ struct kms_op {
 	struct call call;
 	struct http_response resp;
 	char *what, *target;
-	const char *key_id;
+	const char *key_id; /* NULL: KMS finds it by the wrapped key */
 };
 
-/* Errors as kms.h. */
+/* key_id may be NULL for Decrypt. Errors as kms.h. */
 int kms_op_send(struct kms_op *op, const char *operation, const char *key_id, struct error *err);
 void kms_op_clear(struct kms_op *op);
 

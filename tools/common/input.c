@@ -27,6 +27,8 @@ struct input {
 	uint64_t length;
 	uint64_t read; /* bytes so far */
 	struct spool *spool;
+	const struct input_reader *reader; /* NULL: fd */
+	void *reader_ctx;
 };
 
 static int prepare(struct input *in, struct error *err)
@@ -99,6 +101,26 @@ int input_open_bytes(const char *label, const void *data, size_t size, struct in
 	return 0;
 }
 
+int input_open_reader(const char *label, uint64_t length, const struct input_reader *reader,
+		      void *ctx, struct input **ret)
+{
+	struct input *in = calloc(1, sizeof(*in));
+
+	if (!in) {
+		reader->free(ctx);
+		return -ENOMEM;
+	}
+	*in = (struct input){.fd = -1, .length = length, .reader = reader, .reader_ctx = ctx};
+	in->label = strdup(label);
+	in->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (!in->label || in->cancel_fd < 0) {
+		input_free(in);
+		return -ENOMEM;
+	}
+	*ret = in;
+	return 0;
+}
+
 void input_free(struct input *in)
 {
 	if (!in)
@@ -106,6 +128,8 @@ void input_free(struct input *in)
 	closep(&in->fd);
 	closep(&in->cancel_fd);
 	spool_free(in->spool);
+	if (in->reader)
+		in->reader->free(in->reader_ctx);
 	free(in->label);
 	free(in);
 }
@@ -174,11 +198,23 @@ static int read_spool(struct input *in, uint8_t *buf, size_t size, size_t *ret, 
 	return spool_read(in->spool, in->read / SEAL_CHUNK_SIZE, buf, ret, err);
 }
 
+static int read_reader(struct input *in, uint8_t *buf, size_t size, size_t *ret, struct error *err)
+{
+	struct pollfd cancel = {.fd = in->cancel_fd, .events = POLLIN};
+
+	if (poll(&cancel, 1, 0) > 0)
+		return -EINTR;
+	*ret = (size_t)MIN((uint64_t)size, in->length - in->read);
+	return in->reader->read(in->reader_ctx, buf, *ret, err);
+}
+
 int input_read(struct input *in, uint8_t *buf, size_t size, size_t *ret, struct error *err)
 {
 	int r;
 
-	if (in->spool)
+	if (in->reader)
+		r = read_reader(in, buf, size, ret, err);
+	else if (in->spool)
 		r = read_spool(in, buf, size, ret, err);
 	else
 		r = read_fd(in, buf, size, ret);
@@ -213,6 +249,8 @@ int input_finish(struct input *in, struct error *err)
 {
 	struct stat now;
 
+	if (in->reader)
+		return in->reader->finish(in->reader_ctx, err);
 	if (!in->regular)
 		return finish_stream(in, err);
 	if (fstat(in->fd, &now) < 0)

@@ -1,5 +1,6 @@
 /*
- * input.h: plaintext, read once from start to end: a file, a pipe, or a pipe that was spooled.
+ * input.h: plaintext, read once from start to end: a file, a pipe, a pipe that was spooled, or what
+ * a reader gives.
  * One thread reads; input_cancel() may come from any.
  */
 #ifndef SEALEDFS_TOOLS_INPUT_H
@@ -15,11 +16,23 @@
 struct input;
 struct progress;
 
+/* Plaintext that is neither a file nor a pipe. All are called by the thread that reads. */
+struct input_reader {
+	/* As input_read(), of up to what is left of the length. */
+	int (*read)(void *ctx, uint8_t *buf, size_t size, struct error *err);
+	/* After the last byte: 0, or the reason why what was read must not be used. */
+	int (*finish)(void *ctx, struct error *err);
+	void (*free)(void *ctx);
+};
+
 /* "-" is standard input. A directory is -EISDIR. Waits for the writer of a FIFO. */
 int input_open(const char *path, struct input **ret, struct error *err);
 /* A copy of bytes in memory; label: as input_label(). */
 int input_open_bytes(const char *label, const void *data, size_t size, struct input **ret,
 		     struct error *err);
+/* Takes ctx over, also on failure. length: bytes. */
+int input_open_reader(const char *label, uint64_t length, const struct input_reader *reader,
+		      void *ctx, struct input **ret);
 void input_free(struct input *in);
 /* Bytes from where it stands to its end; INPUT_LENGTH_UNKNOWN for a pipe without a promise. */
 uint64_t input_length(const struct input *in);

@@ -71,8 +71,7 @@ static int check_not_sealed(const struct plan *plan, const char *path, const cha
 	return 0;
 }
 
-/* Takes copies. */
-static int add_entry(struct plan *plan, const char *path, const char *name, struct error *err)
+int plan_add_entry(struct plan *plan, const char *path, const char *name, struct error *err)
 {
 	struct plan_entry *e;
 	int r = check_name(plan, path, name, err);
@@ -172,7 +171,7 @@ static int walk_entry(const struct walk *w, const char *folder, const char *pref
 		return 0;
 	}
 	r = check_not_sealed(w->plan, path, name, w->err);
-	return r < 0 ? r : add_entry(w->plan, path, name, w->err);
+	return r < 0 ? r : plan_add_entry(w->plan, path, name, w->err);
 }
 
 static int skip_dots(const struct dirent *de)
@@ -248,7 +247,7 @@ int plan_add(struct plan *plan, const char *source, const char *name, struct err
 		if (r < 0)
 			return r;
 	}
-	return add_entry(plan, source, name ? name : name_last_component(source), err);
+	return plan_add_entry(plan, source, name ? name : name_last_component(source), err);
 }
 
 static int compare_names(const void *a, const void *b)

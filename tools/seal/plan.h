@@ -31,6 +31,8 @@ struct plan {
  * that leads out, a pointer of git-LFS.
  */
 int plan_add(struct plan *plan, const char *source, const char *name, struct error *err);
+/* One file that only its reader looks at. Takes copies. -EINVAL: a bad name. */
+int plan_add_entry(struct plan *plan, const char *path, const char *name, struct error *err);
 /* After the last source: -EINVAL when two files would get one name, or one needs a directory where
  * another is a file. Warns about shards that were left out. */
 int plan_finish(struct plan *plan, struct error *err);

@@ -153,6 +153,42 @@ static void another_key_is_refused(void **state)
 	assert_int_equal(aead_open(a, &in, b.tag, out), -EBADMSG);
 }
 
+/* The same answers when the text comes in pieces of every size, also in place. */
+static void a_stream_opens_piece_by_piece(void **state)
+{
+	for (size_t i = 0; i < 3; i++)
+		for (size_t piece = 1; piece <= TEXT_MAX; piece++) {
+			struct bytes b = load(&kats[i]);
+			_cleanup_(aead_stream_freep) struct aead_stream *s = NULL;
+
+			assert_int_equal(aead_stream_new(b.key, b.nonce, &s), 0);
+			for (size_t at = 0; at < b.size; at += piece)
+				assert_int_equal(aead_stream_open(s, b.cipher + at,
+								  MIN(piece, b.size - at),
+								  b.cipher + at),
+						 0);
+			assert_memory_equal(b.cipher, b.plain, b.size);
+			assert_int_equal(aead_stream_finish(s, b.tag), 0);
+		}
+}
+
+static void a_stream_refuses_what_was_changed(void **state)
+{
+	struct bytes b = load(&kats[2]);
+
+	for (size_t bit = 0; bit < 8 * (b.size + AEAD_TAG_SIZE); bit++) {
+		_cleanup_(aead_stream_freep) struct aead_stream *s = NULL;
+		struct bytes bad = b;
+		uint8_t out[TEXT_MAX], *p = bit < 8 * b.size ? bad.cipher : bad.tag;
+		size_t at = bit < 8 * b.size ? bit : bit - 8 * b.size;
+
+		p[at / 8] ^= (uint8_t)(1 << at % 8);
+		assert_int_equal(aead_stream_new(b.key, b.nonce, &s), 0);
+		assert_int_equal(aead_stream_open(s, bad.cipher, b.size, out), 0);
+		assert_int_equal(aead_stream_finish(s, bad.tag), -EBADMSG);
+	}
+}
+
 static void sizes_are_bounded(void **state)
 {
 	struct bytes b = load(&kats[3]);
@@ -176,6 +212,8 @@ int main(void)
 		cmocka_unit_test(works_in_place),
 		cmocka_unit_test(wrong_inputs_are_refused_and_wiped),
 		cmocka_unit_test(another_key_is_refused),
+		cmocka_unit_test(a_stream_opens_piece_by_piece),
+		cmocka_unit_test(a_stream_refuses_what_was_changed),
 		cmocka_unit_test(sizes_are_bounded),
 	};
 

@@ -51,6 +51,18 @@ static void writes_requests(void **state)
 			    "\"AttestationDocument\":\"BAU=\"}}");
 }
 
+/* As other programs ask, who have neither a key's name nor an encryption context. */
+static void writes_requests_without_a_key(void **state)
+{
+	_cleanup_(text_clear) struct text t = {0};
+
+	assert_int_equal(
+		kms_json_request(
+			&(struct kms_request){.blob = (const uint8_t *)"blob", .blob_size = 4}, &t),
+		0);
+	assert_string_equal(t.data, "{\"CiphertextBlob\":\"YmxvYg==\"}");
+}
+
 static void refuses_key_ids(void **state)
 {
 	static const char *const bad[] = {"", "a\"b", "a\\b", "a b", "a\nb", "caf\xc3\xa9", "{}"};
@@ -194,10 +206,14 @@ static void reads_failures(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(writes_requests),   cmocka_unit_test(refuses_key_ids),
-		cmocka_unit_test(reads_answers),     cmocka_unit_test(refuses_answers),
-		cmocka_unit_test(blobs_are_bounded), cmocka_unit_test(deep_json_is_refused),
+		cmocka_unit_test(writes_requests),
+		cmocka_unit_test(refuses_key_ids),
+		cmocka_unit_test(reads_answers),
+		cmocka_unit_test(refuses_answers),
+		cmocka_unit_test(blobs_are_bounded),
+		cmocka_unit_test(deep_json_is_refused),
 		cmocka_unit_test(reads_failures),
+		cmocka_unit_test(writes_requests_without_a_key),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
