@@ -213,14 +213,32 @@ int set_replace_slots(const struct set *s, const struct set_keys *keys,
 	return r;
 }
 
-int seal_replace_slots(const struct seal *s, const struct seal_keys *keys, const uint8_t *object,
-		       size_t size, const struct seal_slot *slots, unsigned slot_count,
-		       uint8_t **ret, size_t *ret_size, struct error *err)
+/* The result must be what a reader takes. */
+static int check_seal(const uint8_t *object, size_t size, const struct seal_keys *keys,
+		      struct error *err)
 {
-	size_t at = (size_t)seal_tables_offset(s);
+	_cleanup_seal_ struct seal *s = NULL;
+	int r = seal_parse_head("the new seal", object, size, size, &s, err);
 
-	return replace_slots(s->head, seal_mac_key(keys), object + at, size - at, slots, slot_count,
-			     ret, ret_size, err);
+	return r < 0 ? r : sealed_head_check_mac(s->head, seal_mac_key(keys), err);
+}
+
+int seal_replace_slots(const struct seal *s, const struct seal_keys *keys,
+		       const struct seal_slot *slots, unsigned slot_count, uint8_t **ret,
+		       size_t *ret_size, struct error *err)
+{
+	int r;
+
+	if (!s->tables)
+		return error_set(err, -EINVAL, "a seal is rewritten with its tables");
+	r = replace_slots(s->head, seal_mac_key(keys), s->tables, (size_t)seal_tables_size(s),
+			  slots, slot_count, ret, ret_size, err);
+	if (r < 0)
+		return r;
+	r = check_seal(*ret, *ret_size, keys, err);
+	if (r < 0)
+		free(steal_ptr(*ret));
+	return r;
 }
 
 int set_member_of(const struct seal *seal, const char *path, struct set_member *ret)

@@ -31,10 +31,10 @@ int set_make(const struct set_make *m, uint8_t **ret, size_t *ret_size, struct e
 int set_replace_slots(const struct set *s, const struct set_keys *keys,
 		      const struct seal_slot *slots, unsigned slot_count, uint8_t **ret,
 		      size_t *ret_size, struct error *err);
-/* A seal's whole object with other slots, likewise. object: of s, size bytes. */
-int seal_replace_slots(const struct seal *s, const struct seal_keys *keys, const uint8_t *object,
-		       size_t size, const struct seal_slot *slots, unsigned slot_count,
-		       uint8_t **ret, size_t *ret_size, struct error *err);
+/* A seal's whole object with other slots, likewise. s has its tables. */
+int seal_replace_slots(const struct seal *s, const struct seal_keys *keys,
+		       const struct seal_slot *slots, unsigned slot_count, uint8_t **ret,
+		       size_t *ret_size, struct error *err);
 /* What a set states of a sealed model under this path, which is not copied. */
 int set_member_of(const struct seal *seal, const char *path, struct set_member *ret);
 

@@ -14,9 +14,10 @@
 #include <signal.h>
 #include <string.h>
 
-static const struct verb *const verbs[] = {&verb_keygen, &verb_seal,   &verb_set,    &verb_inspect,
-					   &verb_hash,	 &verb_check,  &verb_clean,  &verb_attest,
-					   &verb_policy, &verb_verify, &verb_status, &verb_warm};
+static const struct verb *const verbs[] = {
+	&verb_keygen,  &verb_seal,   &verb_set,	   &verb_rewrap, &verb_recipients,
+	&verb_inspect, &verb_hash,   &verb_check,  &verb_clean,	 &verb_attest,
+	&verb_policy,  &verb_verify, &verb_status, &verb_warm};
 
 /* Finishes the output; fails if part of it was lost. */
 static int printed(void)
@@ -33,7 +34,7 @@ static int print_help(void)
 {
 	printf("Usage: sealctl VERB [OPTIONS] …\n\nVerbs:\n");
 	for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
-		printf("  %-9s %s\n", verbs[i]->name, verbs[i]->summary);
+		printf("  %-10s %s\n", verbs[i]->name, verbs[i]->summary);
 	printf("\nsealctl help VERB shows a verb's options. sealctl --version shows the version.\n");
 	cli_print_exit_codes();
 	return printed();

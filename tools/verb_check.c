@@ -5,11 +5,11 @@
 #include "crypto/base/log.h"
 #include "crypto/failure.h"
 #include "crypto/name.h"
-#include "fs/aws/kms_arn.h"
 #include "tools/common/interrupt.h"
 #include "tools/common/output.h"
 #include "tools/common/target.h"
 #include "tools/inspect/check_object.h"
+#include "tools/set/opening.h"
 #include "tools/set/set_check.h"
 #include "tools/verbs.h"
 
@@ -17,44 +17,19 @@
 #include <string.h>
 #include <time.h>
 
-enum {
-	OPTION_OWNER_KEY = CLI_LONG,
-	OPTION_KEY_FILE,
-	OPTION_KMS,
-	OPTION_KMS_KEY,
-	OPTION_KMS_POLICY,
-	OPTION_ATTEST,
-	OPTION_TCTI
-};
+enum { OPTION_OWNER_KEY = CLI_LONG };
 
 static const struct cli_option options[] = {
 	{OPTION_OWNER_KEY, "owner-key", "PUB",
 	 "the owner must be one of this file's public keys;\nrepeatable"},
-	{OPTION_KEY_FILE, "key-file", "FILE", "open with this key file; repeatable"},
-	{OPTION_KMS, "kms", NULL, "open with KMS and the AWS credentials"},
-	{OPTION_KMS_KEY, "kms-key", "ARN",
-	 "ask only this KMS key, or those of account/ACCOUNT;\nrepeatable; implies --kms"},
-	{OPTION_KMS_POLICY, "kms-policy", "FILE",
-	 "the key's policy: shows which PCR is another if KMS\nrefuses"},
-	{OPTION_ATTEST, "attest", NULL, "open with KMS and this machine's NitroTPM"},
-	{OPTION_TCTI, "tcti", "TCTI", "which TPM; default: /dev/tpmrm0, /dev/tpm0"},
+	OPENING_OPTIONS,
 	{0},
 };
-
-#define KEYFILES_MAX 16
 
 struct checker {
 	struct cli *cli;
 	struct owner_keys *owners;
-	const char *keyfiles[KEYFILES_MAX];
-	size_t keyfile_count;
-	const char *kms_keys[SEAL_SLOTS_MAX];
-	size_t kms_key_count;
-	bool kms, attest;
-	const char *kms_policy;
-	const char *tcti;
-	struct attest_provider *provider;
-	struct unlock *unlock;
+	struct opening opening;
 	json_t *objects, *unused;
 	size_t count, failed;
 	int code; /* of the worst failure so far */
@@ -63,53 +38,9 @@ struct checker {
 
 static int take_option(struct checker *c, int id, struct error *err)
 {
-	switch (id) {
-	case OPTION_OWNER_KEY:
+	if (id == OPTION_OWNER_KEY)
 		return owner_keys_add_file(c->owners, c->cli->value, err);
-	case OPTION_KEY_FILE:
-		if (c->keyfile_count == KEYFILES_MAX)
-			return cli_usage_error(c->cli, err, "more than %d key files", KEYFILES_MAX);
-		c->keyfiles[c->keyfile_count++] = c->cli->value;
-		return 0;
-	case OPTION_KMS:
-		c->kms = true;
-		return 0;
-	case OPTION_KMS_KEY:
-		if (c->kms_key_count == ARRAY_LEN(c->kms_keys))
-			return cli_usage_error(c->cli, err, "more than %d KMS keys",
-					       SEAL_SLOTS_MAX);
-		c->kms = true;
-		c->kms_keys[c->kms_key_count++] = c->cli->value;
-		return kms_pin_check(c->cli->value, err);
-	case OPTION_KMS_POLICY:
-		c->kms_policy = c->cli->value;
-		return 0;
-	case OPTION_ATTEST:
-		c->attest = true;
-		return 0;
-	default:
-		c->tcti = c->cli->value;
-		return 0;
-	}
-}
-
-static int prepare_unlock(struct checker *c, struct error *err)
-{
-	struct unlock_options o = {.keyfiles = c->keyfiles,
-				   .keyfile_count = c->keyfile_count,
-				   .kms_pins = c->kms_keys,
-				   .kms_pin_count = c->kms_key_count,
-				   .kms_policy = c->kms_policy};
-	int r = 0;
-
-	if (!c->kms && !c->attest && c->keyfile_count == 0)
-		return 0;
-	if (c->kms || c->attest)
-		r = cli_aws(c->cli, &o.aws, err);
-	if (r == 0 && c->attest)
-		r = attest_provider_new(c->tcti, &c->provider, err);
-	o.provider = c->provider;
-	return r < 0 ? r : unlock_new(&o, &c->unlock, err);
+	return opening_take(&c->opening, c->cli, id, err);
 }
 
 /* The worst exit code counts: not authentic, refused, unreachable, failure. */
@@ -209,7 +140,7 @@ static void add_finding(void *arg, const char *label, int code, const struct err
 static int check_set(struct checker *c, struct source *source, const struct source_listing *l,
 		     struct error *err)
 {
-	const struct set_access access = {.owners = c->owners, .unlock = c->unlock};
+	const struct set_access access = {.owners = c->owners, .unlock = c->opening.unlock};
 	_cleanup_set_store_ struct set_store s = {0};
 	struct error failure = {0};
 	int r = set_store_load(&s, source, &access, &failure);
@@ -228,7 +159,7 @@ static int check_set(struct checker *c, struct source *source, const struct sour
 	add_finding(c, s.label, 0, &failure);
 	r = set_check(&s, l, add_finding, c, err);
 	if (r == 0 && s.keys) {
-		r = unlock_add_set(c->unlock, s.keys);
+		r = unlock_add_set(c->opening.unlock, s.keys);
 		s.keys = r == 0 ? NULL : s.keys;
 	}
 	return r;
@@ -238,7 +169,7 @@ static int check_one(struct checker *c, const struct target *t, const char *name
 		     char **ret_payload, struct error *err)
 {
 	const struct check_options o = {.owners = c->owners,
-					.unlock = c->unlock,
+					.unlock = c->opening.unlock,
 					.quiet = c->cli->quiet,
 					.found_name = target_found_name(t, name)};
 	_cleanup_free_ char *label = source_describe(t->source, name);
@@ -357,13 +288,12 @@ static int run(struct cli *cli, struct error *err)
 	if (r == 0 && cli_operands(cli) == 0)
 		r = cli_usage_error(cli, err, "give a seal, a directory or an S3 prefix");
 	if (r == 0)
-		r = prepare_unlock(&c, err);
+		r = opening_make(&c.opening, cli, err);
 	if (r == 0)
 		r = check_operands(&c, err);
 	if (r == 0)
 		r = finish(&c, err);
-	unlock_free(c.unlock);
-	attest_provider_free(c.provider);
+	opening_clear(&c.opening);
 	owner_keys_free(c.owners);
 	json_decref(c.objects);
 	json_decref(c.unused);

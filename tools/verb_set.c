@@ -29,9 +29,6 @@ enum {
 	OPTION_MIN_VERSION,
 	OPTION_DELETE,
 	OPTION_REPLACE,
-	OPTION_ADD_KEY_FILE,
-	OPTION_ADD_KMS_KEY,
-	OPTION_DROP,
 };
 
 static const struct cli_option options[] = {
@@ -51,11 +48,6 @@ static const struct cli_option options[] = {
 	{OPTION_DELETE, "delete", NULL, "remove: delete the seals and payloads, too"},
 	{OPTION_REPLACE, "replace", NULL,
 	 "create: a new set with a new key in place of the one\nthat is there"},
-	{OPTION_ADD_KEY_FILE, "add-key-file", "FILE", "rewrap: a new recipient; repeatable"},
-	{OPTION_ADD_KMS_KEY, "add-kms-key", "KEY", "rewrap: a new recipient; repeatable"},
-	{OPTION_DROP, "drop", "RECIPIENT",
-	 "rewrap: one that goes: a key ARN or the id of a key file,\nas list shows them; "
-	 "repeatable"},
 	{0},
 };
 
@@ -110,15 +102,9 @@ static int take_option(struct settings *s, int id, struct error *err)
 	case OPTION_DELETE:
 		c->delete = true;
 		return 0;
-	case OPTION_REPLACE:
+	default:
 		c->replace = true;
 		return 0;
-	case OPTION_ADD_KEY_FILE:
-		return add(c->added.keyfiles, &c->added.keyfile_count, s->cli, err);
-	case OPTION_ADD_KMS_KEY:
-		return add(c->added.kms_keys, &c->added.kms_count, s->cli, err);
-	default:
-		return add(c->dropped, &c->dropped_count, s->cli, err);
 	}
 }
 
@@ -299,7 +285,6 @@ static const struct {
 	{"create", 2, INT32_MAX, NULL, set_command_create},
 	{"add", 2, INT32_MAX, NULL, set_command_add},
 	{"remove", 3, INT32_MAX, NULL, set_command_remove},
-	{"rewrap", 2, 2, NULL, set_command_rewrap},
 	{"list", 2, 2, list, NULL},
 	{"check", 2, 2, check, NULL},
 	{"diff", 3, 3, diff, NULL},
@@ -314,7 +299,7 @@ static int prepare(struct settings *s, struct error *err)
 
 	if (r == 0 && c->signer && owner_keys_count(s->owners) == 0)
 		r = owner_keys_add_signer(s->owners, c->signer);
-	if (r == 0 && (s->kms || c->added.kms_count > 0))
+	if (r == 0 && s->kms)
 		r = cli_aws(s->cli, &c->aws, err);
 	u.aws = s->kms ? c->aws : NULL;
 	if (r == 0 && (u.aws || u.keyfile_count > 0))
@@ -347,7 +332,7 @@ static int run_command(struct settings *s, struct error *err)
 					: change(s, commands[i].work, err);
 	}
 	return cli_usage_error(s->cli, err,
-			       "give a command: create, add, remove, rewrap, list, check or diff");
+			       "give a command: create, add, remove, list, check or diff");
 }
 
 static int run(struct cli *cli, struct error *err)
@@ -371,7 +356,6 @@ const struct verb verb_set = {
 	.summary = "make, change and check the set of a directory or prefix",
 	.usage = "create --name NAME [OPTIONS] PLACE [PATH…]\n"
 		 "add|remove [OPTIONS] PLACE [PATH…]\n"
-		 "rewrap [OPTIONS] PLACE\n"
 		 "list|check [OPTIONS] PLACE\n"
 		 "diff [OPTIONS] PLACE PLACE",
 	.help = "A set is one object, sealed.set, that states which models a directory or\n"
@@ -382,8 +366,8 @@ const struct verb verb_set = {
 		"create makes a set of models that are sealed already, add and remove write its next\n"
 		"version; PATH is relative to PLACE, and without any, create and add take every model\n"
 		"there. Members get a slot of the set beside their own; a key that opens them is needed.\n"
-		"rewrap changes who can open the set. Who is dropped may have kept its key: only create\n"
-		"--replace and sealing again excludes them.\n"
+		"sealctl rewrap changes who can open the set. Who is dropped may have kept its key: only\n"
+		"create --replace and sealing again excludes them.\n"
 		"\n"
 		"list shows the set, and check compares the place with it: exit code 3 for a member that\n"
 		"is missing or not the one that is named, 4 for models that are no members. diff compares\n"

@@ -11,6 +11,8 @@ extern const struct verb verb_hash;
 extern const struct verb verb_inspect;
 extern const struct verb verb_keygen;
 extern const struct verb verb_policy;
+extern const struct verb verb_recipients;
+extern const struct verb verb_rewrap;
 extern const struct verb verb_seal;
 extern const struct verb verb_set;
 extern const struct verb verb_status;

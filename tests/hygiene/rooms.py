@@ -36,12 +36,13 @@ ARROWS = {
     "tools/seal": ("tools/common", "attest", "fs/view"),
     "tools/set": ("tools/seal", "fs/unlock"),
     "tools/inspect": ("tools/set",),
+    "tools/rewrap": ("tools/inspect",),
     "tools/mount": ("tools/common", "fs/mount"),
     "tools/evidence": ("tools/mount", "attest"),
     "tools/verify": ("tools/evidence", "tools/inspect", "attest/verdict"),
     "tools/policy": ("tools/verify", "fs/keypolicy"),
     "tools/serve": ("tools/verify", "fs/service"),
-    "tools": ("tools/policy", "tools/serve", "fs/config", "fs/report"),
+    "tools": ("tools/policy", "tools/rewrap", "tools/serve", "fs/config", "fs/report"),
 }
 
 

@@ -50,7 +50,7 @@ const char *describe_slot(const struct seal_slot *slot, char out[DESCRIBE_SLOT_S
 		(void)snprintf(out, DESCRIBE_SLOT_SIZE, "key file %s",
 			       OUTPUT_HEX(id, SLOT_KEYFILE_ID_SIZE));
 	else if (set)
-		(void)snprintf(out, DESCRIBE_SLOT_SIZE, "set %s (not opened by this version)",
+		(void)snprintf(out, DESCRIBE_SLOT_SIZE, "members of the set %s",
 			       OUTPUT_HEX(set, SLOT_SET_ID_SIZE));
 	else if (slot->type == SEAL_SLOT_TPM2)
 		(void)snprintf(out, DESCRIBE_SLOT_SIZE, "TPM 2.0 (not supported in this version)");

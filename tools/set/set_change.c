@@ -5,7 +5,6 @@
  */
 #include "tools/set/set_change.h"
 
-#include "crypto/base/encode.h"
 #include "crypto/base/log.h"
 #include "crypto/name.h"
 #include "tools/common/interrupt.h"
@@ -294,76 +293,5 @@ int set_command_remove(struct set_command *c, struct error *err)
 		free(seals[i]);
 		free(payloads[i]);
 	}
-	return r;
-}
-
-/* What --drop names: an ARN, or a key file's id or its beginning (8 digits). */
-static bool is_dropped(const struct seal_slot *slot, const char *text)
-{
-	char hex[2 * SLOT_KEYFILE_ID_SIZE + 1];
-	struct kms_slot kms;
-
-	if (slot_parse_kms(slot, &kms, NULL) == 0)
-		return strcmp(kms.arn, text) == 0;
-	if (!slot_keyfile_id(slot) || strlen(text) < 8)
-		return false;
-	hex_encode(slot_keyfile_id(slot), SLOT_KEYFILE_ID_SIZE, hex);
-	return strncmp(hex, text, strlen(text)) == 0;
-}
-
-static int keep_slots(const struct set_command *c, struct seal_slot *slots, unsigned *count,
-		      struct error *err)
-{
-	const struct sealed_head *h = set_head(c->store.set);
-	bool used[SEAL_SLOTS_MAX] = {0};
-
-	for (unsigned i = 0; i < h->slot_count; i++) {
-		bool gone = false;
-
-		for (unsigned d = 0; d < c->dropped_count; d++)
-			if (is_dropped(&h->slots[i], c->dropped[d]))
-				gone = used[d] = true;
-		if (!gone)
-			slots[(*count)++] = h->slots[i];
-	}
-	for (unsigned d = 0; d < c->dropped_count; d++)
-		if (!used[d])
-			return error_set(err, -ENOENT, "the set has no recipient %s",
-					 c->dropped[d]);
-	return 0;
-}
-
-int set_command_rewrap(struct set_command *c, struct error *err)
-{
-	_cleanup_(recipients_freep) struct recipients *added = NULL;
-	_cleanup_secret_ struct secret *key = NULL;
-	struct seal_slot slots[2 * SEAL_SLOTS_MAX];
-	unsigned count = 0, more = 0;
-	int r = 0;
-
-	if (c->added.kms_count + c->added.keyfile_count + c->dropped_count == 0)
-		return error_set(err, -EINVAL, "give --add-key-file, --add-kms-key or --drop");
-	if (!c->access.unlock)
-		return error_set(err, -EINVAL,
-				 "a key that opens the set is needed: give "
-				 "--key-file or --kms");
-	if (c->added.kms_count + c->added.keyfile_count > 0)
-		r = recipients_new(&c->added, c->aws, &added, err);
-	if (r == 0)
-		r = set_command_load(c, err);
-	if (r == 0)
-		r = unlock_set_key(c->access.unlock, c->store.set, c->store.label, &key, err);
-	if (r == 0)
-		r = keep_slots(c, slots, &count, err);
-	if (r == 0 && added)
-		r = recipients_wrap(added, set_header(c->store.set)->id, key, slots + count, &more,
-				    err);
-	if (r == 0 && count + more > SEAL_SLOTS_MAX)
-		r = error_set(err, -EINVAL, "a set has at most %d recipients", SEAL_SLOTS_MAX);
-	if (r == 0)
-		r = set_store_put_slots(&c->store, slots, count + more, err);
-	if (r == 0 && c->dropped_count > 0)
-		log_notice("who was dropped may have kept the set's key: only sealctl set create "
-			   "--replace and sealing again excludes them");
 	return r;
 }

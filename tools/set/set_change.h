@@ -12,9 +12,6 @@ struct set_command {
 	const char *const *paths; /* borrowed */
 	size_t path_count;
 	struct recipient_options recipients; /* of a new set; the key files open, too */
-	struct recipient_options added;
-	const char *dropped[SEAL_SLOTS_MAX];
-	unsigned dropped_count;
 	struct aws *aws;
 	struct signing_key *signer;
 	struct set_access access;
@@ -35,6 +32,5 @@ int set_command_load(struct set_command *c, struct error *err);
 int set_command_create(struct set_command *c, struct error *err);
 int set_command_add(struct set_command *c, struct error *err);
 int set_command_remove(struct set_command *c, struct error *err);
-int set_command_rewrap(struct set_command *c, struct error *err);
 
 #endif

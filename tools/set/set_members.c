@@ -8,6 +8,7 @@
 #include "crypto/name.h"
 #include "tools/common/interrupt.h"
 #include "tools/common/target.h"
+#include "tools/set/replace.h"
 
 #include <errno.h>
 #include <string.h>
@@ -91,15 +92,12 @@ static int add_slot(const struct set_store *s, const struct seal *seal, const st
 	return r;
 }
 
-static int rewrite(struct set_store *s, const char *object, const char *version,
-		   const struct seal *seal, const uint8_t *bytes, size_t size, const uint8_t * not,
-		   struct error *err)
+static int rewrite(struct set_store *s, const struct source_object *o, struct seal *seal,
+		   const uint8_t * not, struct error *err)
 {
 	struct seal_slot slots[SEAL_SLOTS_MAX + 1];
 	_cleanup_secret_ struct secret *key = NULL;
 	_cleanup_seal_keys_ struct seal_keys *keys = NULL;
-	_cleanup_free_ uint8_t *changed = NULL;
-	size_t changed_size = 0;
 	unsigned count = 0;
 	int r = unlock_data_key(s->access.unlock, seal, seal_head(seal)->name, &key, err);
 
@@ -109,33 +107,30 @@ static int rewrite(struct set_store *s, const char *object, const char *version,
 		r = add_slot(s, seal, key, not, slots, &count, err);
 	if (r < 0)
 		return r == -EEXIST ? 0 : r;
-	r = seal_replace_slots(seal, keys, bytes, size, slots, count, &changed, &changed_size, err);
-	return r < 0 ? r : source_put_if(s->source, object, version, changed, changed_size, err);
+	return replace_seal_slots(s->source, o, seal, keys, slots, count, err);
 }
 
 int set_members_admit(struct set_store *s, const char *object, const char *path,
 		      const uint8_t * not, struct set_member *ret, struct error *err)
 {
-	_cleanup_free_ char *label = source_describe(s->source, object), *version = NULL,
-			    *seal_name = NULL;
-	_cleanup_free_ uint8_t *bytes = NULL;
+	_cleanup_free_ char *label = source_describe(s->source, object), *seal_name = NULL;
+	_cleanup_(source_object_clear) struct source_object o = {0};
 	_cleanup_seal_ struct seal *seal = NULL;
-	size_t size = 0;
-	int r = set_store_read(s->source, object, SET_SEAL_MAX, &bytes, &size, &version, err);
+	int r;
 
-	if (r < 0 || !label)
-		return r < 0 ? r : -ENOMEM;
-	if (asprintf(&seal_name, "%s" SEAL_SUFFIX, path) < 0) {
+	if (!label || asprintf(&seal_name, "%s" SEAL_SUFFIX, path) < 0) {
 		seal_name = NULL;
 		return -ENOMEM;
 	}
-	r = seal_parse_head(label, bytes, size, size, &seal, err);
+	r = source_stat(s->source, object, &o, err);
+	if (r == 0)
+		r = target_read_head(s->source, &o, label, &seal, err);
 	if (r == 0)
 		r = seal_check_name(seal, seal_name, err);
 	if (r == 0)
 		r = seal_check_owner(seal, s->access.owners, err);
 	if (r == 0)
-		r = rewrite(s, object, version, seal, bytes, size, not, err);
+		r = rewrite(s, &o, seal, not, err);
 	if (r == 0)
 		r = set_member_of(seal, path, ret);
 	return r < 0 ? error_prefix(err, r, "%s", label) : 0;
@@ -166,7 +161,7 @@ static int promote(struct source *source, const struct set *set, const struct se
 
 	if (!name || !pending)
 		return -ENOMEM;
-	r = set_store_read(source, pending, SET_SEAL_MAX, &bytes, &size, NULL, err);
+	r = set_store_read(source, pending, REPLACE_SEAL_MAX, &bytes, &size, NULL, err);
 	if (r == 0)
 		r = check_pending(set, m, pending, bytes, size, err);
 	if (r == 0)

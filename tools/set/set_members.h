@@ -8,9 +8,6 @@
 #include "tools/common/progress.h"
 #include "tools/set/set_store.h"
 
-/* Seals that are rewritten are read whole: those of models of up to 5 TB. */
-#define SET_SEAL_MAX ((size_t)512 << 20)
-
 /*
  * Gives the seal object a slot of the set of s->keys, in place of one of the set `not` (NULL: of
  * none), unless it has one; its data key is unlocked with s->access. ret: what the set states of

@@ -41,7 +41,7 @@ static int check_recipients(const struct set_sealing *s, struct error *err)
 		if (!found) {
 			error_set(err, -EINVAL, "the key file %s is no recipient of the set",
 				  o->keyfiles[i]);
-			error_hint(err, "sealctl set rewrap --add-key-file makes it one");
+			error_hint(err, "sealctl rewrap --add-key-file makes it one");
 			return -EINVAL;
 		}
 	}

@@ -7,7 +7,7 @@
 
 #include "crypto/base/log.h"
 #include "fs/formats/gguf_name.h"
-#include "tools/common/interrupt.h"
+#include "tools/set/replace.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -288,50 +288,14 @@ static int make_next(const struct set_store *s, const struct set_change *c, uint
 	return r;
 }
 
-/* Did our PUT take effect although it failed? */
-static bool is_stored(struct set_store *s, const uint8_t *bytes, size_t size)
-{
-	_cleanup_free_ uint8_t *found = NULL;
-	size_t found_size = 0;
-
-	return set_store_read(s->source, SET_OBJECT_NAME, size, &found, &found_size, NULL, NULL) ==
-		       0 &&
-	       found && bytes && found_size == size && memcmp(found, bytes, size) == 0;
-}
-
-/* 0: it is written; -ESTALE, -EEXIST: another writer was first. */
-static int put(struct set_store *s, const uint8_t *bytes, size_t size, struct error *err)
-{
-	struct error failure = {0};
-	int r;
-
-	/* An interrupted PUT may still take effect later. */
-	interrupt_hold();
-	r = source_put_if(s->source, SET_OBJECT_NAME, s->version, bytes, size, &failure);
-	if (r < 0 && is_stored(s, bytes, size))
-		r = 0;
-	interrupt_release();
-	return r < 0 ? error_set(err, r, "%s", error_text(&failure, r)) : 0;
-}
-
 /* Another writer's version is there now. */
 static int reload(struct set_store *s, const struct set_change *c, struct error *err)
 {
 	_cleanup_set_keys_ struct set_keys *old = steal_ptr(s->keys);
-	_cleanup_free_ char *version = strdup(s->version);
 	int r = set_store_load(s, s->source, &s->access, err);
 
 	if (r < 0)
 		return r;
-	if (version && strcmp(version, s->version) == 0) {
-		error_set(err, -EOPNOTSUPP,
-			  "%s has not changed, but the server refuses to replace it: it does not "
-			  "know If-Match",
-			  s->label);
-		error_hint(err, "keep sets in a directory or on a server that has conditional "
-				"writes");
-		return -EOPNOTSUPP;
-	}
 	if (!s->set)
 		return error_set(err, -ESTALE, "%s was removed by another writer", s->label);
 	log_notice("another writer changed the set; making the change to its version %" PRIu64,
@@ -361,7 +325,7 @@ int set_store_commit(struct set_store *s, const struct set_change *c, struct err
 
 		if (r < 0)
 			return r;
-		r = put(s, bytes, size, &failure);
+		r = replace_object(s->source, SET_OBJECT_NAME, s->version, bytes, size, &failure);
 		if (r == 0)
 			return keep(s, bytes, size, err);
 		if (r != -ESTALE && r != -EEXIST)
@@ -381,10 +345,8 @@ int set_store_put_slots(struct set_store *s, const struct seal_slot *slots, unsi
 	int r = set_replace_slots(s->set, s->keys, slots, slot_count, &bytes, &size, err);
 
 	if (r == 0)
-		r = put(s, bytes, size, err);
+		r = replace_object(s->source, SET_OBJECT_NAME, s->version, bytes, size, err);
 	if (r == 0)
 		r = keep(s, bytes, size, err);
-	if (r == -ESTALE)
-		error_hint(err, "another writer changed the set: nothing was done; run it again");
 	return r;
 }

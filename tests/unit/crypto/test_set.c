@@ -212,6 +212,16 @@ static void world_done(struct world *w)
 	secret_free(w->key);
 }
 
+static void load_tables(const struct fixture *f, struct seal *seal, const struct seal_keys *keys)
+{
+	size_t size = (size_t)seal_tables_size(seal);
+	uint8_t *tables = malloc(size);
+
+	assert_non_null(tables);
+	memcpy(tables, f->seal + seal_tables_offset(seal), size);
+	assert_int_equal(seal_load_tables(seal, keys, tables, NULL), 0);
+}
+
 /* The fixture's seal with a slot of the set. */
 static struct seal *admit(const struct fixture *f, const struct world *w)
 {
@@ -225,9 +235,12 @@ static struct seal *admit(const struct fixture *f, const struct world *w)
 	assert_int_equal(seal_unlock(seal, f->data_key, &keys, NULL), 0);
 	assert_int_equal(slot_make_set(w->keys, seal_core(seal)->file_id, f->data_key, &slots[1]),
 			 0);
-	assert_int_equal(seal_replace_slots(seal, keys, f->seal, f->seal_size, slots, 2, &bytes,
-					    &size, NULL),
-			 0);
+	assert_int_equal(seal_replace_slots(seal, keys, slots, 2, &bytes, &size, NULL), -EINVAL);
+	load_tables(f, seal, keys);
+	assert_int_equal(seal_replace_slots(seal, keys, slots, 2, &bytes, &size, NULL), 0);
+	assert_memory_equal(bytes + size - seal_tables_size(seal),
+			    f->seal + f->seal_size - seal_tables_size(seal),
+			    seal_tables_size(seal));
 	assert_int_equal(seal_parse_head("m.seal", bytes, size, size, &changed, NULL), 0);
 	return changed;
 }
