@@ -34,7 +34,8 @@ static int start_keeper(struct daemon *d, struct error *err)
 static int prepare_models(struct daemon *d, struct error *err)
 {
 	_cleanup_(supervise_start_overp) struct supervisor *supervisor = NULL;
-	struct supervision what = {.notify = d->notify, .life = &d->life, .source = d->source};
+	struct supervision what = {
+		.notify = d->notify, .life = &d->life, .source = d->means.source};
 	int r = signals_block(&d->signal_fd, err);
 
 	if (r == 0)
@@ -50,13 +51,13 @@ static int prepare_ops(struct daemon *d, struct error *err)
 	int r = pool_new(OPS_MORE_READERS, &ops->more_readers);
 
 	ops->config = d->config;
-	ops->catalog = d->catalog;
+	ops->catalog = d->means.catalog;
 	ops->life = &d->life;
 	ops->mountpoint = realpath(d->config->mountpoint, NULL);
-	ops->engine = d->engine;
-	ops->kept = &d->kept;
-	ops->source = d->source;
-	ops->aws = d->aws;
+	ops->engine = d->means.engine;
+	ops->kept = &d->means.kept;
+	ops->source = d->means.source;
+	ops->aws = d->means.aws;
 	ops->started_s = (int64_t)time(NULL);
 	return r < 0 ? r : late_new(&ops_late_calls, &ops->late, err);
 }
@@ -72,7 +73,7 @@ int daemon_prepare(const struct config *config, struct notify *notify, struct da
 	d->config = config;
 	d->notify = notify;
 	d->signal_fd = -1;
-	r = parts_plan(d, err);
+	r = means_plan(&d->means, config, err);
 	/* Before there are secrets and before OpenSSL is used: a child process has neither. */
 	if (r == 0)
 		r = start_keeper(d, err);
@@ -111,11 +112,11 @@ static bool let_go(struct daemon *d)
 	bool reloaded;
 
 	atomic_store(&d->ops.leaving, true);
-	if (d->aws)
-		aws_cancel(d->aws);
+	if (d->means.aws)
+		aws_cancel(d->means.aws);
 	reloaded = !d->reload || reload_end(d->reload, LINGER_MS);
-	catalog_stop(d->catalog);
-	read_engine_stop(d->engine);
+	catalog_stop(d->means.catalog);
+	read_engine_stop(d->means.engine);
 	late_stop(d->ops.late);
 	return reloaded;
 }
@@ -125,17 +126,17 @@ static void serve(struct daemon *d)
 	struct supervision what = {
 		.notify = d->notify,
 		.life = &d->life,
-		.source = d->source,
+		.source = d->means.source,
 		.tidy = reload_tidy,
 		.tidy_arg = d->reload,
-		.catalog = d->config->measure == MEASURE_NONE ? NULL : d->catalog,
+		.catalog = d->config->measure == MEASURE_NONE ? NULL : d->means.catalog,
 	};
-	struct generation *g = catalog_acquire(d->catalog);
+	struct generation *g = catalog_acquire(d->means.catalog);
 	uint32_t number;
 
-	listing_show_status(&d->listing, g);
+	listing_show_status(&d->means.listing, g);
 	listing_shown(g);
-	catalog_release(d->catalog, g);
+	catalog_release(d->means.catalog, g);
 	notify_ready(d->notify);
 	while (supervise(&what, d->mount, d->keeper) == SUPERVISE_RELOAD)
 		(void)reload_begin(d->reload, &number);
@@ -152,7 +153,7 @@ int daemon_run(struct daemon *d, struct launch *launch, struct error *err)
 	if (r == 0)
 		r = mount_serve(d->mount, err);
 	if (r == 0)
-		r = reload_new(&d->listing, &d->ops, d->notify, &d->reload);
+		r = reload_new(&d->means.listing, &d->ops, d->notify, &d->reload);
 	if (r == 0) {
 		if (launch->report_fd >= 0)
 			log_setup("sealedfs", config_log_level(d->config), true);
@@ -165,8 +166,8 @@ int daemon_run(struct daemon *d, struct launch *launch, struct error *err)
 	if (!d->mount)
 		return r;
 	idle = let_go(d);
-	if (!mount_stop(d->mount) || !idle || !catalog_idle(d->catalog, LINGER_MS) ||
-	    !read_engine_idle(d->engine, LINGER_MS)) {
+	if (!mount_stop(d->mount) || !idle || !catalog_idle(d->means.catalog, LINGER_MS) ||
+	    !read_engine_idle(d->means.engine, LINGER_MS)) {
 		if (r < 0)
 			log_error_object(LOG_ERR, err, r, NULL);
 		/* Readers hold files open, or a TPM or a network does not answer. Readers have had
@@ -189,16 +190,7 @@ void daemon_free(struct daemon *d)
 		close(d->signal_fd);
 	keeper_free(d->keeper);
 	reload_free(d->reload);
-	catalog_free(d->catalog);
-	ollama_shelf_free(d->shelf);
-	read_engine_free(d->engine);
-	source_free(d->source);
-	unlock_free(d->unlock);
-	attest_provider_free(d->provider);
-	aws_free(d->aws);
-	owner_keys_free(d->owners);
-	free(d->start);
-	free(d->set_start);
+	means_clear(&d->means);
 	free(d->ops.mountpoint);
 	free(d);
 }

@@ -6,7 +6,7 @@
 
 #include "fs/daemon/reload.h"
 #include "fs/fuse/session.h"
-#include "fs/models/listing.h"
+#include "fs/models/means.h"
 #include "fs/service/notify.h"
 
 struct daemon {
@@ -14,29 +14,16 @@ struct daemon {
 	struct notify *notify; /* borrowed */
 	struct life life;
 	struct keeper *keeper; /* NULL: we may not mount; libfuse does it by fusermount3 */
-	struct owner_keys *owners;
-	char *start;	 /* text of the start event; NULL: the mode has none */
-	char *set_start; /* where a set is measured by default; NULL: it is not */
-	struct aws *aws;
-	struct attest_provider *provider;
-	struct unlock *unlock;
+	struct means means;
 	bool unstaged; /* the disk for copies is full */
-	struct budget budget;
-	struct allowance kept; /* of listings and tables */
-	struct source *source;
-	struct read_engine *engine;
-	struct catalog *catalog;
-	struct ollama_shelf *shelf;
-	struct listing listing;
 	struct ops_context ops;
 	struct mount *mount;
 	int signal_fd; /* -1: signals are not blocked yet */
 	struct reload *reload;
 };
 
-/* parts.c, in this order. Warns about a configuration that cannot work, and divides the memory. */
-int parts_plan(struct daemon *d, struct error *err);
-/* Owner keys, AWS, attestation, keys and source: everything that may need root's files. */
+/* parts.c, in this order, after means_plan(). Owner keys, AWS, attestation, keys and source:
+ * everything that may need root's files. */
 int parts_open(struct daemon *d, struct error *err);
 /* Makes the stage's directory for this user; NULL: this process's. */
 int parts_make_stage_directory(struct daemon *d, const char *user, struct error *err);

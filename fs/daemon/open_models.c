@@ -16,14 +16,14 @@ static void settle_store(struct daemon *d, struct generation *g)
 
 	if (!listing_has_alternatives(g))
 		return;
-	r = listing_read(&d->listing, NULL, &better, &err);
+	r = listing_read(&d->means.listing, NULL, &better, &err);
 	if (r < 0) {
 		log_error_object(LOG_WARNING, &err, r, "the Ollama store stays as it is");
 		return;
 	}
-	catalog_commit(d->catalog, better, &g);
-	catalog_release(d->catalog, g);
-	catalog_reap(d->catalog);
+	catalog_commit(d->means.catalog, better, &g);
+	catalog_release(d->means.catalog, g);
+	catalog_reap(d->means.catalog);
 }
 
 static bool wait_and_try_again(void *arg, int code, const struct error *err)
@@ -34,16 +34,16 @@ static bool wait_and_try_again(void *arg, int code, const struct error *err)
 /* The listing, and the keys and measurements that the configuration wants. */
 int daemon_open_models(struct daemon *d, struct error *err)
 {
-	const struct listing *l = &d->listing;
+	const struct listing *l = &d->means.listing;
 	struct generation *g = NULL, *none;
 	struct startup_wait wait;
 	struct round_pause pause = {wait_and_try_again, &wait};
 	int r;
 
 	startup_wait_begin(&wait, d->notify, d->config->wait_s);
-	if (d->aws)
+	if (d->means.aws)
 		startup_wait_for_clock(&wait);
-	unlock_batch_begin(d->unlock);
+	unlock_batch_begin(d->means.unlock);
 	for (;;) {
 		r = listing_read(l, &pause, &g, err);
 		if (r == 0 || !startup_wait_again(&wait, r, err))
@@ -56,10 +56,10 @@ int daemon_open_models(struct daemon *d, struct error *err)
 		listing_log(l, g);
 		r = listing_unlock(l, g, &pause, err);
 	}
-	unlock_batch_end(d->unlock);
+	unlock_batch_end(d->means.unlock);
 	if (r < 0)
 		return r;
-	catalog_commit(d->catalog, g, &none);
+	catalog_commit(d->means.catalog, g, &none);
 	settle_store(d, g);
 	return 0;
 }

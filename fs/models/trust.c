@@ -2,7 +2,7 @@
  * AWS's files. Job: refuse files that others can change: they decide which keys are used, and which
  * server certificates are trusted. Trusts the environment. fs/aws and fs/net read the content.
  */
-#include "fs/daemon/trust.h"
+#include "fs/models/trust.h"
 
 #include "crypto/base/trust_file.h"
 #include "fs/aws/profile.h"
