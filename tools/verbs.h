@@ -5,6 +5,7 @@
 #include "tools/common/cli.h"
 
 extern const struct verb verb_attest;
+extern const struct verb verb_cat;
 extern const struct verb verb_check;
 extern const struct verb verb_clean;
 extern const struct verb verb_hash;

@@ -23,7 +23,8 @@ static int check_consistency(const struct config *c, struct error *err)
 {
 	int r = source_check_spec(c->source, err);
 
-	if (r == 0 && strncmp(c->mountpoint, "/dev/fd/", strlen("/dev/fd/")) == 0) {
+	if (r == 0 && c->mountpoint &&
+	    strncmp(c->mountpoint, "/dev/fd/", strlen("/dev/fd/")) == 0) {
 		error_hint(err, "let sealedfs mount, with CAP_SYS_ADMIN or by fusermount3");
 		r = error_set(err, -EINVAL,
 			      "mount point %s: a FUSE connection that another program has "
@@ -388,11 +389,22 @@ int config_parse(struct config *c, int argc, char **argv, struct error *err)
 	return finish(c, err);
 }
 
-int config_read(struct config *c, const char *path, struct error *err)
+int config_for_tool(struct config *c, const char *path, const char *source,
+		    const char *const *options, size_t count, struct error *err)
 {
-	int r;
+	int r = 0;
 
 	set_defaults(c);
-	r = take_file(c, path, err);
+	if (path)
+		r = take_file(c, path, err);
+	if (r == 0 && source)
+		r = config_set_string(&c->source, source);
+	for (size_t i = 0; r == 0 && i < count; i++)
+		r = config_apply_options(c, options[i], err);
 	return r < 0 ? r : finish(c, err);
+}
+
+int config_read(struct config *c, const char *path, struct error *err)
+{
+	return config_for_tool(c, path, NULL, NULL, 0, err);
 }

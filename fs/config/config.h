@@ -125,6 +125,12 @@ struct config {
 int config_parse(struct config *c, int argc, char **argv, struct error *err);
 /* Reads the file as sealedfs --config PATH would, for tools. */
 int config_read(struct config *c, const char *path, struct error *err);
+/*
+ * For a tool that opens models without a mount: its -o arguments, after the file `path` if that is
+ * not NULL. source: in place of the file's; NULL only with a file.
+ */
+int config_for_tool(struct config *c, const char *path, const char *source,
+		    const char *const *options, size_t count, struct error *err);
 void config_clear(struct config *c);
 /* The text of --help. */
 void config_print_help(FILE *to);

@@ -125,6 +125,7 @@ static int fill_view(const struct listing *l, const struct round_pause *pause,
 		.allowance = l->allowance,
 		.file_bytes = model_bytes(),
 		.set = set ? mounted_set_get(set) : NULL,
+		.only = l->only,
 		.set_facts = l->config->ollama != OLLAMA_OFF,
 	};
 	struct models_options models = *catalog_options(l->catalog);
@@ -192,7 +193,7 @@ int listing_check(const struct listing *l, const struct generation *g, struct er
 {
 	const struct config_list *names = &l->config->models;
 
-	if (generation_view(g)->file_count == 0 && !l->config->allow_empty)
+	if (generation_view(g)->file_count == 0 && !l->config->allow_empty && !l->only)
 		return refuse_empty(l, err);
 	for (size_t i = 0; i < names->count; i++)
 		if (!is_there(generation_view(g), names->items[i]))

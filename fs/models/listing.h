@@ -23,6 +23,8 @@ struct listing {
 	const char *set_start;
 	struct catalog *catalog;
 	struct ollama_shelf *shelf;
+	/* NULL: all models; else only this one is looked for: struct view_options. */
+	const char *only;
 	/* Shows the current step. step_ms: the next such call comes within this time; 0: the work
 	 * is done. Threads: any. */
 	void (*show)(void *arg, unsigned step_ms, const char *text);

@@ -120,7 +120,7 @@ static int unlock_and_measure(struct model *m, struct unlocked *u, struct read_f
 	unlocked_set_target(u, m);
 	r = unlocked_measure(u, o, m->node, m, ret, ret_measured, err);
 	/* The pass over the model has left pages in the kernel that must not be read now. */
-	if (r < 0)
+	if (r < 0 && o->kernel.forget_pages)
 		o->kernel.forget_pages(o->kernel.arg, m->node->ino, 0);
 	return r;
 }

@@ -48,9 +48,9 @@ static int check_payload(const struct heads *h, const struct view_node *n, const
 {
 	_cleanup_free_ char *name = NULL, *label = NULL;
 	const struct source_object *payload;
-	int r = seal_payload_name(seal, n->seal.name, &name);
+	int r = h->options->only ? 0 : seal_payload_name(seal, n->seal.name, &name);
 
-	if (r < 0)
+	if (r < 0 || !name)
 		return r;
 	label = source_describe(h->options->source, name);
 	payload = bsearch(name, h->listing->objects, h->listing->count, sizeof(*payload),
@@ -284,6 +284,30 @@ static int make_view(const struct view_options *options, struct source_listing *
 	return 0;
 }
 
+/* A listing of one seal, or of none. */
+static int find_one(const struct view_options *options, const struct source_room *room,
+		    struct source_listing *ret, struct error *err)
+{
+	_cleanup_free_ char *name = NULL;
+	int r;
+
+	if (asprintf(&name, "%s" SEAL_SUFFIX, options->only) < 0) {
+		name = NULL;
+		return -ENOMEM;
+	}
+	ret->room = *room;
+	ret->objects = calloc(1, sizeof(*ret->objects));
+	if (!ret->objects)
+		return -ENOMEM;
+	r = source_stat(options->source, name, ret->objects, err);
+	if (r == -ENOENT) {
+		error_clear(err);
+		return 0;
+	}
+	ret->count = r == 0;
+	return r;
+}
+
 int view_read(const struct view_options *options, struct view **ret, struct error *err)
 {
 	_cleanup_(source_listing_clear) struct source_listing listing = {0};
@@ -292,7 +316,10 @@ int view_read(const struct view_options *options, struct view **ret, struct erro
 
 	if (options->set)
 		return view_read_set(options, ret, err);
-	r = source_list(options->source, &room, &listing, err);
+	if (options->only)
+		r = find_one(options, &room, &listing, err);
+	else
+		r = source_list(options->source, &room, &listing, err);
 	if (r == 0)
 		r = make_view(options, &listing, ret, err);
 	if (r == -ENOBUFS && !err->code) {

@@ -117,6 +117,9 @@ struct view_options {
 	size_t file_bytes;		 /* that the caller will keep for each file */
 	/* NULL: all models of the source; else with its table, and it must outlive the view. */
 	const struct set *set;
+	/* NULL: all models; else only the one of this path, without a listing. It may lack a
+	 * payload: nobody looks before it is opened. Not looked at with a set. */
+	const char *only;
 	bool set_facts; /* of a set, reads the seals of what may be a GGUF for the facts in them */
 };
 

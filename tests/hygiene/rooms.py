@@ -37,12 +37,13 @@ ARROWS = {
     "tools/set": ("tools/seal", "fs/unlock"),
     "tools/inspect": ("tools/set",),
     "tools/rewrap": ("tools/inspect",),
+    "tools/cat": ("tools/common", "fs/models"),
     "tools/mount": ("tools/common", "fs/mount"),
     "tools/evidence": ("tools/mount", "attest"),
     "tools/verify": ("tools/evidence", "tools/inspect", "attest/verdict"),
     "tools/policy": ("tools/verify", "fs/keypolicy"),
     "tools/serve": ("tools/verify", "fs/service"),
-    "tools": ("tools/policy", "tools/rewrap", "tools/serve", "fs/config", "fs/report"),
+    "tools": ("tools/cat", "tools/policy", "tools/rewrap", "tools/serve", "fs/config", "fs/report"),
 }
 
 

@@ -19,6 +19,7 @@
 
 static struct {
 	sigset_t signals;
+	bool pipe_ignored;    /* when the program started */
 	sem_t running;	      /* posted once by the thread that waits for signals */
 	pthread_mutex_t lock; /* guards all below */
 	int received;	      /* signal number, 0: none */
@@ -87,7 +88,7 @@ int interrupt_setup(void)
 		if (sigaction(numbers[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
 			sigaddset(&state.signals, numbers[i]);
 	}
-	signal(SIGPIPE, SIG_IGN);
+	state.pipe_ignored = signal(SIGPIPE, SIG_IGN) == SIG_IGN;
 	if (sem_init(&state.running, 0, 0) < 0)
 		return -errno;
 	r = pthread_sigmask(SIG_BLOCK, &state.signals, NULL);
@@ -100,6 +101,12 @@ int interrupt_setup(void)
 	while (r == 0 && sem_wait(&state.running) < 0 && errno == EINTR)
 		;
 	return -r;
+}
+
+void interrupt_end(void)
+{
+	signal(SIGPIPE, state.pipe_ignored ? SIG_IGN : SIG_DFL);
+	(void)pthread_sigmask(SIG_UNBLOCK, &state.signals, NULL);
 }
 
 int interrupt_check(struct error *err)

@@ -17,6 +17,8 @@ int interrupt_check(struct error *err);
 /* After everything was undone: ends the process by SIGINT if that was the signal, so that a shell's
  * loop ends, too. Returns otherwise. */
 void interrupt_die(void);
+/* Before an exec: signals act again as they did when the program started. */
+void interrupt_end(void);
 /* What cut a call short: when code is an error and a signal came, the error becomes that of
  * interrupt_check(). Returns the code that holds. */
 int interrupt_translate(int code, struct error *err);
