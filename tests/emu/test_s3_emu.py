@@ -522,7 +522,10 @@ class TestServer(Case):
             head = "".join(f"{name}: {value}\r\n" for name, value in signed)
             stream.sendall(f"PUT /weights/torn HTTP/1.1\r\n{head}Content-Length: "
                            f"{len(CONTENT)}\r\n\r\n".encode() + CONTENT[:100])
-        self.assertEqual(self.emulator.control("GET", "log")[-1]["status"], 0)
+        deadline = time.monotonic() + 60
+        while not (log := self.emulator.control("GET", "log")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self.assertEqual([entry["status"] for entry in log], [0])
         self.assertEqual(self.get("torn").status, 404)
         self.assertEqual(os.listdir(os.path.join(self.emulator.root, ".s3emu", "tmp")), [])
 
