@@ -6,7 +6,7 @@
  *   (fs/unlock turns a slot into the set key: unlock_set_key())
  *   set_unlock()        commitment -> slot MAC; gives the keys that open members' slots
  *   set_load_table()    table hash -> entries -> content digest
- *   set_check_version() rollback and expiry, for programs that serve it
+ *   set_check_version() rollback and expiry, for programs that serve it; also set_state.h
  *
  * and then, for each member that is opened: set_find(), set_seal_name() or set_pending_name(),
  * set_check_member(), slot_open_set(). The writer is set_writer.h. Errors, messages and `name` as
@@ -86,6 +86,8 @@ const struct set_member *set_member(const struct set *s, size_t index);
 /* NULL: no such member. */
 const struct set_member *set_find(const struct set *s, const char *path);
 
+/* -EBADMSG: it is another set than the one of this id. */
+int set_check_id(const struct set *s, const uint8_t id[SET_ID_SIZE], struct error *err);
 /* known: the highest version that the caller has seen; 0: none. now: seconds since 1970. -EBADMSG
  * (old-set), -EKEYEXPIRED. */
 int set_check_version(const struct set *s, uint64_t known, uint64_t now, struct error *err);

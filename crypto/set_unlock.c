@@ -97,6 +97,19 @@ int set_unlock(const struct set *s, const struct secret *set_key, struct set_key
 	return 0;
 }
 
+int set_check_id(const struct set *s, const uint8_t id[SET_ID_SIZE], struct error *err)
+{
+	char found[2 * SET_ID_SIZE + 1], wanted[2 * SET_ID_SIZE + 1];
+
+	if (memcmp(s->header.id, id, SET_ID_SIZE) == 0)
+		return 0;
+	hex_encode(s->header.id, SET_ID_SIZE, found);
+	hex_encode(id, SET_ID_SIZE, wanted);
+	error_hint(err, "put the right set back; if its owner made a new one, pin that one's id");
+	return error_set(err, -EBADMSG, "%s: it is another set: its id is %s, and %s is required",
+			 s->head->name, found, wanted);
+}
+
 int set_check_version(const struct set *s, uint64_t known, uint64_t now, struct error *err)
 {
 	const struct set_header *h = &s->header;

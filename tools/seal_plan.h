@@ -15,6 +15,7 @@ struct seal_settings {
 	uint64_t length_bytes;
 	bool remove_old, no_facts;
 	struct set_seal_options set; /* name: NULL without --set */
+	uint8_t set_id[SET_ID_SIZE];
 	struct set_sealing sealing;
 	struct facts origin;
 	struct plan plan;

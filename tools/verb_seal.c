@@ -12,7 +12,7 @@
 #include "tools/seal/aws_sample.h"
 #include "tools/seal_plan.h"
 #include "tools/seal_result.h"
-#include "tools/set/set_expiry.h"
+#include "tools/set/set_values.h"
 #include "tools/verbs.h"
 
 #include <errno.h>
@@ -30,6 +30,9 @@ enum {
 	OPTION_SET,
 	OPTION_ALONE,
 	OPTION_EXPIRES,
+	OPTION_MIN_VERSION,
+	OPTION_SET_ID,
+	OPTION_SET_STATE,
 	OPTION_OLLAMA_NAME,
 	OPTION_OLLAMA_TEMPLATE,
 	OPTION_OLLAMA_SYSTEM,
@@ -61,6 +64,11 @@ static const struct cli_option options[] = {
 	{OPTION_EXPIRES, "expires", "WHEN",
 	 "with --set: mounts refuse the set from then on: a time\n(2027-01-31T00:00:00Z), 90d, "
 	 "12h, or never"},
+	{OPTION_MIN_VERSION, "min-version", "N", "with --set: refuse a set of a lower version"},
+	{OPTION_SET_ID, "set-id", "ID", "with --set: refuse another set than this one, and none"},
+	{OPTION_SET_STATE, "set-state", "FILE",
+	 "with --set: keep the highest versions of sets here, and\nrefuse older or replaced "
+	 "ones; mounts may share it"},
 	{OPTION_SSE, "sse", "KIND",
 	 "how S3 encrypts what it stores: AES256, aws:kms[:KEY],\naws:kms:dsse[:KEY]"},
 	{OPTION_OLLAMA_NAME, "ollama-name", "NAME",
@@ -162,6 +170,14 @@ static int take_option(struct seal_settings *s, struct cli *cli, int id, struct 
 		return 0;
 	case OPTION_SAMPLE_KEY:
 		s->sample_key = cli->value;
+		return 0;
+	case OPTION_MIN_VERSION:
+		return set_version_parse(cli->value, &s->set.pins.min_version, err);
+	case OPTION_SET_ID:
+		s->set.pins.id = s->set_id;
+		return set_id_parse(cli->value, s->set_id, err);
+	case OPTION_SET_STATE:
+		s->set.pins.state = cli->value;
 		return 0;
 	case OPTION_FOLLOW:
 		s->plan.follow = true;
@@ -362,10 +378,14 @@ static int run(struct cli *cli, struct error *err)
 		r = id < 0 ? id : take_option(&s, cli, id, err);
 	if (r == 0 && cli_operands(cli) < (s.from_ollama || s.from_sample ? 1 : 2))
 		r = cli_usage_error(cli, err, "give what to seal and where to");
-	if (r == 0 && !s.set.name && (s.set.alone || s.set.has_expires))
-		r = cli_usage_error(cli, err, "--alone and --expires go with --set");
 	if (r == 0 && s.sample_key && !s.from_sample)
 		r = cli_usage_error(cli, err, "--sample-key goes with --from-aws-sample");
+	if (r == 0 && !s.set.name &&
+	    (s.set.alone || s.set.has_expires || s.set.pins.min_version || s.set.pins.id ||
+	     s.set.pins.state))
+		r = cli_usage_error(cli, err,
+				    "--alone, --expires, --min-version, --set-id and --set-state "
+				    "go with --set");
 	if (r == 0)
 		r = open_and_seal(&s, cli, err);
 	plan_clear(&s.plan);

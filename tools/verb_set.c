@@ -2,6 +2,7 @@
  * sealctl set: makes, changes and looks at the set of a directory or prefix without touching a
  * payload. Job here: the commands and their options. The work is in set_*.c.
  */
+#include "crypto/base/encode.h"
 #include "crypto/base/log.h"
 #include "crypto/name.h"
 #include "tools/common/interrupt.h"
@@ -10,7 +11,7 @@
 #include "tools/seal/publish.h"
 #include "tools/set/set_change.h"
 #include "tools/set/set_check.h"
-#include "tools/set/set_expiry.h"
+#include "tools/set/set_values.h"
 #include "tools/verbs.h"
 
 #include <errno.h>
@@ -27,6 +28,8 @@ enum {
 	OPTION_OWNER_KEY,
 	OPTION_EXPIRES,
 	OPTION_MIN_VERSION,
+	OPTION_SET_ID,
+	OPTION_SET_STATE,
 	OPTION_DELETE,
 	OPTION_REPLACE,
 };
@@ -45,6 +48,11 @@ static const struct cli_option options[] = {
 	 "create, add, remove: mounts refuse the set from then on:\n"
 	 "2027-01-31T00:00:00Z, 90d, 12h, or never"},
 	{OPTION_MIN_VERSION, "min-version", "N", "refuse a set of a lower version"},
+	{OPTION_SET_ID, "set-id", "ID",
+	 "refuse another set than this one, and none; create:\nwhat --replace replaces"},
+	{OPTION_SET_STATE, "set-state", "FILE",
+	 "keep the highest versions of sets here, and refuse\nolder or replaced ones; mounts may "
+	 "share it"},
 	{OPTION_DELETE, "delete", NULL, "remove: delete the seals and payloads, too"},
 	{OPTION_REPLACE, "replace", NULL,
 	 "create: a new set with a new key in place of the one\nthat is there"},
@@ -57,6 +65,7 @@ struct settings {
 	const char *sign;
 	bool kms;
 	struct owner_keys *owners;
+	uint8_t id[SET_ID_SIZE];
 };
 
 static int add(const char **list, unsigned *count, const struct cli *cli, struct error *err)
@@ -71,7 +80,6 @@ static int take_option(struct settings *s, int id, struct error *err)
 {
 	struct set_command *c = &s->command;
 	const char *value = s->cli->value;
-	char *end;
 
 	switch (id) {
 	case OPTION_NAME:
@@ -94,10 +102,12 @@ static int take_option(struct settings *s, int id, struct error *err)
 		c->has_expires = true;
 		return set_expiry_parse(value, &c->expires, err);
 	case OPTION_MIN_VERSION:
-		errno = 0;
-		c->access.min_version = strtoull(value, &end, 10);
-		if (value[0] < '0' || value[0] > '9' || *end || errno)
-			return cli_usage_error(s->cli, err, "--min-version %s is no number", value);
+		return set_version_parse(value, &c->access.min_version, err);
+	case OPTION_SET_ID:
+		c->access.id = s->id;
+		return set_id_parse(value, s->id, err);
+	case OPTION_SET_STATE:
+		c->access.state = value;
 		return 0;
 	case OPTION_DELETE:
 		c->delete = true;
@@ -228,7 +238,8 @@ static size_t print_differences(const struct cli *cli, const struct set *a, cons
 
 static int diff(struct settings *s, struct error *err)
 {
-	struct set_command other = {.access = s->command.access};
+	/* The second may be an older version, or another set. */
+	struct set_command other = {.access = {.owners = s->owners}};
 	json_t *all = json_array();
 	size_t count = 0;
 	int r = set_command_load(&s->command, err);
@@ -255,16 +266,18 @@ static int report_change(struct settings *s, struct error *err)
 {
 	const struct set_store *store = &s->command.store;
 	const struct set_header *h = set_header(store->set);
+	char id[2 * SET_ID_SIZE + 1];
 
 	if (s->cli->json)
 		return output_json(json_pack("{s:o, s:I, s:I}", "set",
 					     describe_set_json(store->set, store->label), "added",
 					     (json_int_t)s->command.added_count, "removed",
 					     (json_int_t)s->command.removed_count));
-	if (!s->cli->quiet)
-		print_safely(stdout, "%s: version %" PRIu64 ", %" PRIu32 " member%s\n",
-			     store->label, h->version, h->member_count,
-			     h->member_count == 1 ? "" : "s");
+	if (s->cli->quiet)
+		return 0;
+	hex_encode(h->id, SET_ID_SIZE, id);
+	print_safely(stdout, "%s: version %" PRIu64 ", %" PRIu32 " member%s, id %s\n", store->label,
+		     h->version, h->member_count, h->member_count == 1 ? "" : "s", id);
 	return 0;
 }
 

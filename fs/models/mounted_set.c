@@ -8,7 +8,7 @@
 #include "crypto/base/clock.h"
 #include "crypto/failure.h"
 #include "crypto/sealed_head.h"
-#include "fs/models/set_state.h"
+#include "crypto/set_state.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -185,6 +185,8 @@ static int open_object(struct mounted_set *s, const struct set_policy *p,
 		r = set_parse_head(label, first, size, o->size, &s->set, err);
 	if (r == 0)
 		r = set_check_owner(s->set, p->owners, err);
+	if (r == 0 && p->id)
+		r = set_check_id(s->set, p->id, err);
 	if (r == 0)
 		r = find_key(s, p, was, &keys, err);
 	if (r == 0)
@@ -245,7 +247,7 @@ static int check_freshness(const struct mounted_set *s, const struct set_policy 
 			   struct error *err)
 {
 	const struct set_header *h = set_header(s->set);
-	struct set_seen seen = {.version = h->version};
+	struct set_seen seen;
 	int r = check_time(s, err);
 
 	if (r == 0 && h->version < p->min_version)
@@ -254,9 +256,17 @@ static int check_freshness(const struct mounted_set *s, const struct set_policy 
 			      h->version, p->min_version);
 	if (r < 0 || !p->state)
 		return r;
-	memcpy(seen.id, h->id, sizeof(seen.id));
-	r = digest_buffer(DIGEST_SHA256, set_head(s->set)->core, SEAL_CORE_SIZE, seen.digest);
+	r = set_state_of(s->set, &seen);
 	return r < 0 ? r : set_state_accept(p->state, &seen, label_of(s), err);
+}
+
+/* By a newer version, which who wrote it may have recorded already. */
+static bool was_replaced(const struct mounted_set *s, const struct set_policy *p)
+{
+	_cleanup_(source_object_clear) struct source_object o = {0};
+
+	return p->state && source_stat(p->source, SET_OBJECT_NAME, &o, NULL) == 0 &&
+	       strcmp(o.version, s->version) != 0;
 }
 
 static int read_once(const struct set_policy *p, struct mounted_set *was, struct mounted_set **ret,
@@ -293,7 +303,7 @@ static int read_once(const struct set_policy *p, struct mounted_set *was, struct
 	r = check_freshness(s, p, err);
 	if (r == 0)
 		*ret = steal_ptr(s);
-	return r;
+	return r == -EBADMSG && was_replaced(s, p) ? -ESTALE : r;
 }
 
 int mounted_set_read(const struct set_policy *p, struct mounted_set *was, struct mounted_set **ret,

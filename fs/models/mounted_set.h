@@ -20,6 +20,7 @@ struct set_policy {
 	struct unlock *unlock;
 	struct allowance *allowance;
 	bool required;	      /* without one, fail */
+	const uint8_t *id;    /* the only set that is shown; NULL: any */
 	const char *state;    /* set_state.h; NULL: none */
 	uint64_t min_version; /* 0: any */
 };

@@ -188,9 +188,10 @@ int set_command_create(struct set_command *c, struct error *err)
 {
 	_cleanup_(recipients_freep) struct recipients *recipients = NULL;
 	_cleanup_(wanted_clear) struct wanted w = {0};
-	struct set_access look = {0}, access = c->access;
-	uint8_t old[SET_ID_SIZE];
-	bool replaced;
+	struct set_access look = {.id = c->access.id, .min_version = c->access.min_version};
+	struct set_access access = {
+		.owners = c->access.owners, .unlock = c->access.unlock, .state = c->access.state};
+	bool had;
 	int r;
 
 	if (!c->name)
@@ -200,14 +201,16 @@ int set_command_create(struct set_command *c, struct error *err)
 		r = set_store_load(&c->store, c->source, &look, err);
 	if (r < 0)
 		return r;
-	replaced = c->store.set != NULL;
-	if (replaced && !c->replace) {
+	if (c->store.set && !c->replace) {
 		error_set(err, -EEXIST, "there is a set already: %s", c->store.label);
 		error_hint(err, "sealctl set add extends it; --replace makes a new one");
 		return -EEXIST;
 	}
-	if (replaced)
-		memcpy(old, set_header(c->store.set)->id, sizeof(old));
+	/* Somebody else's set says nothing about the owner's. */
+	had = c->store.set != NULL;
+	c->store.replaces = had && set_check_owner(c->store.set, access.owners, NULL) == 0;
+	if (had)
+		memcpy(c->store.replaced, set_header(c->store.set)->id, SET_ID_SIZE);
 	set_free(steal_ptr(c->store.set));
 	c->store.access = access;
 	r = set_store_begin(&c->store, recipients, err);
@@ -217,7 +220,7 @@ int set_command_create(struct set_command *c, struct error *err)
 		r = error_set(err, -ENOENT, "there is no sealed model in %s", c->source_spec);
 	/* Members of the former set may have no other slot than its own. */
 	if (r == 0)
-		r = admit(c, &w, replaced ? old : NULL, err);
+		r = admit(c, &w, had ? c->store.replaced : NULL, err);
 	c->added_count = w.count;
 	return r < 0 ? r : commit(c, &w, NULL, 0, err);
 }

@@ -241,7 +241,9 @@ int set_members_finish(const struct set_store *s, struct error *err)
 	struct set_access access = s->access;
 	int r = 1;
 
+	/* s was opened and compared with what was seen. */
 	access.unlock = NULL;
+	access.state = NULL;
 	for (unsigned i = 0; r == 1 && i < TRIES_MAX; i++)
 		r = finish_all(s->source, &access, err);
 	return r == 1 ? error_set(err, -EBUSY,

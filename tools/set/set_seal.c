@@ -74,7 +74,9 @@ static int make_access(struct set_sealing *s, struct set_access *ret, struct err
 		r = owner_keys_add_signer(s->owners, s->req->signer);
 	if (r == 0)
 		r = unlock_new(&u, &s->unlock, err);
-	*ret = (struct set_access){.owners = s->owners, .unlock = s->unlock};
+	*ret = s->options.pins;
+	ret->owners = s->owners;
+	ret->unlock = s->unlock;
 	return r;
 }
 
@@ -216,7 +218,6 @@ int set_sealing_commit(struct set_sealing *s, struct error *err)
 	r = set_store_commit(&s->store, &c, err);
 	if (r < 0)
 		return r;
-	s->committed = true;
 	r = set_members_finish(&s->store, err);
 	if (r == 0)
 		r = remove_superseded(s, err);
@@ -248,7 +249,7 @@ static void undo(const struct set_sealing *s)
 
 void set_sealing_end(struct set_sealing *s, bool failed)
 {
-	if (failed && !s->committed && s->count > 0)
+	if (failed && !s->store.written && s->count > 0)
 		undo(s);
 	for (size_t i = 0; i < s->count; i++) {
 		free(s->traces[i].path);

@@ -14,6 +14,7 @@ struct set_seal_options {
 	bool alone; /* members also for the recipients themselves */
 	bool has_expires, remove_old;
 	uint64_t expires;
+	struct set_access pins;	   /* id, version, state */
 	const struct facts *facts; /* NULL: as before */
 	const struct recipient_options *recipients;
 };
@@ -29,7 +30,6 @@ struct set_sealing {
 		char *path, *object, *payload, *old_payload;
 	} * traces;
 	size_t count, room;
-	bool committed;
 };
 
 /*

@@ -1,11 +1,13 @@
 /*
  * Sets in a directory or bucket. Job: read one, and write the next version on condition that nobody
- * else did. Trusts what it reads as far as owner keys and set key go. Must never write a set that
- * drops what another writer added, nor use the keys of a set whose owner was not checked.
+ * else did. Trusts what it reads as far as owner keys, set key and the record of what was seen go.
+ * Must never write a set that drops what another writer added, nor use the keys of a set whose
+ * owner was not checked.
  */
 #include "tools/set/set_store.h"
 
 #include "crypto/base/log.h"
+#include "crypto/set_state.h"
 #include "fs/formats/gguf_name.h"
 #include "tools/set/replace.h"
 
@@ -83,6 +85,8 @@ static int parse(struct set_store *s, const uint8_t *bytes, size_t size, struct 
 
 	if (r == 0)
 		r = set_check_owner(s->set, s->access.owners, err);
+	if (r == 0 && s->access.id)
+		r = set_check_id(s->set, s->access.id, err);
 	if (r == 0 && s->access.unlock)
 		r = unlock_set_key(s->access.unlock, s->set, s->label, &key, err);
 	if (r == 0 && s->access.unlock)
@@ -93,23 +97,40 @@ static int parse(struct set_store *s, const uint8_t *bytes, size_t size, struct 
 	return r < 0 ? r : set_check_version(s->set, s->access.min_version, 0, err);
 }
 
-int set_store_load(struct set_store *s, struct source *source, const struct set_access *access,
-		   struct error *err)
+/* What nobody vouches for must not be recorded. */
+static int check_state(const struct set_store *s, struct error *err)
 {
+	struct set_seen seen;
+	int r;
+
+	if (!s->access.state)
+		return 0;
+	if (!s->keys && (!s->access.owners || owner_keys_count(s->access.owners) == 0)) {
+		error_hint(err, "give --owner-key, --key-file or --kms");
+		return error_set(err, -EINVAL,
+				 "--set-state needs the owner's key, or a key that opens the set");
+	}
+	r = set_state_of(s->set, &seen);
+	return r < 0 ? r : set_state_accept(s->access.state, &seen, s->label, err);
+}
+
+/* 1: another writer has replaced it since it was read, and may have recorded so. */
+static int load_once(struct set_store *s, struct error *err)
+{
+	_cleanup_(source_object_clear) struct source_object o = {0};
 	_cleanup_free_ uint8_t *bytes = NULL;
 	struct error failure = {0};
 	size_t size = 0;
 	int r;
 
 	forget(s);
-	s->source = source;
-	s->access = *access;
-	if (!s->label)
-		s->label = source_describe(source, SET_OBJECT_NAME);
-	if (!s->label)
-		return -ENOMEM;
-	r = set_store_read(source, SET_OBJECT_NAME, SET_HEAD_MAX + SET_TABLE_MAX, &bytes, &size,
+	r = set_store_read(s->source, SET_OBJECT_NAME, SET_HEAD_MAX + SET_TABLE_MAX, &bytes, &size,
 			   &s->version, &failure);
+	if (r == -ENOENT && (s->access.id || s->access.min_version > 0)) {
+		error_hint(err, "put it back: --set-id and --min-version are for a set that is "
+				"there");
+		return error_set(err, r, "there is no set: %s is missing", s->label);
+	}
 	if (r == -ENOENT) {
 		s->version = strdup("");
 		return s->version ? 0 : -ENOMEM;
@@ -118,7 +139,32 @@ int set_store_load(struct set_store *s, struct source *source, const struct set_
 		*err = failure;
 		return error_set(err, r, "cannot read %s", s->label);
 	}
-	return parse(s, bytes, size, err);
+	r = parse(s, bytes, size, err);
+	if (r < 0)
+		return r;
+	r = check_state(s, &failure);
+	if (r == -EBADMSG && source_stat(s->source, SET_OBJECT_NAME, &o, NULL) == 0 &&
+	    strcmp(o.version, s->version) != 0)
+		return 1;
+	if (r < 0)
+		*err = failure;
+	return r;
+}
+
+int set_store_load(struct set_store *s, struct source *source, const struct set_access *access,
+		   struct error *err)
+{
+	int r = 1;
+
+	s->source = source;
+	s->access = *access;
+	if (!s->label)
+		s->label = source_describe(source, SET_OBJECT_NAME);
+	if (!s->label)
+		return -ENOMEM;
+	for (unsigned i = 0; r == 1 && i < TRIES_MAX; i++)
+		r = load_once(s, err);
+	return r == 1 ? error_set(err, -EBUSY, "%s: other writers are too fast", s->label) : r;
 }
 
 int set_store_need(struct set_store *s, struct source *source, const struct set_access *access,
@@ -140,7 +186,9 @@ int set_store_begin(struct set_store *s, const struct recipients *recipients, st
 
 	if (RAND_bytes(s->id, sizeof(s->id)) != 1)
 		return error_set(err, -EIO, "no random bytes for a set id");
-	r = recipients_make(recipients, s->id, &key, s->slots, &s->slot_count, err);
+	r = s->access.state ? set_state_check(s->access.state, err) : 0;
+	if (r == 0)
+		r = recipients_make(recipients, s->id, &key, s->slots, &s->slot_count, err);
 	if (r == 0)
 		r = set_keys_make(s->id, key, &s->keys);
 	return r;
@@ -292,27 +340,42 @@ static int make_next(const struct set_store *s, const struct set_change *c, uint
 static int reload(struct set_store *s, const struct set_change *c, struct error *err)
 {
 	_cleanup_set_keys_ struct set_keys *old = steal_ptr(s->keys);
+	bool was_there = s->set != NULL, moved;
 	int r = set_store_load(s, s->source, &s->access, err);
 
 	if (r < 0)
 		return r;
 	if (!s->set)
 		return error_set(err, -ESTALE, "%s was removed by another writer", s->label);
+	moved = memcmp(set_keys_id(old), set_header(s->set)->id, SET_ID_SIZE) != 0;
+	if (moved && (was_there || !c->moved)) {
+		error_hint(err, "compare its id (sealctl set list) with the one that you expect");
+		return error_set(err, -ESTALE, "%s was replaced by another set meanwhile",
+				 s->label);
+	}
 	log_notice("another writer changed the set; making the change to its version %" PRIu64,
 		   set_header(s->set)->version);
-	if (memcmp(set_keys_id(old), set_header(s->set)->id, SET_ID_SIZE) == 0)
-		return 0;
-	return c->moved ? c->moved(c->arg, old, err)
-			: error_set(err, -ESTALE, "%s was replaced by another set", s->label);
+	return moved ? c->moved(c->arg, old, err) : 0;
 }
 
 /* What was written is what there is now. */
 static int keep(struct set_store *s, const uint8_t *bytes, size_t size, struct error *err)
 {
+	struct set_seen seen;
+	int r;
+
+	s->written = true;
 	set_free(steal_ptr(s->set));
-	return set_parse_head(s->label, bytes, size, size, &s->set, err) < 0
-		       ? -EIO
-		       : set_load_table(s->set, s->keys, bytes + set_table_offset(s->set), err);
+	r = set_parse_head(s->label, bytes, size, size, &s->set, err);
+	if (r == 0)
+		r = set_load_table(s->set, s->keys, bytes + set_table_offset(s->set), err);
+	if (r < 0 || !s->access.state)
+		return r;
+	r = set_state_of(s->set, &seen);
+	if (r == 0)
+		r = set_state_written(s->access.state, &seen, s->replaces ? s->replaced : NULL,
+				      err);
+	return r < 0 ? error_prefix(err, r, "%s is written", s->label) : 0;
 }
 
 int set_store_commit(struct set_store *s, const struct set_change *c, struct error *err)

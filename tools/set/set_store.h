@@ -15,6 +15,8 @@ struct set_access {
 	const struct owner_keys *owners; /* NULL or empty: signatures are not checked */
 	struct unlock *unlock;		 /* NULL: the set is only looked at */
 	uint64_t min_version;		 /* 0: any */
+	const uint8_t *id;		 /* the only set that may be there; NULL: any */
+	const char *state;		 /* crypto/set_state.h; NULL: none */
 };
 
 struct set_store {
@@ -28,11 +30,14 @@ struct set_store {
 	uint8_t id[SET_ID_SIZE];
 	struct seal_slot slots[SEAL_SLOTS_MAX];
 	unsigned slot_count;
-	bool unread_ok; /* permission to write does not include reading */
+	uint8_t replaced[SET_ID_SIZE]; /* the set in whose place it comes */
+	bool replaces;
+	bool written; /* what set_store_commit() was asked for; it may fail after that */
 };
 
 /* Reads the set, if there is one. Also again, to see the work of others. Errors as source.h, set.h,
- * unlock.h. */
+ * unlock.h, set_state.h; -ENOENT: there is none, and access
+ * has an id or a version. */
 int set_store_load(struct set_store *s, struct source *source, const struct set_access *access,
 		   struct error *err);
 /* As set_store_load(), where there must be one: -ENOENT. */
@@ -53,8 +58,8 @@ struct set_change {
 	size_t put_count;
 	const char *const *drop; /* paths */
 	size_t drop_count;
-	/* Called when the set has become another one (its keys are s->keys): seals that were made
-	 * for the former must get a slot of this one. old: the former's keys. */
+	/* Called when another writer made the set first (its keys are s->keys): seals that were
+	 * made for ours must get a slot of theirs. old: the keys of ours. */
 	int (*moved)(void *arg, const struct set_keys *old, struct error *err);
 	void *arg;
 };

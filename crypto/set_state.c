@@ -1,14 +1,16 @@
 /*
- * The file of seen sets. Job: remember versions, and never go back. Trusts the file only if nobody
- * else can change it. Must never record less than before, nor start a new file if an existing one
- * cannot be read.
+ * The file of seen sets. Job: remember versions and what was replaced, and never go back. Trusts
+ * the file only if nobody else can change it. Must never record less than before, nor start a new
+ * file if an existing one cannot be read.
  */
-#include "fs/models/set_state.h"
+#include "crypto/set_state.h"
 
+#include "crypto/base/digest.h"
 #include "crypto/base/encode.h"
 #include "crypto/base/fileio.h"
 #include "crypto/base/trust_file.h"
 #include "crypto/failure.h"
+#include "crypto/sealed_head.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +22,7 @@
 #include <sys/stat.h>
 
 #define FIRST_LINE "sealedfs-set-state-v1\n"
+#define REPLACED "replaced" /* in the place of a version */
 #define LINE_MAX_SIZE (2 * SET_STATE_ID_SIZE + 1 + 20 + 1 + 2 * SET_STATE_DIGEST_SIZE + 1)
 #define FILE_MAX_SIZE (sizeof(FIRST_LINE) + (size_t)SET_STATE_SETS_MAX * LINE_MAX_SIZE)
 
@@ -32,7 +35,7 @@ struct state {
 
 static int failed(const struct state *s, const char *what, int code, struct error *err)
 {
-	error_hint(err, "set-state needs a folder that belongs to the daemon's user, or root");
+	error_hint(err, "the file of seen sets needs a folder that belongs to this user, or root");
 	return error_set(err, code, "set-state=%s: cannot %s: %s", s->path, what, strerror(-code));
 }
 
@@ -77,8 +80,10 @@ static bool parse_line(char *line, struct set_seen *ret)
 	if (!digest)
 		return false;
 	*version++ = *digest++ = '\0';
+	ret->version = SET_STATE_REPLACED;
 	return hex_decode(line, ret->id, sizeof(ret->id)) == 0 &&
-	       number_parse(version, 10, UINT64_MAX, &ret->version) == 0 &&
+	       (strcmp(version, REPLACED) == 0 ||
+		number_parse(version, 10, SET_STATE_REPLACED - 1, &ret->version) == 0) &&
 	       hex_decode(digest, ret->digest, sizeof(ret->digest)) == 0;
 }
 
@@ -134,11 +139,14 @@ static int write_lines(const struct state *s, int fd)
 	memcpy(text, FIRST_LINE, used + 1);
 	for (size_t i = 0; i < s->count; i++) {
 		char id[2 * SET_STATE_ID_SIZE + 1], digest[2 * SET_STATE_DIGEST_SIZE + 1];
+		char version[24] = REPLACED;
 
 		hex_encode(s->sets[i].id, SET_STATE_ID_SIZE, id);
 		hex_encode(s->sets[i].digest, SET_STATE_DIGEST_SIZE, digest);
-		used += (size_t)snprintf(text + used, FILE_MAX_SIZE - used, "%s %" PRIu64 " %s\n",
-					 id, s->sets[i].version, digest);
+		if (s->sets[i].version != SET_STATE_REPLACED)
+			(void)snprintf(version, sizeof(version), "%" PRIu64, s->sets[i].version);
+		used += (size_t)snprintf(text + used, FILE_MAX_SIZE - used, "%s %s %s\n", id,
+					 version, digest);
 	}
 	return file_write(fd, text, used);
 }
@@ -174,20 +182,50 @@ static struct set_seen *find(struct state *s, const uint8_t *id, bool *ret_found
 	return &s->sets[i];
 }
 
-/* 1: it is to be recorded. */
-static int judge(struct state *s, const struct set_seen *now, const char *label, struct error *err)
+/* The set's line; a new one is empty. */
+static int find_or_add(struct state *s, const uint8_t *id, struct set_seen **ret, struct error *err)
 {
 	bool known;
-	struct set_seen *seen = find(s, now->id, &known);
 
-	if (known && now->version < seen->version) {
-		error_hint(err, "have its owner write a newer version; to go back on purpose, "
-				"remove its line from the file");
+	*ret = find(s, id, &known);
+	if (known)
+		return 0;
+	if (s->count == SET_STATE_SETS_MAX)
+		return error_set(err, -E2BIG, "set-state=%s: it has %d sets already", s->path,
+				 SET_STATE_SETS_MAX);
+	memmove(*ret + 1, *ret, (size_t)(&s->sets[s->count++] - *ret) * sizeof(**ret));
+	**ret = (struct set_seen){0};
+	memcpy((*ret)->id, id, sizeof((*ret)->id));
+	return 0;
+}
+
+static int refuse(const struct state *s, const struct set_seen *now, const struct set_seen *seen,
+		  const char *label, struct error *err)
+{
+	char next[2 * SET_STATE_DIGEST_SIZE + 1];
+
+	error_hint(err, "have its owner write a newer version; to go back on purpose, "
+			"remove its line from the file");
+	if (seen->version != SET_STATE_REPLACED)
 		return seal_fail(err, SEAL_OLD_SET, label,
 				 "it has version %" PRIu64 ", and %s has seen version %" PRIu64,
 				 now->version, s->path, seen->version);
-	}
-	if (known && now->version == seen->version) {
+	hex_encode(seen->digest, SET_STATE_DIGEST_SIZE, next);
+	return seal_fail(err, SEAL_OLD_SET, label,
+			 "%s states that its owner replaced it by the set %s", s->path, next);
+}
+
+/* 1: it is to be recorded. */
+static int judge(struct state *s, const struct set_seen *now, const char *label, struct error *err)
+{
+	struct set_seen *seen;
+	int r = find_or_add(s, now->id, &seen, err);
+
+	if (r < 0)
+		return r;
+	if (now->version < seen->version)
+		return refuse(s, now, seen, label, err);
+	if (now->version == seen->version) {
 		if (memcmp(now->digest, seen->digest, sizeof(now->digest)) == 0)
 			return 0;
 		error_hint(err, "one of the two was not written by 'sealctl', or by two owners at "
@@ -197,19 +235,13 @@ static int judge(struct state *s, const struct set_seen *now, const char *label,
 				 "%" PRIu64 " that %s has seen",
 				 label, now->version, seen->version, s->path);
 	}
-	if (!known && s->count == SET_STATE_SETS_MAX)
-		return error_set(err, -E2BIG, "set-state=%s: it has %d sets already", s->path,
-				 SET_STATE_SETS_MAX);
-	if (!known)
-		memmove(seen + 1, seen, (size_t)(&s->sets[s->count++] - seen) * sizeof(*seen));
 	*seen = *now;
 	return 1;
 }
 
-int set_state_accept(const char *path, const struct set_seen *now, const char *label,
-		     struct error *err)
+static int begin(const char *path, struct state **ret, struct error *err)
 {
-	_cleanup_free_ struct state *s = calloc(1, sizeof(*s));
+	struct state *s = *ret = calloc(1, sizeof(*s));
 	_cleanup_close_ int fd = -1;
 	int r;
 
@@ -220,13 +252,59 @@ int set_state_accept(const char *path, const struct set_seen *now, const char *l
 	r = open_file(s, &fd, err);
 	if (r == 0)
 		r = lock(s, err);
-	if (r == 0)
-		r = read_file(s, err);
+	return r < 0 ? r : read_file(s, err);
+}
+
+static void end(struct state **s)
+{
+	if (!*s)
+		return;
+	closep(&(*s)->lock_fd);
+	closep(&(*s)->dir_fd);
+	free(*s);
+}
+
+int set_state_accept(const char *path, const struct set_seen *now, const char *label,
+		     struct error *err)
+{
+	_cleanup_(end) struct state *s = NULL;
+	int r = begin(path, &s, err);
+
 	if (r == 0)
 		r = judge(s, now, label, err);
-	if (r == 1)
-		r = write_file(s, err);
-	closep(&s->lock_fd);
-	closep(&s->dir_fd);
-	return r;
+	return r == 1 ? write_file(s, err) : r;
+}
+
+int set_state_written(const char *path, const struct set_seen *now, const uint8_t *replaced,
+		      struct error *err)
+{
+	_cleanup_(end) struct state *s = NULL;
+	struct set_seen *seen;
+	int r = begin(path, &s, err);
+
+	if (r == 0)
+		r = find_or_add(s, now->id, &seen, err);
+	if (r == 0 && seen->version < now->version)
+		*seen = *now;
+	if (r == 0 && replaced)
+		r = find_or_add(s, replaced, &seen, err);
+	if (r == 0 && replaced) {
+		seen->version = SET_STATE_REPLACED;
+		memcpy(seen->digest, now->id, sizeof(seen->digest));
+	}
+	return r < 0 ? r : write_file(s, err);
+}
+
+int set_state_check(const char *path, struct error *err)
+{
+	_cleanup_(end) struct state *s = NULL;
+
+	return begin(path, &s, err);
+}
+
+int set_state_of(const struct set *set, struct set_seen *ret)
+{
+	*ret = (struct set_seen){.version = set_header(set)->version};
+	memcpy(ret->id, set_header(set)->id, sizeof(ret->id));
+	return digest_buffer(DIGEST_SHA256, set_head(set)->core, SEAL_CORE_SIZE, ret->digest);
 }

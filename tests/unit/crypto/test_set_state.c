@@ -1,5 +1,5 @@
-/* fs/models/set_state: versions never go back, whatever happens to the file. */
-#include "fs/models/set_state.h"
+/* crypto/set_state: versions never go back, whatever happens to the file. */
+#include "crypto/set_state.h"
 
 #include "tests/unit/test.h"
 
@@ -81,8 +81,8 @@ static void versions_only_rise(void **state)
 	refused(7, 3, 2, -EBADMSG, "another content");
 	refused(7, 2, 1, -EBADMSG, "it has version 2");
 	refused(7, 0, 1, -EBADMSG, "has seen version 3");
-	assert_int_equal(accept_set(7, UINT64_MAX, 1, NULL), 0);
-	refused(7, UINT64_MAX - 1, 1, -EBADMSG, "has seen version 18446744073709551615");
+	assert_int_equal(accept_set(7, UINT64_MAX - 1, 1, NULL), 0);
+	refused(7, UINT64_MAX - 2, 1, -EBADMSG, "has seen version 18446744073709551614");
 }
 
 static void sets_are_kept_apart(void **state)
@@ -164,6 +164,37 @@ static void dead_writers_and_missing_folders(void **state)
 	(void)snprintf(path, sizeof(path), "%s/sets", dir);
 }
 
+static void what_was_written(void **state)
+{
+	struct set_seen next = {.version = 1};
+	uint8_t old[SET_STATE_ID_SIZE];
+	char text[1024];
+
+	memset(next.id, 8, sizeof(next.id));
+	memset(next.digest, 1, sizeof(next.digest));
+	memset(old, 7, sizeof(old));
+	assert_int_equal(set_state_check(path, NULL), 0);
+	assert_int_equal(accept_set(7, 3, 1, NULL), 0);
+	assert_int_equal(set_state_written(path, &next, old, NULL), 0);
+	refused(7, 3, 1, -EBADMSG, "replaced it by the set 0808");
+	refused(7, UINT64_MAX - 1, 1, -EBADMSG, "an older set was put back");
+	assert_int_equal(accept_set(8, 1, 1, NULL), 0);
+	read_file(text, sizeof(text));
+	assert_non_null(strstr(text, "0707 replaced 0808"));
+	/* Somebody else wrote the next version before this one was recorded. */
+	assert_int_equal(accept_set(8, 3, 1, NULL), 0);
+	next.version = 2;
+	assert_int_equal(set_state_written(path, &next, NULL, NULL), 0);
+	refused(8, 2, 1, -EBADMSG, "has seen version 3");
+	/* Also one that was never seen here. */
+	memset(old, 6, sizeof(old));
+	assert_int_equal(set_state_written(path, &next, old, NULL), 0);
+	refused(6, 1, 1, -EBADMSG, "replaced");
+	write_file("x", 1, 0600);
+	assert_int_equal(set_state_check(path, NULL), -EPROTO);
+	assert_int_equal(set_state_written(path, &next, NULL, NULL), -EPROTO);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -171,6 +202,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(sets_are_kept_apart, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(damaged_files_are_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(others_must_not_write_it, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_was_written, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(dead_writers_and_missing_folders, set_up,
 						tear_down),
 	};

@@ -1,8 +1,10 @@
 /*
- * Times of expiry. Trusts the command line. Must never take a typing error for "never".
+ * Times of expiry, ids and versions. Trusts the command line. Must never take a typing error for
+ * "never" or "any".
  */
-#include "tools/set/set_expiry.h"
+#include "tools/set/set_values.h"
 
+#include "crypto/base/encode.h"
 #include "crypto/format.h"
 #include "fs/net/dates.h"
 
@@ -36,4 +38,19 @@ int set_expiry_parse(const char *text, uint64_t *ret, struct error *err)
 			 "--expires %s: neither never, nor a number and m, h or d, nor a time like "
 			 "2027-01-31T00:00:00Z",
 			 text);
+}
+
+int set_id_parse(const char *text, uint8_t ret[SET_ID_SIZE], struct error *err)
+{
+	if (hex_decode(text, ret, SET_ID_SIZE) == 0)
+		return 0;
+	return error_set(err, -EINVAL,
+			 "--set-id %s: not the 64 hex digits that sealctl set list prints", text);
+}
+
+int set_version_parse(const char *text, uint64_t *ret, struct error *err)
+{
+	if (number_parse(text, 10, SET_VERSION_MAX, ret) == 0)
+		return 0;
+	return error_set(err, -EINVAL, "--min-version %s: not a version of a set", text);
 }
