@@ -9,7 +9,9 @@
 #include "fs/config/file.h"
 #include "fs/config/options_internal.h"
 
+#include "crypto/base/encode.h"
 #include "crypto/base/log.h"
+#include "crypto/set.h"
 #include "fs/source/source.h"
 
 #include <errno.h>
@@ -338,15 +340,21 @@ static void share_with_group(struct config *c)
 		c->gid = g->gr_gid;
 }
 
-/* What names a set's measurement or version can only mean a mount of a set. */
+/* What names a set's measurement, id or version can only mean a mount of a set. */
 static int decide_set(struct config *c, struct error *err)
 {
-	bool needed = c->measure == MEASURE_SET || c->set_min_version > 0;
+	bool needed = c->measure == MEASURE_SET || c->set_id || c->set_min_version > 0;
+	uint8_t id[SET_ID_SIZE];
 
 	if (c->set == CONFIG_SET_OFF && (needed || c->set_state))
 		return error_set(err, -EINVAL,
-				 "option set=off excludes measure=set, set-min-version and "
+				 "option set=off excludes measure=set, set-id, set-min-version and "
 				 "set-state");
+	if (c->set_id && hex_decode(c->set_id, id, sizeof(id)) < 0)
+		return error_set(err, -EINVAL,
+				 "option set-id=%s: must be the 64 hex digits that sealctl set "
+				 "list prints",
+				 c->set_id);
 	if (needed)
 		c->set = CONFIG_SET_REQUIRE;
 	if (c->set_state && c->set_state[0] != '/')

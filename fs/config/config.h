@@ -49,7 +49,8 @@ enum config_ready {
 /* Whether the mount shows the members of a set (crypto/FORMAT.md section 11) and nothing else. */
 enum config_set {
 	CONFIG_SET_AUTO,    /* if there is one at the start of the mount */
-	CONFIG_SET_REQUIRE, /* or the mount fails; also from measure=set and set-min-version= */
+	CONFIG_SET_REQUIRE, /* or the mount fails; also from measure=set, set-id=, set-min-version=
+			     */
 	CONFIG_SET_OFF,
 };
 /* The options unlock= and measure-when=, which ready= replaces. */
@@ -79,6 +80,7 @@ struct config {
 	enum measure_mode measure;
 	bool measure_given; /* false: a mount of a set measures the set */
 	enum config_set set;
+	char *set_id;		  /* 64 hex digits: the only one that is shown; NULL: any */
 	char *set_state;	  /* file of the highest versions seen; NULL: none */
 	unsigned set_min_version; /* 0: any */
 	unsigned pcr;

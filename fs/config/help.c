@@ -45,6 +45,8 @@ static const char text[] =
 	"  set=auto|require|off  show a set's members only, if there is a set\n"
 	"                        (sealed.set); require: fail without one; off: ignore\n"
 	"                        it\n"
+	"  set-id=ID             refuse another set than this one (64 hex digits);\n"
+	"                        implies set=require\n"
 	"  set-state=FILE        keep the highest version seen of each set here, and\n"
 	"                        refuse older ones\n"
 	"  set-min-version=N     refuse older versions of the set; implies set=require\n"

@@ -180,6 +180,7 @@ static const struct option_spec specs[] = {
 	{"kms-policy", OPT_STRING, FIELD(kms_policy)},
 	{"measure", OPT_PARSED, .parse = parse_measure},
 	{"set", OPT_CHOICE, FIELD(set), .words = set_words},
+	{"set-id", OPT_STRING, FIELD(set_id)},
 	{"set-state", OPT_STRING, FIELD(set_state)},
 	{"set-min-version", OPT_NUMBER, FIELD(set_min_version), .max = UINT32_MAX},
 	{"pcr", OPT_PARSED, .parse = parse_pcr},

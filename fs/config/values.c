@@ -63,6 +63,7 @@ void config_clear(struct config *c)
 	free(c->user);
 	free(c->event_log);
 	free(c->kms_policy);
+	free(c->set_id);
 	free(c->set_state);
 	free(c->tcti);
 	free(c->region);

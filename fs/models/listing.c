@@ -4,6 +4,7 @@
  */
 #include "fs/models/listing.h"
 
+#include "crypto/base/encode.h"
 #include "crypto/base/log.h"
 #include "crypto/failure.h"
 
@@ -76,6 +77,7 @@ static bool need_not_unlock(void *arg, const struct view_node *model, const stru
 static int read_set(const struct listing *l, struct mounted_set **ret, struct error *err)
 {
 	const struct config *c = l->config;
+	uint8_t id[SET_ID_SIZE];
 	struct set_policy policy = {
 		.source = l->source,
 		.owners = l->owners,
@@ -83,6 +85,7 @@ static int read_set(const struct listing *l, struct mounted_set **ret, struct er
 		.allowance = l->allowance,
 		.required = c->set == CONFIG_SET_REQUIRE ||
 			    catalog_options(l->catalog)->measure == MEASURE_SET,
+		.id = c->set_id ? id : NULL,
 		.state = c->set_state,
 		.min_version = c->set_min_version,
 	};
@@ -91,6 +94,8 @@ static int read_set(const struct listing *l, struct mounted_set **ret, struct er
 	int r = 0;
 
 	*ret = NULL;
+	if (c->set_id)
+		(void)hex_decode(c->set_id, id, sizeof(id)); /* config_parse() checked it */
 	if (c->set != CONFIG_SET_OFF && (was || !again)) {
 		listing_show(l, LISTING_STEP_MS, "Reading the set of %s", c->source);
 		r = mounted_set_read(&policy, was, ret, err);

@@ -114,6 +114,17 @@ class Replaced(Base):
         self.put_back()
         self.each_writer_refuses(NOT_AUTHENTIC, f"its id is {self.old}, and {self.new} is required",
                                  "--set-id", self.new)
+        self.mount_refused(NOT_AUTHENTIC, "it is another set", self.old,
+                           options=("set-id=" + self.new,))
+
+    def test_a_reload(self):
+        with self.lab.mount(self.dest, "key-file=" + self.key, "attest=none", "measure=none",
+                            "set-id=" + self.new) as mount:
+            self.assertEqual(common.read_bytes(mount.join("a")), b"a")
+            self.put_back()
+            done = self.lab.run(common.SEALEDFS, "--reload", mount.path)
+            self.assert_result(done, FAILURE, "it is another set", self.old)
+            self.assertEqual(sorted(n for n in os.listdir(mount.path) if len(n) == 1), ["a", "b"])
 
     def test_replace_says_what_it_replaces(self):
         self.set("create", "--name", "w", "--replace", "--set-id", self.old, expect=NOT_AUTHENTIC)
@@ -175,12 +186,14 @@ class Older(Base):
         shutil.rmtree(self.dest)
         shutil.copytree(other, self.dest)
         self.each_writer_refuses(NOT_AUTHENTIC, "it is another set", "--set-id", mine)
+        self.mount_refused(NOT_AUTHENTIC, "it is another set", options=("set-id=" + mine,))
 
     def test_no_set_any_more(self):
         mine = self.list()["id"]
         os.unlink(os.path.join(self.dest, "sealed.set"))
         for pins in (("--set-id", mine), ("--min-version", "1")):
             self.each_writer_refuses(FAILURE, "there is no set", *pins)
+        self.mount_refused(FAILURE, "there is no set", options=("set-id=" + mine,))
 
     def test_what_is_no_pin(self):
         for pins in (("--set-id", "00"), ("--set-id", "x" * 64), ("--min-version", "-1"),

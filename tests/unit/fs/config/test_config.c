@@ -142,6 +142,7 @@ static void test_sets(void **state)
 	assert_false(none.measure_given);
 	assert_null(none.set_state);
 	assert_int_equal(none.set_min_version, 0);
+	assert_null(none.set_id);
 	CHECKED(state_file, "a b -o set-state=/var/s");
 	assert_string_equal(state_file.set_state, "/var/s");
 	assert_int_equal(state_file.set, CONFIG_SET_AUTO);
@@ -252,6 +253,8 @@ static void test_refused(void **state)
 		{"a b -o set=off,measure=set", "set=off excludes"},
 		{"a b -o set=off,set-min-version=1", "set=off excludes"},
 		{"a b -o set=off,set-state=/x", "set=off excludes"},
+		{"a b -o set=off,set-id=00", "set=off excludes"},
+		{"a b -o set-id=00", "must be the 64 hex digits"},
 		{"a b -o set-state=x", "must begin with /"},
 		{"a b -o set-min-version=-1", "must be a number"},
 		{"a b -o ready=never", "must be open, unlocked or measured"},
