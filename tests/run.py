@@ -181,7 +181,7 @@ FIRST = ("unlock_many.py", "tpm_bus.py")
 def run_unittest(path, env, prefix=(), classes=()):
     """Runs one file; returns (exit code, output, seconds)."""
     started = time.monotonic()
-    limit_s = 7200 if "SEALEDFS_THOROUGH" in (env or {}) else 900
+    limit_s = 7200 if "SEALEDFS_THOROUGH" in (env or {}) else 2700
     code, out = run(None, *prefix, PYTHON, path, "-v", *classes, timeout=limit_s, env={
         "SEALEDFS_BUILD": PLAIN, "PYTHONDONTWRITEBYTECODE": "1", **(env or {})})
     return code, out, time.monotonic() - started

@@ -175,7 +175,7 @@ class Service(common_boot.Service):
               "exec 3</srv/models/b.gguf; cd /srv/models; exec sleep infinity")
         began = m.run("date", "+%s").out
         m.systemctl("stop", UNIT)
-        self.assertLess(int(m.run("date", "+%s").out) - int(began), 15)
+        self.assertLess(int(m.run("date", "+%s").out) - int(began), 28)  # TimeoutStopSec=30s
         self.assertFalse(self.is_mounted())
         self.assertEqual(m.show(UNIT, "ActiveState"), "inactive")
         self.assertEqual(m.show(UNIT, "Result"), "success")
@@ -196,7 +196,7 @@ class Service(common_boot.Service):
         """A daemon that does not go on is replaced."""
         m = self.machine
         m.write(f"/etc/systemd/system/{UNIT}.service.d/fast.conf",
-                "[Service]\nWatchdogSec=3s\nRestartSec=100ms\n")
+                "[Service]\nWatchdogSec=6s\nRestartSec=100ms\n")
         m.systemctl("daemon-reload")
         self.start()
         m.systemctl("kill", "--signal=STOP", "--kill-who=main", UNIT)
@@ -209,18 +209,18 @@ class Service(common_boot.Service):
         pid = m.show(UNIT, "MainPID")
         stamp = m.show(UNIT, "WatchdogTimestampMonotonic")
         m.wait_until("signs of life", lambda: int(m.show(
-            UNIT, "WatchdogTimestampMonotonic")) > int(stamp) + 4_000_000, SOON_S)
+            UNIT, "WatchdogTimestampMonotonic")) > int(stamp) + 8_000_000, SOON_S)
         self.assertEqual(m.show(UNIT, "MainPID"), pid)
 
     def test_silent_server_is_no_hang(self):
         """Readers wait for S3 longer than the watchdog's time: the network's fault, not ours."""
         m = self.machine
         m.write(f"/etc/systemd/system/{UNIT}.service.d/fast.conf",
-                "[Service]\nWatchdogSec=3s\n")
+                "[Service]\nWatchdogSec=6s\n")
         m.systemctl("daemon-reload")
         self.start()
         pid = m.show(UNIT, "MainPID")
-        with self.lab.s3.fault(match=r"GET .*\.sealed", kind="slow", ms=9000):
+        with self.lab.s3.fault(match=r"GET .*\.sealed", kind="slow", ms=15000):
             for reader in range(40):
                 m.run("systemd-run", f"--unit=waiting{reader}", "--property=User=ollama",
               "--property=SupplementaryGroups=sealedfs", "dd",
@@ -228,7 +228,7 @@ class Service(common_boot.Service):
                       "of=/dev/null")
             stamp = m.show(UNIT, "WatchdogTimestampMonotonic")
             m.wait_until("signs of life", lambda: int(m.show(
-                UNIT, "WatchdogTimestampMonotonic")) > int(stamp) + 8_000_000, SOON_S)
+                UNIT, "WatchdogTimestampMonotonic")) > int(stamp) + 13_000_000, SOON_S)
         for reader in range(40):
             self.wait_state(f"waiting{reader}", "inactive", "failed")
         self.assertEqual(m.show(UNIT, "MainPID"), pid)

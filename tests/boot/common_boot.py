@@ -28,7 +28,7 @@ sha256sum -- *.gguf >/run/reader/new && mv /run/reader/new /run/reader/sums
 exec sleep infinity
 """
 UNIT = "sealedfs@models"
-SOON_S = 30
+SOON_S = 120
 
 
 def setUpModule():

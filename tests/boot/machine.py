@@ -28,8 +28,8 @@ SCRIPT = os.path.join(HERE, "machine")
 ROOTS = os.path.join(TOP, "build", "boot")
 CLONE_NEWNET = 0x40000000
 METADATA_ADDRESS = "169.254.169.254"
-BOOT_S = 60
-COMMAND_S = 120
+BOOT_S = 300
+COMMAND_S = 300
 STATES = ("initializing", "starting", "running", "degraded", "maintenance")
 
 # Stays in the directory above the group, which may be unmounted under it.
@@ -222,10 +222,10 @@ class Machine:
         if self.guardian is None:
             return
         self.guardian.stdin.close()
-        self.guardian.wait(60)
+        self.guardian.wait(300)
         self.guardian = None
         if self.process:
-            self.process.wait(60)
+            self.process.wait(120)
 
     # What is done inside
 
@@ -286,7 +286,7 @@ class Machine:
         if done.returncode != 0:
             raise CommandFailed(f"{path}: {out}")
 
-    def wait_until(self, what, condition, timeout_s=60):
+    def wait_until(self, what, condition, timeout_s=120):
         """Polls something about a machine that must stay alive."""
         try:
             self._wait(what, condition, timeout_s)

@@ -35,7 +35,7 @@ class Imitation:
 
     def __exit__(self, *_):
         LIBC.umount2(self.path.encode(), 2)
-        self.thread.join(20)
+        self.thread.join(60)
         os.close(self.fd)
 
     def attributes(self, ino):

@@ -26,13 +26,13 @@ class NetCase(common.Case):
     ENDPOINT = None  # set by classes with a server of their own
 
     def probe(self, *argv, data=None, **env):
-        extra = {"PROBE_STALL_MS": "4000"}
+        extra = {"PROBE_STALL_MS": "60000"}
         if self.ENDPOINT:
             extra["AWS_ENDPOINT_URL_S3"] = self.ENDPOINT
         settings = {**self.lab.env("owner", extra=extra), **env}
         settings = {name: value for name, value in settings.items() if value is not None}
         started = time.monotonic()
-        done = subprocess.run([PROBE, *argv], env=settings, input=data or b"", timeout=120,
+        done = subprocess.run([PROBE, *argv], env=settings, input=data or b"", timeout=common.COMMAND_S,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
         self.took_s = time.monotonic() - started
         self.out = done.stdout

@@ -24,11 +24,12 @@ STORM_S = float(os.environ.get("SEALEDFS_STORM_S") or
                 (600 if common.THOROUGH else 6 if common.QUICK else 12))
 SEED = int(os.environ.get("SEALEDFS_SEED") or random.SystemRandom().randrange(1 << 32))
 SIZE = 40 * MIB + 4097
+LEAST = SIZE // 16  # for each reader of a storm, which goes on after it until it has them
 KINDS = ("read", "small", "direct", "about", "touch", "populate", "mlock", "readahead")
 LOOPS = ("populate", "mlock")  # these the kernel repeats for ever
 SHARE = 0.05  # of one processor, for whoever waits
-SOON_S = 20  # generous: a busy machine; a hang lasts for ever
-SETTLE_S, MEASURE_S = 4, 5
+SOON_S = 120  # generous: a busy machine; a hang lasts for ever
+SETTLE_S, MEASURE_S = 2, 5
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--")
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -118,9 +119,10 @@ class Failing(common.Case):
         return self.lab.mount(place.source, "key-file=" + self.key, "attest=none", "measure=none",
                               "allow_other", *options, **how)
 
-    def start(self, kind, path, seconds, *prefix):
-        """A process of helpers/readers.c."""
-        child = subprocess.Popen([*prefix, self.program, kind, path, self.plain, str(seconds)],
+    def start(self, kind, path, seconds, *prefix, least=0):
+        """A process of helpers/readers.c: reads for so long, and until it has had so many bytes."""
+        child = subprocess.Popen([*prefix, self.program, kind, path, self.plain, str(seconds),
+                                  str(least)],
                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         self.children.append(child)
         return child
@@ -165,10 +167,15 @@ class Waiting(Failing):
         return {name: (cpu_seconds(pid) - before[name]) / took for name, pid in processes.items()}
 
     def assert_calm(self, mount, children):
-        time.sleep(SETTLE_S)
-        shares = self.shares({"daemon": mount.pid, **{
-            f"{kind} {child.pid}": child.pid for kind, child in children}})
-        self.assertLessEqual(max(shares.values()), SHARE, shares)
+        """Soon; and then for as long as it is looked at."""
+        end = time.monotonic() + SOON_S
+        while True:
+            time.sleep(SETTLE_S)
+            shares = self.shares({"daemon": mount.pid, **{
+                f"{kind} {child.pid}": child.pid for kind, child in children}})
+            if max(shares.values()) <= SHARE:
+                return
+            self.assertLess(time.monotonic(), end, shares)
 
     def assert_others_are_served(self, mount):
         """Another file, and a first read of what fails: answered soon, with error or bytes."""
@@ -201,20 +208,18 @@ class Waiting(Failing):
         self.assertRegex(about[0], r"a\.gguf: offset \d+ cannot be read.*process: \d+")
 
     def killed(self, child):
-        began = time.monotonic()
         child.kill()
         child.wait(SOON_S)
-        self.assertLess(time.monotonic() - began, 5)
 
     def check(self, name):
         place = Place(self, name)
         with self.mount(place) as mount:
             path = mount.join("a.gguf")
             with common.opened(path), place.failing():  # unlocked, nothing read
-                seconds = SETTLE_S + MEASURE_S + 10
-                loops = [(kind, self.start(kind, path, seconds)) for kind in LOOPS * 2]
+                # Until they get something, which is when the source is healed.
+                loops = [(kind, self.start(kind, path, 0, least=1)) for kind in LOOPS * 2]
                 self.assert_told(mount, [child for _, child in loops])
-                children = loops + [(kind, self.start(kind, path, seconds)) for kind in KINDS]
+                children = loops + [(kind, self.start(kind, path, 0, least=1)) for kind in KINDS]
                 self.assert_calm(mount, children)
                 self.assert_others_are_served(mount)
                 self.killed(loops.pop()[1])
@@ -248,7 +253,7 @@ class Waiting(Failing):
         with self.mount(place) as mount, common.opened(mount.join("a.gguf")), place.failing():
             # Blocked signals do not count; the loop cannot take one that is not.
             child = self.start("populate", mount.join("a.gguf"), 60)
-            time.sleep(1)
+            self.wait_until_told(mount, [child])
             child.send_signal(signal.SIGBUS)  # has a handler
             self.assert_calm(mount, [("populate", child)])
             self.killed(child)
@@ -338,8 +343,10 @@ class Ends(Failing):
         mount = self.lab.start_mount(place.source, "key-file=" + self.key, "attest=none",
                                      "measure=none", "fill=off")
         with self.lab.s3.fault(match=r"GET .*\.sealed", kind="slow", ms=50):
-            child = self.start("populate", mount.join("a.gguf"), 0.01)
-            time.sleep(0.3)
+            self.lab.s3.clear_log()
+            child = self.start("populate", mount.join("a.gguf"), 0, least=1)
+            common.wait_for("the reader to be served", lambda: [
+                entry for entry in self.lab.s3.log() if entry["fault"]], child)
             mount.process.terminate()
             self.finish(child, "populate", SOON_S)
             self.assert_ended(mount)
@@ -383,7 +390,8 @@ class Storm(Failing):
             with common.opened(path):
                 pass
             with place.failing():  # nothing has been read yet: the first reader meets an error
-                children = [(kind, self.start(kind, path, STORM_S, *prefix)) for kind in KINDS]
+                children = [(kind, self.start(kind, path, STORM_S, *prefix, least=LEAST))
+                            for kind in KINDS]
                 common.wait_for("a read to fail",
                                 lambda: sum(self.status(mount)["errors"].values()))
             end = time.monotonic() + STORM_S

@@ -179,7 +179,7 @@ class All(Filling):
                 last, still = -1, 0
                 while still < 30:
                     now = resident(path)
-                    still = still + 1 if now == last else 0
+                    still = still + 1 if now == last and now >= MIB else 0
                     last = now
                     time.sleep(0.05)
             self.assertIn(last // MIB, range(1, NEARLY // MIB))
@@ -211,12 +211,12 @@ class All(Filling):
                 self.assertLessEqual(at, bad_at)
 
     def test_end_while_filling(self):
-        with self.lab.s3.fault(match=r"GET .*\.sealed", kind="drip", bytes_per_s=MIB):
+        with self.lab.s3.fault(match=r"GET .*\.sealed", kind="drip", bytes_per_s=MIB // 8):
             with self.mount("fill=all") as mount:
                 with common.opened(mount.join("m.gguf")):
                     pass
                 began = time.monotonic()
-            self.assertLess(time.monotonic() - began, 10)
+            self.assertLess(time.monotonic() - began, 100)
 
 
 class Auto(Filling):
@@ -342,7 +342,7 @@ class Rest(Filling):
                     for at in range(PAGE, SIZE - CHUNK, CHUNK):
                         self.same(descriptor, at)
                 began = time.monotonic()
-            self.assertLess(time.monotonic() - began, 10)
+            self.assertLess(time.monotonic() - began, 100)
 
 
 class Link(Filling):

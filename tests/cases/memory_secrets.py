@@ -238,7 +238,7 @@ class Memory(common.Case):
             common.wait_for("the model to go", lambda: "model.gguf" not in os.listdir(mount.path))
             payload = {name: needle for name, needle in self.needles.items()
                        if name.startswith(("payload key", "data key"))}
-            end, left = time.monotonic() + 60, True
+            end, left = time.monotonic() + 120, True
             while left and time.monotonic() < end:
                 left = hits(snapshot(mount.pid, locked=True), payload)
             self.assertEqual(left, [])

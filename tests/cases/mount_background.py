@@ -177,7 +177,7 @@ class Background(Local):
         self.assertFalse(common.is_mounted(victim))
         common.wait_for("a listing", lambda: "a.gguf" in os.listdir(moved), process)
         process.terminate()
-        self.assertEqual(process.wait(30), 0)
+        self.assertEqual(process.wait(120), 0)
         self.assertFalse(common.is_mounted(moved))
 
     def test_only_our_own_mount_is_taken_away(self):
@@ -192,7 +192,7 @@ class Background(Local):
         subprocess.run(["mount", "-t", "tmpfs", "other", self.lab.path("before", "mnt", make=True)],
                        check=True)
         process.terminate()
-        self.assertEqual(process.wait(30), 0)
+        self.assertEqual(process.wait(120), 0)
         self.assertFalse(common.is_mounted(self.lab.path("after", "mnt")))
         self.assertTrue(common.is_mounted(path))
         subprocess.run(["umount", path], check=True)
@@ -203,7 +203,7 @@ class Background(Local):
         with open(mount.join("own"), "w", encoding="ascii"):
             pass
         mount.process.terminate()
-        mount.process.wait(30)
+        mount.process.wait(120)
         self.assertEqual(os.listdir(mount.path), ["own"])
         self.assertIn("another mount lies over it", mount.log())
         subprocess.run(["umount", mount.path], check=True)
@@ -224,7 +224,7 @@ class Background(Local):
             out.write(common.read_bytes(self.key))
         common.wait_for("a listing", lambda: "a.gguf" in os.listdir(path), process)
         process.terminate()
-        self.assertEqual(process.wait(30), 0)
+        self.assertEqual(process.wait(120), 0)
         self.assertFalse(common.is_mounted(path))
 
     def test_privileges_are_dropped(self):

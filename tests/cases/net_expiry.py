@@ -72,13 +72,11 @@ class Expiry(common.Case):
             try:
                 for _time in range(TIMES):
                     self.lab.s3.clear_log()
-                    common.wait_for("requests", lambda: failures or self.statuses().count(206) > 2,
-                                    timeout_s=20)
+                    common.wait_for("requests", lambda: failures or self.statuses().count(206) > 2)
                     seen, before = len(self.statuses()), asked()
                     expire()
                     common.wait_for("refusals, and requests with new keys after them",
-                                    lambda first=seen: failures or self.survived(first),
-                                    timeout_s=20)
+                                    lambda first=seen: failures or self.survived(first))
                     # Many requests were refused; one thread asked for new keys.
                     self.assertIn(asked() - before, (1, 2), failures)
             finally:

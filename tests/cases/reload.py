@@ -258,7 +258,7 @@ class Asking(Reloading):
             self.assertIsNone(other.poll())
         finally:
             subprocess.run(["umount", "-l", at], check=False)
-            inside.wait(20)
+            inside.wait(120)
 
     def test_only_root_and_the_daemon_may_ask(self):
         self.seal("a.bin", MIB)

@@ -280,7 +280,7 @@ class Pipes(Base):
         child.stdin.write(data)
         child.stdin.flush()
         spool = None
-        end = time.monotonic() + 60
+        end = time.monotonic() + 120
         while not spool and time.monotonic() < end:
             for number in os.listdir(f"/proc/{child.pid}/fd"):
                 path = f"/proc/{child.pid}/fd/{number}"
@@ -390,7 +390,7 @@ class Failing(Base):
             child.stdin.flush()
             wait_until_drained(child)
             child.send_signal(signal.SIGTERM)
-            child.wait(20)
+            child.wait(120)
             stdin, child.stdin = child.stdin, None
             done = finish(child)
             stdin.close()

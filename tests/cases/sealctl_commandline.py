@@ -106,8 +106,8 @@ class CommandLine(Base):
         self.assertEqual(done.returncode, FAILURE)
         self.assertIn(b"Cannot allocate memory", done.stderr)
 
-    def on_terminal(self, *arguments, extra=None, stop_after=None):
-        """(exit code, what it wrote to the terminal); Ctrl-C after so many seconds"""
+    def on_terminal(self, *arguments, extra=None, stop_after=None, stop_at=None):
+        """(exit code, what it wrote to the terminal); Ctrl-C after so many seconds, or after words."""
         master, slave = pty.openpty()
         child = subprocess.Popen([common.SEALCTL, *arguments], env=self.lab.env(extra=extra),
                                  stderr=slave, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -122,6 +122,9 @@ class CommandLine(Base):
             except OSError:  # the last holder of the terminal is gone
                 break
             text += piece
+            if stop_at and stop_at in text.decode():
+                child.send_signal(signal.SIGINT)
+                stop_at = None
         os.close(master)
         return child.wait(), text.decode()
 
@@ -143,7 +146,7 @@ class CommandLine(Base):
             extra = {"AWS_ENDPOINT_URL_S3": "http://" + place}
             for more, told in (((), True), (("-q",), False)):
                 code, text = self.on_terminal("check", "s3://bucket/x", *more, extra=extra,
-                                              stop_after=5)
+                                              **{"stop_at": line} if told else {"stop_after": 5})
                 self.assertEqual(code, -signal.SIGINT, text)
                 self.assertEqual(line in text, told, text)
                 self.assertEqual("waiting" in text.rsplit("\r\x1b[K", 1)[-1], False, text)

@@ -250,7 +250,7 @@ class Faults(Base):
         path = self.model(size=self.SIZE)
         for match, at_once in (("partNumber=3", True), ("POST .*uploadId", False),
                                ("PUT .*seal$", False)):
-            with self.lab.s3.fault(match=match, kind="slow", ms=5000):
+            with self.lab.s3.fault(match=match, kind="slow", ms=120000 if at_once else 3000):
                 child = start(self.lab, "seal", path, self.lab.s3_url(self.prefix + "/"),
                               "--key-file", self.key, "--json")
                 common.wait_for("request", lambda: json.loads(
@@ -258,8 +258,8 @@ class Faults(Base):
                 started = time.monotonic()
                 child.send_signal(signal.SIGINT)
                 done = finish(child)
-            if at_once:
-                self.assertLess(time.monotonic() - started, 4)
+            if at_once:  # not after 15 s, when the server has been silent for too long
+                self.assertLess(time.monotonic() - started, 12)
             if done.code == OK:
                 self.assertEqual(second_reader(self.folder, self.key, self.plain),
                                  {"m.gguf": "ok"})
@@ -269,7 +269,7 @@ class Faults(Base):
                 self.assert_nothing()
 
     def test_a_second_signal_ends_it_at_once(self):
-        with self.lab.s3.fault(match="POST .*uploadId", kind="slow", ms=5000):
+        with self.lab.s3.fault(match="POST .*uploadId", kind="slow", ms=12000):
             child = start(self.lab, "seal", self.model(size=self.SIZE),
                           self.lab.s3_url(self.prefix + "/"), "--key-file", self.key)
             common.wait_for("request", lambda: json.loads(
@@ -279,7 +279,7 @@ class Faults(Base):
                 child.send_signal(signal.SIGINT)
                 time.sleep(0.05)
             self.assertEqual(finish(child).code, -signal.SIGINT)
-            self.assertLess(time.monotonic() - started, 4)
+            self.assertLess(time.monotonic() - started, 10)
             common.wait_for("the server", lambda: len(self.stored()) == 1)
         self.assertNotIn("m.gguf.seal", self.stored())
 

@@ -86,9 +86,17 @@ class Staging(common.Case):
             with self.mount(*more, **how) as mount:
                 self.assert_reads(mount, plain)
                 with contextlib.suppress(AssertionError):
-                    common.wait_for("the stage", lambda: self.staged_chunks() >= chunks, timeout_s=1)
+                    common.wait_for("the stage", lambda: self.staged_chunks() >= chunks, timeout_s=1 + _attempt)
                     return
         self.fail(f"{self.staged_chunks()} of {chunks} chunks are staged")
+
+    def read_until_staged(self, mount, plain, most=0):
+        """Reads a model again until S3 sends no more than so many bytes of it."""
+        def reads():
+            self.lab.s3.clear_log()
+            self.assert_reads(mount, plain)
+            return self.payload_bytes() <= most
+        common.wait_for("the stage to have " + plain, reads)
 
 
 class Reuse(Staging):
@@ -107,12 +115,7 @@ class Reuse(Staging):
     def test_same_mount_reads_nothing_again(self):
         plain = self.seal()
         with self.mount() as mount:
-            for _attempt in range(20):
-                self.lab.s3.clear_log()
-                self.assert_reads(mount, plain)
-                if self.payload_bytes() == 0:
-                    break
-            self.assertEqual(self.payload_bytes(), 0)
+            self.read_until_staged(mount, plain)
 
     def test_no_plaintext_and_nobody_elses(self):
         plain = self.seal()
@@ -290,7 +293,7 @@ class Damage(Staging):
             reader.start()
             with contextlib.suppress(AssertionError):
                 common.wait_for("some chunks", lambda want=after: os.path.isdir(self.stage) and
-                                self.staged_chunks() >= want, timeout_s=5)
+                                self.staged_chunks() >= want, timeout_s=20)
             mount.kill()
             reader.join()
             with self.mount() as again:
@@ -310,10 +313,12 @@ class Room(Staging):
         plains = [self.seal(f"m{number}.gguf", 40 * MIB, number) for number in range(3)]
         peak = 0
         with self.mount(size="64M") as mount:
-            for _pass in range(2):
+            for number in range(20):
                 for plain in plains:
                     self.assert_reads(mount, plain)
                     peak = max(peak, staged_bytes(self.stage))
+                if number > 0 and peak > 32 * MIB:  # the writer skips what it has no time for
+                    break
         self.assertLessEqual(peak, 64 * MIB)
         self.assertGreater(peak, 32 * MIB)
         with self.mount(size="16M") as mount:
@@ -325,12 +330,7 @@ class Room(Staging):
         plains = [self.seal(f"m{number}.gguf", 24 * MIB, number) for number in range(3)]
         with self.mount(size="64M") as mount:
             for plain in plains:
-                for _attempt in range(20):
-                    self.lab.s3.clear_log()
-                    self.assert_reads(mount, plain)
-                    if self.payload_bytes() == 0:
-                        break
-                self.assertEqual(self.payload_bytes(), 0, plain)
+                self.read_until_staged(mount, plain)
 
     def test_larger_than_the_stage(self):
         plain = self.seal(size=48 * MIB)
@@ -338,9 +338,8 @@ class Room(Staging):
             for _pass in range(3):
                 self.assert_reads(mount, plain)
             self.assertLessEqual(staged_bytes(self.stage), 20 * MIB)
-            self.lab.s3.clear_log()
-            self.assert_reads(mount, plain)
-            self.assertLess(self.payload_bytes(), 40 * MIB)
+            self.read_until_staged(mount, plain, 40 * MIB)
+            self.assertLessEqual(staged_bytes(self.stage), 20 * MIB)
 
     def test_smaller_than_an_extent(self):
         """What fits of each extent is kept, and evicted for another model."""

@@ -89,10 +89,10 @@ class Mounting(common.Case):
             os.close(theirs)
             text = b""
             while b"Reading the listing of s3://" not in text:
-                self.assertTrue(select.select([ours], [], [], 20)[0], text)
+                self.assertTrue(select.select([ours], [], [], 120)[0], text)
                 text += os.read(ours, 4096)
             process.terminate()
-            process.wait(20)
+            process.wait(120)
         os.close(ours)
 
     def test_not_empty(self):
@@ -124,7 +124,7 @@ class Mounting(common.Case):
             self.assert_io_error(os.path.join(where, "m.bin"))
         finally:
             process.terminate()
-            _, err = process.communicate(timeout=20)
+            _, err = process.communicate(timeout=120)
         self.assertIn(f"no {missing}): no model can be opened; without one, mount with "
                       "measure=none", err)
 

@@ -464,19 +464,18 @@ class S3(common.Case):
                 concurrent.futures.ThreadPoolExecutor(self.READERS) as pool:
             jobs = [pool.submit(read, number) for number in range(self.READERS)]
             try:
-                common.wait_for("readers that wait", timeout_s=20, condition=lambda:
+                common.wait_for("readers that wait", lambda:
                                 report(mount)["total"]["reads_in_flight"] >= self.READERS - 2)
-                started = time.monotonic()
                 Exposition(control(mount, "metrics"))
                 done = self.lab.sealctl("status", mount.path)
-                self.assertLess(time.monotonic() - started, 5)
                 self.assertEqual(done.code, OK, done.err)
-                common.wait_for("the limit", timeout_s=20, condition=lambda:
+                self.assertFalse(any(job.done() for job in jobs), "readers did not hang")
+                common.wait_for("the limit", lambda:
                                 model_of(mount, "a.gguf")["recent"]["limit"] == "network")
             finally:
                 mount.ended = True
                 mount.process.terminate()
-                self.assertEqual(mount.process.wait(20), 0, mount.log())
+                self.assertEqual(mount.process.wait(120), 0, mount.log())
             self.assertTrue(all(job.result() != 0 for job in jobs))
 
     def test_reads_that_fail(self):

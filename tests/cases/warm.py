@@ -127,14 +127,14 @@ class Interrupted(common.Case):
                                        stderr=subprocess.PIPE, text=True)
             common.wait_for("a request that stalls", self.lab.s3.log)
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=10)
+            out, err = process.communicate(timeout=120)
             self.assertNotEqual(process.returncode, OK)
             self.assertEqual(out, "")
             self.assertIn("nterrupt", err)
             self.assertEqual(err.count("\n"), 1, err)
             mount.ended = True
             mount.process.terminate()
-            self.assertEqual(mount.process.wait(20), 0, mount.log())
+            self.assertEqual(mount.process.wait(120), 0, mount.log())
 
 
 class LittleMemory(common.Case):

@@ -452,7 +452,7 @@ class TestProgram(unittest.TestCase):
                 os.kill(child, 0)
             finally:
                 process.terminate()
-                process.wait(20)
+                process.wait(120)
                 process.stdout.close()
             self.assertEqual(process.returncode, 0)
             self.assertRaises(ProcessLookupError, os.kill, child, 0)

@@ -61,7 +61,7 @@ class Client:
         if sign:
             headers = sigv4.sign("POST", "/", "", headers, body, self.key_id, self.secret,
                                  self.region, "kms", now)
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
             connection.request("POST", "/", body, dict(headers))
             response = connection.getresponse()
@@ -339,7 +339,7 @@ class TestRefusals(KmsTest):
 
 class TestFaults(KmsTest):
     def fault(self, **members):
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=120)
         connection.request("POST", "/_emu/fault", json.dumps(members))
         self.assertEqual(connection.getresponse().status, 200)
         connection.close()

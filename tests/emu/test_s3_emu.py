@@ -557,13 +557,13 @@ class TestServer(Case):
                     ["/usr/bin/python3", os.path.join(HERE, "s3.py"), "--root",
                      os.path.join(self.folder, "other"), "--credentials",
                      self.emulator.credentials, *options], capture_output=True, text=True,
-                    timeout=30, check=False)
+                    timeout=120, check=False)
                 self.assertEqual((done.returncode, done.stdout), (1, ""))
                 self.assertIn("cannot start", done.stderr)
 
     def test_no_way_around_signatures(self):
         done = subprocess.run(["/usr/bin/python3", os.path.join(HERE, "s3.py"), "--no-auth"],
-                              capture_output=True, text=True, timeout=30, check=False)
+                              capture_output=True, text=True, timeout=120, check=False)
         self.assertEqual(done.returncode, 2)
 
 

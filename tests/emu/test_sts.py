@@ -41,7 +41,7 @@ class StsTest(unittest.TestCase):
                                          headers or {})
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(request, timeout=20) as answer:
+            with opener.open(request, timeout=120) as answer:
                 return answer.status, xml.etree.ElementTree.fromstring(answer.read())
         except urllib.error.HTTPError as refusal:
             return refusal.code, xml.etree.ElementTree.fromstring(refusal.read())

@@ -1,12 +1,12 @@
 /*
  * readers.c: readers of every kind, for cases/failing.py, which compiles it.
  *
- *     readers KIND MODEL PLAIN SECONDS
+ *     readers KIND MODEL PLAIN SECONDS BYTES
  *
- * Reads the model again and again for so long and compares every byte that it is given with the
- * plain file. Errors are allowed (EIO, SIGBUS) and asked about again at once, as a careless program
- * does. Not allowed: other bytes, fewer bytes than the file has, another size. Prints one line of
- * NAME=NUMBER and ends with 1 for what is not allowed.
+ * Reads the model again and again for so long, and until it had so many bytes, and compares every
+ * byte that it is given with the plain file. Errors are allowed (EIO, SIGBUS) and asked about again
+ * at once, as a careless program does. Not allowed: other bytes, fewer bytes than the file has,
+ * another size. Prints one line of NAME=NUMBER and ends with 1 for what is not allowed.
  *
  * KIND attack: drops pages, reads one failing place a thousand times, and asks for fresh
  * attributes.
@@ -33,6 +33,7 @@ static const char *model_path;
 static const unsigned char *plain;
 static off_t size;
 static double end;
+static unsigned long least;
 static atomic_ulong bytes, errors, wrong, shorter, other_size, faults;
 static atomic_int asking; /* for attributes; not all the time, so that reads are many */
 static __thread sigjmp_buf bus;
@@ -43,6 +44,11 @@ static double now(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static int over(void)
+{
+	return now() >= end && bytes >= least;
 }
 
 static void on_bus(int number)
@@ -84,13 +90,13 @@ static void read_at(int fd, unsigned char *buffer, size_t want, off_t at)
 
 static void read_in_order(int fd, unsigned char *buffer, size_t piece)
 {
-	for (off_t at = 0; at < size && now() < end; at += (off_t)piece)
+	for (off_t at = 0; at < size && !over(); at += (off_t)piece)
 		read_at(fd, buffer, piece, at);
 }
 
 static void read_about(int fd, unsigned char *buffer)
 {
-	for (int i = 0; i < 200 && now() < end; i++)
+	for (int i = 0; i < 200 && !over(); i++)
 		read_at(fd, buffer, 1 + (size_t)rand() % 70000, (off_t)rand() % size);
 }
 
@@ -118,13 +124,13 @@ static void map_window(int fd, off_t at, int flags, int lock)
 
 static void map_all(int fd, int flags, int lock)
 {
-	for (off_t at = 0; at < size && now() < end; at += (off_t)WINDOW)
+	for (off_t at = 0; at < size && !over(); at += (off_t)WINDOW)
 		map_window(fd, at, flags, lock);
 }
 
 static void read_ahead(int fd, unsigned char *buffer)
 {
-	for (off_t at = 0; at < size && now() < end; at += (off_t)WINDOW) {
+	for (off_t at = 0; at < size && !over(); at += (off_t)WINDOW) {
 		if (readahead(fd, at, WINDOW) < 0)
 			errors++;
 		posix_fadvise(fd, at, WINDOW, POSIX_FADV_WILLNEED);
@@ -138,7 +144,7 @@ static void *ask_for_attributes(void *arg)
 	struct statx st;
 
 	(void)arg;
-	while (now() < end)
+	while (!over())
 		if (!asking)
 			usleep(50);
 		else if (statx(AT_FDCWD, model_path, AT_STATX_FORCE_SYNC, STATX_SIZE, &st) == 0 &&
@@ -154,7 +160,7 @@ static void attack_place(int fd, unsigned char *buffer)
 
 	posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
 	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
-	for (int i = 0; i < 1100 && now() < end; i++) {
+	for (int i = 0; i < 1100 && !over(); i++) {
 		asking = i > 950;
 		read_at(fd, buffer, 4096, at);
 	}
@@ -192,7 +198,7 @@ static void *work(void *kind)
 		mmap(NULL, PIECE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	int fd;
 
-	while (now() < end) {
+	while (!over()) {
 		fd = open(model_path, O_RDONLY | direct);
 		if (fd < 0) {
 			errors++;
@@ -216,11 +222,12 @@ int main(int argc, char **argv)
 	int fd, is_attack;
 	struct stat st;
 
-	if (argc != 5)
+	if (argc != 6)
 		return 2;
 	is_attack = strcmp(argv[1], "attack") == 0;
 	model_path = argv[2];
 	end = now() + atof(argv[4]);
+	least = strtoul(argv[5], NULL, 10);
 	srand((unsigned)getpid());
 	sigaction(SIGBUS, &act, NULL);
 	fd = open(argv[3], O_RDONLY);

@@ -87,9 +87,9 @@ static void test_waiting_is_told_and_ends(void **state)
 	startup_wait_begin(&p, f->notify, 1);
 	while (startup_wait_again(&p, -ECONNREFUSED, &err))
 		attempts++;
-	/* Pauses of 500 and (what is left of) 1000 ms. */
-	assert_int_equal(attempts, 2);
-	assert_in_range(monotonic_ms() - began, 900, 10000);
+	/* Pauses of 500 and (what is left of) 1000 ms; of one, if the machine was busy for long. */
+	assert_in_range(attempts, 1, 2);
+	assert_in_range(monotonic_ms() - began, 900, 100000);
 	listener_next(f->fd, text, sizeof(text));
 	assert_non_null(
 		strstr(text, "STATUS=Waiting (up to 1 s more): cannot connect to the moon"));

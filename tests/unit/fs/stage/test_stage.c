@@ -19,7 +19,7 @@
 #define EXTENT ((size_t)SEAL_EXTENT_SIZE)
 #define OBJECTS 3
 #define SIZE (EXTENT + 3 * CHUNK + 4097)
-#define WAIT_MS 20000
+#define WAIT_MS 120000
 #define LIMIT ((uint64_t)1 << 30)
 
 static const char *const names[OBJECTS] = {"a.00000000000000a0.sealed", "b.00000000000000b0.sealed",
