@@ -3,6 +3,7 @@
  * the output. The work is in tools/rewrap.
  */
 #include "crypto/name.h"
+#include "crypto/slot_text.h"
 #include "tools/common/output.h"
 #include "tools/inspect/describe.h"
 #include "tools/rewrap/recipients_list.h"
@@ -22,7 +23,7 @@ struct listing {
 static void take_entry(void *arg, const struct recipients_entry *e)
 {
 	struct listing *s = arg;
-	char name[NAME_PRINTABLE_SIZE], text[DESCRIBE_SLOT_SIZE];
+	char name[NAME_PRINTABLE_SIZE], text[SLOT_TEXT_SIZE];
 
 	if (e->code && !s->code) {
 		s->code = e->code;
@@ -46,7 +47,7 @@ static void take_entry(void *arg, const struct recipients_entry *e)
 		return;
 	print_safely(stdout, "%s\n", name);
 	for (unsigned i = 0; i < e->head->slot_count; i++)
-		print_safely(stdout, "  %s\n", describe_slot(&e->head->slots[i], text));
+		print_safely(stdout, "  %s\n", slot_text(&e->head->slots[i], text));
 }
 
 static int print_json(struct listing *s)
@@ -71,14 +72,14 @@ static int print_json(struct listing *s)
 
 static void print_text(const struct listing *s)
 {
-	char text[DESCRIBE_SLOT_SIZE];
+	char text[SLOT_TEXT_SIZE];
 
 	print_safely(stdout, "%zu object%s (what they state; nothing is verified here):\n",
 		     s->list.objects, s->list.objects == 1 ? "" : "s");
 	for (size_t i = 0; i < s->list.count; i++) {
 		const struct recipients_who *w = &s->list.all[i];
 
-		print_safely(stdout, "  %s: %zu", describe_slot(&w->slot, text), w->objects);
+		print_safely(stdout, "  %s: %zu", slot_text(&w->slot, text), w->objects);
 		if (w->through_set > 0)
 			print_safely(stdout, ", and %zu through the set", w->through_set);
 		print_safely(stdout, "\n");

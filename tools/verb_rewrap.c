@@ -4,6 +4,7 @@
  */
 #include "crypto/base/log.h"
 #include "crypto/name.h"
+#include "crypto/slot_text.h"
 #include "tools/common/output.h"
 #include "tools/inspect/describe.h"
 #include "tools/rewrap/rewrap.h"
@@ -101,10 +102,10 @@ static void add_json(struct settings *s, const struct rewrap_report *r)
 
 static void print_slots(const struct seal_slot *slots, unsigned count, char sign)
 {
-	char text[DESCRIBE_SLOT_SIZE];
+	char text[SLOT_TEXT_SIZE];
 
 	for (unsigned i = 0; i < count; i++)
-		print_safely(stdout, "  %c %s\n", sign, describe_slot(&slots[i], text));
+		print_safely(stdout, "  %c %s\n", sign, slot_text(&slots[i], text));
 }
 
 static void print_report(const struct settings *s, const struct rewrap_report *r)

@@ -9,10 +9,12 @@
 #include "crypto/failure.h"
 #include "crypto/sealed_head.h"
 #include "crypto/set_state.h"
+#include "crypto/slot_text.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -30,6 +32,8 @@ struct mounted_set {
 	char *version;	     /* of the object */
 	struct set *set;
 	struct secret *key;
+	pthread_mutex_t lock; /* guards what follows */
+	char *recipients;     /* slots_text() */
 	struct allowance *allowance;
 	size_t taken;
 };
@@ -39,6 +43,8 @@ static void mounted_set_free(struct mounted_set *s)
 	if (!s)
 		return;
 	secret_free(s->key);
+	free(s->recipients);
+	pthread_mutex_destroy(&s->lock);
 	set_free(s->set);
 	free(s->version);
 	allowance_give(s->allowance, s->taken);
@@ -191,6 +197,10 @@ static int open_object(struct mounted_set *s, const struct set_policy *p,
 		r = find_key(s, p, was, &keys, err);
 	if (r == 0)
 		r = load_table(s, p, keys, first, size, err);
+	if (r == 0) {
+		s->recipients = slots_text(set_head(s->set)->slots, set_head(s->set)->slot_count);
+		r = s->recipients ? 0 : -ENOMEM;
+	}
 	/* It opens members' slots; what the set must not be, it is not for its key. */
 	if (r == 0 && !was)
 		r = unlock_add_set(p->unlock, keys);
@@ -269,6 +279,29 @@ static bool was_replaced(const struct mounted_set *s, const struct set_policy *p
 	       strcmp(o.version, s->version) != 0;
 }
 
+/* From a reading that found nothing else to be new. */
+static void take_recipients(struct mounted_set *to, struct mounted_set *from)
+{
+	pthread_mutex_lock(&to->lock);
+	if (from->recipients) {
+		char *old = to->recipients;
+
+		to->recipients = from->recipients;
+		from->recipients = old;
+	}
+	pthread_mutex_unlock(&to->lock);
+}
+
+char *mounted_set_recipients(struct mounted_set *s)
+{
+	char *text;
+
+	pthread_mutex_lock(&s->lock);
+	text = s->recipients ? strdup(s->recipients) : NULL;
+	pthread_mutex_unlock(&s->lock);
+	return text;
+}
+
 static int read_once(const struct set_policy *p, struct mounted_set *was, struct mounted_set **ret,
 		     struct error *err)
 {
@@ -279,6 +312,7 @@ static int read_once(const struct set_policy *p, struct mounted_set *was, struct
 	if (!s)
 		return -ENOMEM;
 	atomic_init(&s->holds, 1);
+	pthread_mutex_init(&s->lock, NULL);
 	s->allowance = p->allowance;
 	r = find_object(p, was, &o, err);
 	if (r < 0)
@@ -296,6 +330,7 @@ static int read_once(const struct set_policy *p, struct mounted_set *was, struct
 		return r;
 	if (r == 1) {
 		assert(was);
+		take_recipients(was, s);
 		r = check_time(was, err);
 		*ret = r == 0 ? mounted_set_hold(was) : NULL;
 		return r;

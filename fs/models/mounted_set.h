@@ -41,6 +41,8 @@ struct mounted_set *mounted_set_hold(struct mounted_set *s);
 void mounted_set_drop(struct mounted_set *s, struct measured *m);
 
 const struct set *mounted_set_get(const struct mounted_set *s);
+/* slots_text() of the last reading; malloc()ed. NULL: no memory. */
+char *mounted_set_recipients(struct mounted_set *s);
 /* What measure=set measures; the key is s. */
 struct measured_model mounted_set_claim(const struct mounted_set *s);
 /* Notes that it was measured; waits like measured_has(). */

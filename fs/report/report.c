@@ -162,6 +162,20 @@ static void add_waiting(json_t *to, struct late *late, uint64_t ino)
 	json_object_set_new(to, "waiting", list);
 }
 
+/* Of slots_text(). */
+static void add_recipients(json_t *to, const char *text)
+{
+	json_t *list = json_array();
+
+	while (text && *text) {
+		size_t n = strcspn(text, "\n");
+
+		json_array_append_new(list, json_stringn(text, n));
+		text += n + (text[n] == '\n');
+	}
+	json_object_set_new(to, "recipients", list);
+}
+
 static json_t *report_model(const struct report_sources *s, const struct view_node *file,
 			    const struct model_look *look)
 {
@@ -173,6 +187,8 @@ static json_t *report_model(const struct report_sources *s, const struct view_no
 	json_object_set_new(to, "inode", json_string(inode)); /* JSON's numbers are too short */
 	json_object_set_new(to, "size_bytes", number(file->size));
 	json_object_set_new(to, "state", json_string(report_condition(look->condition)));
+	if (file->recipients)
+		add_recipients(to, file->recipients);
 	if (look->why.code)
 		json_object_set_new(to, "reason", reason(&look->why));
 	if (look->unlock_failures)
@@ -283,8 +299,9 @@ static json_t *report_listing(const struct report_sources *s, const struct view 
 	return to;
 }
 
-static json_t *report_set(const struct report_sources *s, const struct mounted_set *mounted)
+static json_t *report_set(const struct report_sources *s, struct mounted_set *mounted)
 {
+	_cleanup_free_ char *recipients = mounted_set_recipients(mounted);
 	const struct models_options *o = catalog_options(s->catalog);
 	const struct set *set = mounted_set_get(mounted);
 	const struct set_header *h = set_header(set);
@@ -304,6 +321,7 @@ static json_t *report_set(const struct report_sources *s, const struct mounted_s
 		       time_text((int64_t)h->created), "expires",
 		       h->expires ? time_text((int64_t)h->expires) : json_null(), "content",
 		       content, "signer", checked ? json_string(signer) : json_null());
+	add_recipients(to, recipients);
 	if (h->expires)
 		json_object_set_new(to, "expires_seconds", number(h->expires));
 	m.done = mounted_set_is_measured(mounted, &m.earlier);

@@ -126,6 +126,19 @@ static void print_measured(const json_t *measured, FILE *to)
 				     : "");
 }
 
+static void print_recipients(const json_t *in, FILE *to)
+{
+	const json_t *list = json_object_get(in, "recipients");
+
+	if (json_array_size(list) == 0)
+		return;
+	fputs("    recipients:", to);
+	for (size_t i = 0; i < json_array_size(list); i++)
+		print_safely(to, "%s %s", i > 0 ? "," : "",
+			     json_string_value(json_array_get(list, i)));
+	fputc('\n', to);
+}
+
 static void print_set(const json_t *set, FILE *to)
 {
 	const char *expires = json_string_value(json_object_get(set, "expires"));
@@ -136,6 +149,7 @@ static void print_set(const json_t *set, FILE *to)
 		     word(set, "name"), num(set, "version"), word(set, "created"),
 		     num(set, "members"), expires ? ", expires " : "", expires ? expires : "",
 		     word(set, "id"));
+	print_recipients(set, to);
 	print_measured(json_object_get(set, "measured"), to);
 }
 
@@ -232,6 +246,7 @@ void text_model(const json_t *m, FILE *to)
 	fputc('\n', to);
 	if (reason)
 		print_reason(reason, to);
+	print_recipients(m, to);
 	print_measured(json_object_get(m, "measured"), to);
 	if (json_object_get(m, "recent"))
 		print_reading(m, to);

@@ -7,6 +7,7 @@
 #include "crypto/base/thread.h"
 #include "crypto/failure.h"
 #include "crypto/name.h"
+#include "crypto/slot_text.h"
 #include "fs/view/nodes.h"
 
 #include <assert.h>
@@ -17,8 +18,8 @@
 #define THREADS_MAX 16
 /* Size of a reason, for the message that states how much memory is needed. */
 #define BROKEN_BYTES 320
-/* Likewise, what most facts take. */
-#define STATED_BYTES 256
+/* Likewise, what most facts and recipients take. */
+#define STATED_BYTES 448
 
 struct heads {
 	const struct view_options *options;
@@ -107,6 +108,17 @@ int view_keep_facts(struct view *v, struct view_node *n, const struct seal_core 
 	return n->stated ? 0 : -ENOMEM;
 }
 
+static int keep_recipients(struct view *v, struct view_node *n, const struct seal *seal)
+{
+	char *text = slots_text(seal_head(seal)->slots, seal_slot_count(seal));
+	int r = text ? view_take(v, strlen(text) + 1 + ALLOWANCE_OVERHEAD) : -ENOMEM;
+
+	if (r == 0)
+		n->recipients = steal_ptr(text);
+	free(text);
+	return r;
+}
+
 static int examine_head(void *arg, struct view_node *n, struct error *err)
 {
 	const struct heads *h = arg;
@@ -137,6 +149,8 @@ static int examine_head(void *arg, struct view_node *n, struct error *err)
 	r = seal_core_hash(seal, n->facts.core);
 	if (r == 0)
 		r = view_keep_facts(h->view, n, core);
+	if (r == 0)
+		r = keep_recipients(h->view, n, seal);
 	if (r == 0)
 		r = seal_check_name(seal, n->seal.name, err);
 	if (r == 0)

@@ -83,6 +83,7 @@ static void node_free(struct view_node *n)
 	free(n->path);
 	source_object_clear(&n->seal);
 	free(n->stated);
+	free(n->recipients);
 	free(n->broken);
 	free(n);
 }

@@ -86,6 +86,7 @@ struct view_node {
 	struct source_object seal; /* name and version to read it by */
 	struct view_facts facts;   /* zero when the head is unreadable */
 	char *stated;		   /* the facts that its seal states (crypto/facts.h); NULL: none */
+	char *recipients;	   /* slots_text() of its seal; NULL: not read */
 	const struct set_member *member; /* the set's; NULL: there is no set */
 	struct view_fault *broken;	 /* NULL: nothing found wrong so far */
 	bool doubtful; /* it could not be opened the last time, or failed its check */

@@ -170,6 +170,8 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
             return self.operations.run(call)
         if rule.kind == "slow":
             time.sleep(rule.get("ms") / 1000)
+        while rule.kind == "hold" and self.faults.holds(rule):
+            time.sleep(0.01)
         early = self._spoil(rule, bucket) if not rule.after() else None
         if early is not None:
             return early

@@ -32,6 +32,8 @@ KINDS = {
     "stall": ((), ("bytes", "ms")),
     # Nothing for ms, then the right answer.
     "slow": (("ms",), ()),
+    # Nothing until the faults are cleared, then the right answer to what is there by then.
+    "hold": ((), ()),
     # Send the body at this rate.
     "drip": (("bytes_per_s",), ()),
     # Flip the lowest bit of one byte of the body (default the middle one).
@@ -110,6 +112,10 @@ class Faults:
     def clear(self):
         with self._lock:
             self._rules = []
+
+    def holds(self, rule):
+        with self._lock:
+            return rule in self._rules
 
     def list(self):
         with self._lock:

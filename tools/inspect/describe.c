@@ -6,6 +6,7 @@
 
 #include "crypto/facts.h"
 #include "crypto/name.h"
+#include "crypto/slot_text.h"
 
 #include <errno.h>
 #include <string.h>
@@ -37,26 +38,6 @@ json_t *describe_slots_json(const struct seal_slot *slots, unsigned count)
 	for (unsigned i = 0; i < count; i++)
 		output_append(&list, describe_slot_json(&slots[i]));
 	return list;
-}
-
-const char *describe_slot(const struct seal_slot *slot, char out[DESCRIBE_SLOT_SIZE])
-{
-	const uint8_t *id = slot_keyfile_id(slot), *set = slot_set_id(slot);
-	struct kms_slot kms;
-
-	if (slot->type == SEAL_SLOT_KMS && slot_parse_kms(slot, &kms, NULL) == 0)
-		(void)snprintf(out, DESCRIBE_SLOT_SIZE, "AWS KMS %s", kms.arn);
-	else if (slot->type == SEAL_SLOT_KEYFILE && id)
-		(void)snprintf(out, DESCRIBE_SLOT_SIZE, "key file %s",
-			       OUTPUT_HEX(id, SLOT_KEYFILE_ID_SIZE));
-	else if (set)
-		(void)snprintf(out, DESCRIBE_SLOT_SIZE, "members of the set %s",
-			       OUTPUT_HEX(set, SLOT_SET_ID_SIZE));
-	else if (slot->type == SEAL_SLOT_TPM2)
-		(void)snprintf(out, DESCRIBE_SLOT_SIZE, "TPM 2.0 (not supported in this version)");
-	else
-		(void)snprintf(out, DESCRIBE_SLOT_SIZE, "unknown kind %u", slot->type);
-	return out;
 }
 
 /* The facts as an object, in their order. They are UTF-8 without control characters. */
@@ -131,7 +112,7 @@ json_t *describe_seal_json(const struct seal *seal, const char *label, uint64_t 
 void describe_seal(const struct seal *seal, const char *label, uint64_t object_size, bool path_fits)
 {
 	const struct seal_core *core = seal_core(seal);
-	char name[NAME_PRINTABLE_SIZE], slot[DESCRIBE_SLOT_SIZE];
+	char name[NAME_PRINTABLE_SIZE], slot[SLOT_TEXT_SIZE];
 
 	name_printable(label, name);
 	print_safely(
@@ -161,5 +142,5 @@ void describe_seal(const struct seal *seal, const char *label, uint64_t object_s
 	else
 		print_safely(stdout, "  signer      none: unsigned\n");
 	for (unsigned i = 0; i < seal_slot_count(seal); i++)
-		print_safely(stdout, "  recipient   %s\n", describe_slot(seal_slot(seal, i), slot));
+		print_safely(stdout, "  recipient   %s\n", slot_text(seal_slot(seal, i), slot));
 }

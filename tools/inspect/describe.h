@@ -11,9 +11,6 @@
 /* {"type": "aws-kms", "key": ARN} or {"type": "key-file", "id": hex}, … */
 json_t *describe_slot_json(const struct seal_slot *slot);
 json_t *describe_slots_json(const struct seal_slot *slots, unsigned count);
-/* "AWS KMS arn:…", "key file 1f2e…", … */
-#define DESCRIBE_SLOT_SIZE (SLOT_KMS_ARN_MAX + 64)
-const char *describe_slot(const struct seal_slot *slot, char out[DESCRIBE_SLOT_SIZE]);
 
 /* Facts as an object, and as lines. */
 json_t *describe_facts_json(const char *text);

@@ -4,6 +4,7 @@
 #include "tools/inspect/describe_set.h"
 
 #include "crypto/base/printable.h"
+#include "crypto/slot_text.h"
 #include "tools/common/output.h"
 #include "tools/inspect/describe.h"
 
@@ -40,7 +41,7 @@ void describe_set(const struct set *set, const char *label)
 {
 	const struct set_header *h = set_header(set);
 	const struct sealed_head *head = set_head(set);
-	char name[NAME_PRINTABLE_SIZE], slot[DESCRIBE_SLOT_SIZE], text[OUTPUT_TIME_SIZE];
+	char name[NAME_PRINTABLE_SIZE], slot[SLOT_TEXT_SIZE], text[OUTPUT_TIME_SIZE];
 
 	name_printable(label, name);
 	print_safely(stdout, "%s: set (nothing is verified here)\n", name);
@@ -60,7 +61,7 @@ void describe_set(const struct set *set, const char *label)
 	else
 		print_safely(stdout, "  signer      none: unsigned\n");
 	for (unsigned i = 0; i < head->slot_count; i++)
-		print_safely(stdout, "  recipient   %s\n", describe_slot(&head->slots[i], slot));
+		print_safely(stdout, "  recipient   %s\n", slot_text(&head->slots[i], slot));
 }
 
 json_t *describe_members_json(const struct set *set)

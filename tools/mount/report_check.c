@@ -111,18 +111,14 @@ static const struct rule measured[] = {
 	{"earlier_since_boot", KIND_BOOL, 0, NULL, NEEDED},
 	{0},
 };
+static const struct rule recipient[] = {{"recipient", KIND_OUTSIDE, 1024, NULL, 0}, {0}};
 static const struct rule set[] = {
-	{"name", KIND_OUTSIDE, 8192, NULL, NEEDED},
-	{"id", KIND_TEXT, 64, NULL, NEEDED},
-	{"version", KIND_COUNT, 0, NULL, NEEDED},
-	{"members", KIND_COUNT, 65536, NULL, NEEDED},
-	{"created", KIND_TIME, 0, NULL, OR_NULL},
-	{"expires", KIND_TIME, 0, NULL, OR_NULL},
-	{"expires_seconds", KIND_COUNT, 0, NULL, 0},
-	{"content", KIND_TEXT, 64, NULL, NEEDED},
-	{"signer", KIND_TEXT, 64, NULL, OR_NULL},
-	{"measured", KIND_OBJECT, 0, measured, 0},
-	{0},
+	{"name", KIND_OUTSIDE, 8192, NULL, NEEDED},  {"id", KIND_TEXT, 64, NULL, NEEDED},
+	{"version", KIND_COUNT, 0, NULL, NEEDED},    {"members", KIND_COUNT, 65536, NULL, NEEDED},
+	{"created", KIND_TIME, 0, NULL, OR_NULL},    {"expires", KIND_TIME, 0, NULL, OR_NULL},
+	{"expires_seconds", KIND_COUNT, 0, NULL, 0}, {"content", KIND_TEXT, 64, NULL, NEEDED},
+	{"signer", KIND_TEXT, 64, NULL, OR_NULL},    {"recipients", KIND_LIST, 0, recipient, 0},
+	{"measured", KIND_OBJECT, 0, measured, 0},   {0},
 };
 static const struct rule pcr[] = {
 	{"number", KIND_COUNT, 23, NULL, NEEDED},
@@ -136,6 +132,7 @@ static const struct rule model[] = {
 	{"size_bytes", KIND_COUNT, SEAL_LENGTH_MAX, NULL, NEEDED},
 	{"state", KIND_WORD, 0, states, NEEDED},
 	{"reason", KIND_OBJECT, 0, reason, 0},
+	{"recipients", KIND_LIST, 0, recipient, 0},
 	{"unlock_failures", KIND_COUNT, 0, NULL, 0},
 	{"unlocked", KIND_TIME, 0, NULL, OR_NULL},
 	{"measured", KIND_OBJECT, 0, measured, 0},
