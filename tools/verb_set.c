@@ -12,6 +12,7 @@
 #include "tools/set/set_change.h"
 #include "tools/set/set_check.h"
 #include "tools/set/set_values.h"
+#include "tools/set_oms.h"
 #include "tools/verbs.h"
 
 #include <errno.h>
@@ -32,6 +33,8 @@ enum {
 	OPTION_SET_STATE,
 	OPTION_DELETE,
 	OPTION_REPLACE,
+	OPTION_OMS,
+	OPTION_OMS_KEY,
 };
 
 static const struct cli_option options[] = {
@@ -56,6 +59,11 @@ static const struct cli_option options[] = {
 	{OPTION_DELETE, "delete", NULL, "remove: delete the seals and payloads, too"},
 	{OPTION_REPLACE, "replace", NULL,
 	 "create: a new set with a new key in place of the one\nthat is there"},
+	{OPTION_OMS, "oms", "BUNDLE",
+	 "export: the bundle to write; check: one that must sign\nexactly the set's files"},
+	{OPTION_OMS_KEY, "oms-key", "KEY.pem",
+	 "export: sign the bundle with this private key (P-256,\nP-384, P-521); check: the "
+	 "public key that signs it"},
 	{0},
 };
 
@@ -63,6 +71,7 @@ struct settings {
 	struct cli *cli;
 	struct set_command command;
 	const char *sign;
+	struct set_oms oms;
 	bool kms;
 	struct owner_keys *owners;
 	uint8_t id[SET_ID_SIZE];
@@ -112,8 +121,14 @@ static int take_option(struct settings *s, int id, struct error *err)
 	case OPTION_DELETE:
 		c->delete = true;
 		return 0;
-	default:
+	case OPTION_REPLACE:
 		c->replace = true;
+		return 0;
+	case OPTION_OMS:
+		s->oms.bundle = value;
+		return 0;
+	default:
+		s->oms.key = value;
 		return 0;
 	}
 }
@@ -179,14 +194,17 @@ static int check(struct settings *s, struct error *err)
 		r = source_list(store->source, NULL, &l, err);
 	if (r == 0)
 		r = set_check(store, &l, take_finding, &f, err);
+	if (r == 0 && (s->oms.bundle || s->oms.key))
+		r = set_oms_check(s->cli, &s->oms, store->set, take_finding, &f, err);
 	if (r < 0) {
 		json_decref(f.all);
 		return r;
 	}
 	if (s->cli->json) {
-		r = output_json(json_pack("{s:b, s:o, s:o}", "ok", f.code == 0, "set",
+		r = output_json(json_pack("{s:b, s:o, s:o, s:o*}", "ok", f.code == 0, "set",
 					  describe_set_json(store->set, store->label), "failures",
-					  f.all));
+					  f.all, "oms",
+					  s->oms.bundle ? set_oms_json(&s->oms) : NULL));
 		s->cli->failure_reported = true;
 	} else {
 		json_decref(f.all);
@@ -197,12 +215,21 @@ static int check(struct settings *s, struct error *err)
 				     store->label, set_header(store->set)->version,
 				     set_header(store->set)->member_count,
 				     store->keys ? "" : " (without a key: not opened)");
+		if (f.code == 0 && s->oms.bundle && !s->cli->quiet)
+			set_oms_print(&s->oms);
 	}
 	if (r == 0 && f.code) {
 		*err = f.first;
 		r = f.code;
 	}
 	return r;
+}
+
+static int export(struct settings *s, struct error *err)
+{
+	int r = set_command_load(&s->command, err);
+
+	return r < 0 ? r : set_oms_export(s->cli, &s->oms, &s->command.store, err);
 }
 
 /* One line for each path that differs; the members are sorted. */
@@ -301,6 +328,7 @@ static const struct {
 	{"list", 2, 2, list, NULL},
 	{"check", 2, 2, check, NULL},
 	{"diff", 3, 3, diff, NULL},
+	{"export", 2, 2, export, NULL},
 };
 
 static int prepare(struct settings *s, struct error *err)
@@ -345,7 +373,7 @@ static int run_command(struct settings *s, struct error *err)
 					: change(s, commands[i].work, err);
 	}
 	return cli_usage_error(s->cli, err,
-			       "give a command: create, add, remove, list, check or diff");
+			       "give a command: create, add, remove, list, check, diff or export");
 }
 
 static int run(struct cli *cli, struct error *err)
@@ -370,7 +398,8 @@ const struct verb verb_set = {
 	.usage = "create --name NAME [OPTIONS] PLACE [PATH…]\n"
 		 "add|remove [OPTIONS] PLACE [PATH…]\n"
 		 "list|check [OPTIONS] PLACE\n"
-		 "diff [OPTIONS] PLACE PLACE",
+		 "diff [OPTIONS] PLACE PLACE\n"
+		 "export --oms BUNDLE --oms-key KEY.pem [OPTIONS] PLACE",
 	.help = "A set is one object, sealed.set, that states which models a directory or\n"
 		"s3://bucket/prefix/ holds, and that its owner signs. A mount opens all members with one\n"
 		"request, and refuses what is missing, exchanged, older or foreign. No command touches\n"
@@ -384,7 +413,11 @@ const struct verb verb_set = {
 		"\n"
 		"list shows the set, and check compares the place with it: exit code 3 for a member that\n"
 		"is missing or not the one that is named, 4 for models that are no members. diff compares\n"
-		"the plaintexts of two sets: exit code 4 if they differ. These need no key.",
+		"the plaintexts of two sets: exit code 4 if they differ. These need no key.\n"
+		"\n"
+		"export writes an OpenSSF Model Signing bundle of the plaintexts' SHA-256, which the\n"
+		"public tools check against the mounted directory; nothing is read. check --oms\n"
+		"compares the set with such a bundle of somebody else.",
 	.options = options,
 	.uses_aws = true,
 	.run = run,

@@ -343,18 +343,24 @@ static void share_with_group(struct config *c)
 /* What names a set's measurement, id or version can only mean a mount of a set. */
 static int decide_set(struct config *c, struct error *err)
 {
-	bool needed = c->measure == MEASURE_SET || c->set_id || c->set_min_version > 0;
+	bool needed = c->measure == MEASURE_SET || c->set_id || c->set_min_version > 0 || c->oms;
 	uint8_t id[SET_ID_SIZE];
 
 	if (c->set == CONFIG_SET_OFF && (needed || c->set_state))
 		return error_set(err, -EINVAL,
-				 "option set=off excludes measure=set, set-id, set-min-version and "
-				 "set-state");
+				 "option set=off excludes measure=set, set-id, set-min-version, "
+				 "set-state and oms");
 	if (c->set_id && hex_decode(c->set_id, id, sizeof(id)) < 0)
 		return error_set(err, -EINVAL,
 				 "option set-id=%s: must be the 64 hex digits that sealctl set "
 				 "list prints",
 				 c->set_id);
+	if (!c->oms != !c->oms_key) {
+		error_hint(err, "oms names the bundle, oms-key the public key that signs it");
+		return error_set(err, -EINVAL, "options oms and oms-key need each other");
+	}
+	if (c->oms && c->oms[0] != '/')
+		return error_set(err, -EINVAL, "option oms=%s: must begin with /", c->oms);
 	if (needed)
 		c->set = CONFIG_SET_REQUIRE;
 	if (c->set_state && c->set_state[0] != '/')
@@ -379,6 +385,8 @@ static int finish(struct config *c, struct error *err)
 	r = resolve_files(&c->owner_keys, err);
 	if (r == 0)
 		r = resolve_files(&c->keyfiles, err);
+	if (r == 0 && c->oms_key)
+		r = resolve_files(&(struct config_list){&c->oms_key, 1}, err);
 	return r < 0 ? r : check_consistency(c, err);
 }
 

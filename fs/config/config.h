@@ -49,8 +49,8 @@ enum config_ready {
 /* Whether the mount shows the members of a set (crypto/FORMAT.md section 11) and nothing else. */
 enum config_set {
 	CONFIG_SET_AUTO,    /* if there is one at the start of the mount */
-	CONFIG_SET_REQUIRE, /* or the mount fails; also from measure=set, set-id=, set-min-version=
-			     */
+	CONFIG_SET_REQUIRE, /* or the mount fails; also from measure=set, set-id=, set-min-version=,
+			     * oms= */
 	CONFIG_SET_OFF,
 };
 /* The options unlock= and measure-when=, which ready= replaces. */
@@ -83,6 +83,7 @@ struct config {
 	char *set_id;		  /* 64 hex digits: the only one that is shown; NULL: any */
 	char *set_state;	  /* file of the highest versions seen; NULL: none */
 	unsigned set_min_version; /* 0: any */
+	char *oms, *oms_key;	  /* bundle and key that the set must have; NULL: none */
 	unsigned pcr;
 	bool allow_foreign_extend;
 	char *event_log; /* NULL: the default of attest/pcr.h */

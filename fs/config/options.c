@@ -183,6 +183,8 @@ static const struct option_spec specs[] = {
 	{"set-id", OPT_STRING, FIELD(set_id)},
 	{"set-state", OPT_STRING, FIELD(set_state)},
 	{"set-min-version", OPT_NUMBER, FIELD(set_min_version), .max = UINT32_MAX},
+	{"oms", OPT_STRING, FIELD(oms)},
+	{"oms-key", OPT_STRING, FIELD(oms_key)},
 	{"pcr", OPT_PARSED, .parse = parse_pcr},
 	{"allow-foreign-extend", OPT_FLAG, FIELD(allow_foreign_extend)},
 	{"event-log", OPT_STRING, FIELD(event_log)},

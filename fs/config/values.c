@@ -65,6 +65,8 @@ void config_clear(struct config *c)
 	free(c->kms_policy);
 	free(c->set_id);
 	free(c->set_state);
+	free(c->oms);
+	free(c->oms_key);
 	free(c->tcti);
 	free(c->region);
 	free(c->profile);

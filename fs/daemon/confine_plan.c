@@ -146,6 +146,7 @@ int confine_by_config(const struct config *c, struct error *err)
 	add(&read_only, getenv("CREDENTIALS_DIRECTORY"));
 	if (!source_spec_is_s3(c->source))
 		add(&read_only, c->source);
+	add_folder_of(&read_only, c->oms);
 	add(&writable, c->stage);
 	add_folder_of(&writable, c->set_state);
 	add(&devices, "/dev/fuse");

@@ -88,6 +88,8 @@ static int read_set(const struct listing *l, struct mounted_set **ret, struct er
 		.id = c->set_id ? id : NULL,
 		.state = c->set_state,
 		.min_version = c->set_min_version,
+		.oms = c->oms,
+		.oms_key = l->oms_key,
 	};
 	bool again = false;
 	struct mounted_set *was = catalog_hold_set(l->catalog, &again);
@@ -240,6 +242,19 @@ void listing_shown(const struct generation *g)
 			model_shown(generation_model(g, v->files[i]));
 }
 
+static void log_bundle(const struct oms_summary *s)
+{
+	if (!s)
+		return;
+	log_notice("OMS bundle of \"%s\": signed by the key %s; its %zu files are the set's",
+		   s->name, s->key, s->files);
+	if (s->unchecked[0])
+		log_notice("not checked in the OMS bundle: %s", s->unchecked);
+	if (s->ignored > 0)
+		log_notice("the OMS bundle leaves out %zu of the set's members, \"%s\" first",
+			   s->ignored, s->first_ignored);
+}
+
 void listing_log(const struct listing *l, const struct generation *g)
 {
 	const struct view *v = generation_view(g);
@@ -250,6 +265,7 @@ void listing_log(const struct listing *l, const struct generation *g)
 
 		log_info("set \"%s\", version %" PRIu64 ", %" PRIu32 " members", h->name,
 			 h->version, h->member_count);
+		log_bundle(mounted_set_oms(set));
 	}
 	warn_about_new_set(l);
 	for (size_t i = 0; i < v->note_count; i++)

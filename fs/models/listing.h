@@ -19,6 +19,7 @@ struct listing {
 	struct source *source;
 	struct allowance *allowance; /* memory of each listing */
 	const struct owner_keys *owners;
+	const struct oms_key *oms_key; /* of config->oms */
 	/* For measure=set as the default of a mount that finds a set; NULL: not the default. */
 	const char *set_start;
 	struct catalog *catalog;

@@ -65,6 +65,11 @@ static int load_owners(struct means *m, struct error *err)
 	return r;
 }
 
+static int load_oms_key(struct means *m, struct error *err)
+{
+	return m->config->oms_key ? oms_key_load_public(m->config->oms_key, &m->oms_key, err) : 0;
+}
+
 static int make_start_event(struct means *m, struct error *err)
 {
 	const struct config *c = m->config;
@@ -134,6 +139,8 @@ int means_open(struct means *m, struct error *err)
 
 	if (r == 0)
 		r = load_owners(m, err);
+	if (r == 0)
+		r = load_oms_key(m, err);
 	if (r == 0 && needs_aws(m->config))
 		r = trust_aws_files(m->config->profile, err);
 	if (r == 0)
@@ -194,6 +201,7 @@ int means_finish(struct means *m, const struct means_user *user, struct error *e
 		.source = m->source,
 		.allowance = &m->kept,
 		.owners = m->owners,
+		.oms_key = m->oms_key,
 		.set_start = m->set_start,
 		.catalog = m->catalog,
 		.shelf = m->shelf,
@@ -213,6 +221,7 @@ void means_clear(struct means *m)
 	attest_provider_free(m->provider);
 	aws_free(m->aws);
 	owner_keys_free(m->owners);
+	oms_key_free(m->oms_key);
 	free(m->start);
 	free(m->set_start);
 	*m = (struct means){0};

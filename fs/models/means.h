@@ -11,9 +11,10 @@
 struct means {
 	const struct config *config; /* borrowed */
 	struct owner_keys *owners;
-	char *start;	 /* text of the start event; NULL: the mode has none */
-	char *set_start; /* where a set is measured by default; NULL: it is not */
-	struct aws *aws; /* NULL: neither S3 nor KMS is used */
+	struct oms_key *oms_key; /* NULL: no bundle is required */
+	char *start;		 /* text of the start event; NULL: the mode has none */
+	char *set_start;	 /* where a set is measured by default; NULL: it is not */
+	struct aws *aws;	 /* NULL: neither S3 nor KMS is used */
 	struct attest_provider *provider;
 	struct unlock *unlock;
 	struct budget budget;

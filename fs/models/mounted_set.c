@@ -32,6 +32,7 @@ struct mounted_set {
 	char *version;	     /* of the object */
 	struct set *set;
 	struct secret *key;
+	struct oms_summary *oms;
 	pthread_mutex_t lock; /* guards what follows */
 	char *recipients;     /* slots_text() */
 	struct allowance *allowance;
@@ -47,6 +48,7 @@ static void mounted_set_free(struct mounted_set *s)
 	pthread_mutex_destroy(&s->lock);
 	set_free(s->set);
 	free(s->version);
+	free(s->oms);
 	allowance_give(s->allowance, s->taken);
 	free(s);
 }
@@ -72,6 +74,11 @@ void mounted_set_drop(struct mounted_set *s, struct measured *m)
 const struct set *mounted_set_get(const struct mounted_set *s)
 {
 	return s->set;
+}
+
+const struct oms_summary *mounted_set_oms(const struct mounted_set *s)
+{
+	return s->oms;
 }
 
 static const char *label_of(const struct mounted_set *s)
@@ -257,17 +264,31 @@ static int check_freshness(const struct mounted_set *s, const struct set_policy 
 			   struct error *err)
 {
 	const struct set_header *h = set_header(s->set);
-	struct set_seen seen;
 	int r = check_time(s, err);
 
 	if (r == 0 && h->version < p->min_version)
 		r = seal_fail(err, SEAL_OLD_SET, label_of(s),
 			      "it has version %" PRIu64 ", and set-min-version is %" PRIu64,
 			      h->version, p->min_version);
-	if (r < 0 || !p->state)
-		return r;
-	r = set_state_of(s->set, &seen);
-	return r < 0 ? r : set_state_accept(p->state, &seen, label_of(s), err);
+	return r;
+}
+
+static int note_version(const struct mounted_set *s, const struct set_policy *p, struct error *err)
+{
+	struct set_seen seen;
+	int r = p->state ? set_state_of(s->set, &seen) : 0;
+
+	return r < 0 || !p->state ? r : set_state_accept(p->state, &seen, label_of(s), err);
+}
+
+/* Somebody else than the sealer states the same files. Before the state notes the version. */
+static int check_bundle(struct mounted_set *s, const struct set_policy *p, struct error *err)
+{
+	if (!p->oms)
+		return 0;
+	s->oms = calloc(1, sizeof(*s->oms));
+	return s->oms ? oms_check_set(p->oms, p->oms_key, s->set, p->allowance, s->oms, err)
+		      : -ENOMEM;
 }
 
 /* By a newer version, which who wrote it may have recorded already. */
@@ -336,6 +357,10 @@ static int read_once(const struct set_policy *p, struct mounted_set *was, struct
 		return r;
 	}
 	r = check_freshness(s, p, err);
+	if (r == 0)
+		r = check_bundle(s, p, err);
+	if (r == 0)
+		r = note_version(s, p, err);
 	if (r == 0)
 		*ret = steal_ptr(s);
 	return r == -EBADMSG && was_replaced(s, p) ? -ESTALE : r;

@@ -8,6 +8,7 @@
 
 #include "crypto/set.h"
 #include "fs/models/measured.h"
+#include "fs/oms/oms_check.h"
 #include "fs/source/source.h"
 #include "fs/unlock/unlock.h"
 
@@ -23,15 +24,18 @@ struct set_policy {
 	const uint8_t *id;    /* the only set that is shown; NULL: any */
 	const char *state;    /* set_state.h; NULL: none */
 	uint64_t min_version; /* 0: any */
+	/* An OMS bundle that must fit each version of the set, and whose key signs it; or NULL. */
+	const char *oms;
+	const struct oms_key *oms_key;
 };
 
 /*
  * Waits for the network: one object, and one key unless `was` has it. was: what the mount shows;
  * NULL: nothing yet. *ret: to be dropped; `was` itself if nothing but recipients has changed since;
  * NULL: there is no set, and none is required. From then on `unlock` opens its members.
- * Errors: as set.h, unlock.h and source.h; -ENOENT: there is no set, or no longer; -EBADMSG:
- * another set, or another content of the same version. The allowance
- * keeps what the set takes until the last hold is dropped.
+ * Errors: as set.h, oms_check.h, unlock.h and source.h; -ENOENT: there is no set, or no longer;
+ * -EBADMSG: another set, or another content of the same version. The allowance keeps what the set
+ * takes until the last hold is dropped.
  */
 int mounted_set_read(const struct set_policy *p, struct mounted_set *was, struct mounted_set **ret,
 		     struct error *err);
@@ -43,6 +47,8 @@ void mounted_set_drop(struct mounted_set *s, struct measured *m);
 const struct set *mounted_set_get(const struct mounted_set *s);
 /* slots_text() of the last reading; malloc()ed. NULL: no memory. */
 char *mounted_set_recipients(struct mounted_set *s);
+/* What its bundle was found to be; NULL: none was required. */
+const struct oms_summary *mounted_set_oms(const struct mounted_set *s);
 /* What measure=set measures; the key is s. */
 struct measured_model mounted_set_claim(const struct mounted_set *s);
 /* Notes that it was measured; waits like measured_has(). */

@@ -299,6 +299,14 @@ static json_t *report_listing(const struct report_sources *s, const struct view 
 	return to;
 }
 
+static json_t *report_bundle(const struct oms_summary *s)
+{
+	return json_pack("{s:s, s:o, s:o, s:o, s:o}", "key", s->key, "name",
+			 json_outside_text(s->name), "files", number(s->files), "ignored",
+			 number(s->ignored), "not_checked",
+			 s->unchecked[0] ? json_outside_text(s->unchecked) : json_null());
+}
+
 static json_t *report_set(const struct report_sources *s, struct mounted_set *mounted)
 {
 	_cleanup_free_ char *recipients = mounted_set_recipients(mounted);
@@ -324,6 +332,8 @@ static json_t *report_set(const struct report_sources *s, struct mounted_set *mo
 	add_recipients(to, recipients);
 	if (h->expires)
 		json_object_set_new(to, "expires_seconds", number(h->expires));
+	if (mounted_set_oms(mounted))
+		json_object_set_new(to, "oms", report_bundle(mounted_set_oms(mounted)));
 	m.done = mounted_set_is_measured(mounted, &m.earlier);
 	if (m.done && measure_text(MEASURE_SET, &claim.event.digests, m.event) == 0)
 		json_object_set_new(to, "measured", measured(&m));

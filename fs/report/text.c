@@ -139,6 +139,20 @@ static void print_recipients(const json_t *in, FILE *to)
 	fputc('\n', to);
 }
 
+static void print_bundle(const json_t *bundle, FILE *to)
+{
+	const json_t *unchecked = json_object_get(bundle, "not_checked");
+
+	if (!bundle)
+		return;
+	print_safely(to, "    OMS bundle: %.0f files of \"%s\", signed by the key %.16s...\n",
+		     num(bundle, "files"), word(bundle, "name"), word(bundle, "key"));
+	if (num(bundle, "ignored") > 0)
+		print_safely(to, "    it leaves out %.0f of the members\n", num(bundle, "ignored"));
+	if (json_is_string(unchecked))
+		print_safely(to, "    not checked in it: %s\n", json_string_value(unchecked));
+}
+
 static void print_set(const json_t *set, FILE *to)
 {
 	const char *expires = json_string_value(json_object_get(set, "expires"));
@@ -150,6 +164,7 @@ static void print_set(const json_t *set, FILE *to)
 		     num(set, "members"), expires ? ", expires " : "", expires ? expires : "",
 		     word(set, "id"));
 	print_recipients(set, to);
+	print_bundle(json_object_get(set, "oms"), to);
 	print_measured(json_object_get(set, "measured"), to);
 }
 

@@ -112,13 +112,28 @@ static const struct rule measured[] = {
 	{0},
 };
 static const struct rule recipient[] = {{"recipient", KIND_OUTSIDE, 1024, NULL, 0}, {0}};
+static const struct rule oms[] = {
+	{"key", KIND_TEXT, 64, NULL, NEEDED},
+	{"name", KIND_OUTSIDE, 8192, NULL, NEEDED},
+	{"files", KIND_COUNT, 0, NULL, NEEDED},
+	{"ignored", KIND_COUNT, 65536, NULL, NEEDED},
+	{"not_checked", KIND_OUTSIDE, 8192, NULL, NEEDED | OR_NULL},
+	{0},
+};
 static const struct rule set[] = {
-	{"name", KIND_OUTSIDE, 8192, NULL, NEEDED},  {"id", KIND_TEXT, 64, NULL, NEEDED},
-	{"version", KIND_COUNT, 0, NULL, NEEDED},    {"members", KIND_COUNT, 65536, NULL, NEEDED},
-	{"created", KIND_TIME, 0, NULL, OR_NULL},    {"expires", KIND_TIME, 0, NULL, OR_NULL},
-	{"expires_seconds", KIND_COUNT, 0, NULL, 0}, {"content", KIND_TEXT, 64, NULL, NEEDED},
-	{"signer", KIND_TEXT, 64, NULL, OR_NULL},    {"recipients", KIND_LIST, 0, recipient, 0},
-	{"measured", KIND_OBJECT, 0, measured, 0},   {0},
+	{"name", KIND_OUTSIDE, 8192, NULL, NEEDED},
+	{"id", KIND_TEXT, 64, NULL, NEEDED},
+	{"version", KIND_COUNT, 0, NULL, NEEDED},
+	{"members", KIND_COUNT, 65536, NULL, NEEDED},
+	{"created", KIND_TIME, 0, NULL, OR_NULL},
+	{"expires", KIND_TIME, 0, NULL, OR_NULL},
+	{"expires_seconds", KIND_COUNT, 0, NULL, 0},
+	{"content", KIND_TEXT, 64, NULL, NEEDED},
+	{"signer", KIND_TEXT, 64, NULL, OR_NULL},
+	{"oms", KIND_OBJECT, 0, oms, 0},
+	{"recipients", KIND_LIST, 0, recipient, 0},
+	{"measured", KIND_OBJECT, 0, measured, 0},
+	{0},
 };
 static const struct rule pcr[] = {
 	{"number", KIND_COUNT, 23, NULL, NEEDED},
