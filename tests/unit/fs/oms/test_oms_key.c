@@ -6,6 +6,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
+#include <openssl/pem.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -29,18 +31,40 @@ static struct oms_bundle *load_bundle(const char *name)
 	return b;
 }
 
+static const char *in_dir(const char *name)
+{
+	static char path[512];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+	return path;
+}
+
+static FILE *create(const char *name, mode_t mode)
+{
+	int fd = open(in_dir(name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+
+	assert_true(fd >= 0);
+	return fdopen(fd, "w");
+}
+
 /* A copy that belongs to who runs the test, as keys must. */
 static struct oms_key *load_key(const char *name)
 {
-	char from[512], to[512], command[2048];
+	char from[512], text[4096];
 	struct error err = {0};
 	struct oms_key *k = NULL;
+	size_t size;
+	FILE *f;
 
 	(void)snprintf(from, sizeof(from), REFERENCE "%s", name);
-	(void)snprintf(to, sizeof(to), "%s/%s", dir, name);
-	(void)snprintf(command, sizeof(command), "install -m 0644 '%s' '%s'", from, to);
-	assert_int_equal(system(command), 0); /* NOLINT: names of this test's own */
-	if (oms_key_load_public(to, &k, &err) < 0)
+	f = fopen(from, "re");
+	assert_non_null(f);
+	size = fread(text, 1, sizeof(text), f);
+	fclose(f);
+	f = create(name, 0644);
+	assert_int_equal(fwrite(text, 1, size, f), size);
+	fclose(f);
+	if (oms_key_load_public(in_dir(name), &k, &err) < 0)
 		fail_msg("%s", err.message);
 	return k;
 }
@@ -78,36 +102,37 @@ static void test_the_hint(void **state)
 	assert_string_equal(oms_key_hint(p), c->hint);
 }
 
-static void make(const char *name, const char *options)
+static void write_pair(const char *name, EVP_PKEY *pkey, const char *phrase)
 {
-	char command[1024];
+	char pub[64];
+	FILE *f = create(name, 0600);
 
-	(void)snprintf(command, sizeof(command),
-		       "umask 077 && openssl genpkey -out '%s/%s' %s >/dev/null 2>&1", dir, name,
-		       options);
-	assert_int_equal(system(command), 0); /* NOLINT */
+	assert_non_null(pkey);
+	assert_int_equal(PEM_write_PKCS8PrivateKey(f, pkey, phrase ? EVP_aes_256_cbc() : NULL,
+						   phrase, phrase ? (int)strlen(phrase) : 0, NULL,
+						   NULL),
+			 1);
+	fclose(f);
+	(void)snprintf(pub, sizeof(pub), "%s.pub", name);
+	f = create(pub, 0644);
+	assert_int_equal(PEM_write_PUBKEY(f, pkey), 1);
+	fclose(f);
+	EVP_PKEY_free(pkey);
 }
 
 static void test_what_one_signs_the_other_verifies(void **state)
 {
-	static const char *const curves[] = {"P-256", "P-384", "P-521"};
+	static const char *const curves[][2] = {
+		{"P-256", "P-256.pub"}, {"P-384", "P-384.pub"}, {"P-521", "P-521.pub"}};
 
 	for (size_t i = 0; i < ARRAY_LEN(curves); i++) {
 		_cleanup_(oms_key_freep) struct oms_key *private = NULL, *public = NULL;
 		_cleanup_free_ uint8_t *signature = NULL;
-		char path[512], pub[520], command[2048], options[128];
 		size_t size;
 
-		(void)snprintf(options, sizeof(options),
-			       "-algorithm EC -pkeyopt ec_paramgen_curve:%s", curves[i]);
-		make(curves[i], options);
-		(void)snprintf(path, sizeof(path), "%s/%s", dir, curves[i]);
-		(void)snprintf(pub, sizeof(pub), "%s.pub", path);
-		(void)snprintf(command, sizeof(command), "openssl pkey -in '%s' -pubout -out '%s'",
-			       path, pub);
-		assert_int_equal(system(command), 0); /* NOLINT */
-		assert_int_equal(oms_key_load_private(path, &private, NULL), 0);
-		assert_int_equal(oms_key_load_public(pub, &public, NULL), 0);
+		write_pair(curves[i][0], EVP_PKEY_Q_keygen(NULL, NULL, "EC", curves[i][0]), NULL);
+		assert_int_equal(oms_key_load_private(in_dir(curves[i][0]), &private, NULL), 0);
+		assert_int_equal(oms_key_load_public(in_dir(curves[i][1]), &public, NULL), 0);
 		assert_string_equal(oms_key_hint(private), oms_key_hint(public));
 		assert_int_equal(oms_key_sign(private, "text", 4, &signature, &size), 0);
 		assert_int_equal(oms_key_verify(public, "text", 4, signature, size), 0);
@@ -120,31 +145,26 @@ static void test_what_one_signs_the_other_verifies(void **state)
 
 static void test_other_keys_are_refused(void **state)
 {
-	static const char *const others[][2] = {
-		{"ed", "-algorithm ED25519"},
-		{"rsa", "-algorithm RSA -pkeyopt rsa_keygen_bits:2048"},
-		{"k256", "-algorithm EC -pkeyopt ec_paramgen_curve:secp256k1"},
-		{"encrypted",
-		 "-algorithm EC -pkeyopt ec_paramgen_curve:P-256 -aes256 -pass pass:x"},
-	};
-	char path[512];
+	static const char *const others[] = {"ed", "rsa", "k256", "encrypted"};
 	struct oms_key *k = NULL;
 	struct error err = {0};
 
+	write_pair("ed", EVP_PKEY_Q_keygen(NULL, NULL, "ED25519"), NULL);
+	write_pair("rsa", EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t)2048), NULL);
+	write_pair("k256", EVP_PKEY_Q_keygen(NULL, NULL, "EC", "secp256k1"), NULL);
+	write_pair("encrypted", EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256"), "phrase");
 	for (size_t i = 0; i < ARRAY_LEN(others); i++) {
-		make(others[i][0], others[i][1]);
-		(void)snprintf(path, sizeof(path), "%s/%s", dir, others[i][0]);
 		err = (struct error){0};
-		assert_int_equal(oms_key_load_private(path, &k, &err), -EINVAL);
+		assert_int_equal(oms_key_load_private(in_dir(others[i]), &k, &err), -EINVAL);
 		assert_non_null(strstr(err.message, "holds no private key"));
 	}
 	/* A private key where a public one is expected. */
-	(void)snprintf(path, sizeof(path), "%s/P-256", dir);
+	write_pair("pair", EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256"), NULL);
 	err = (struct error){0};
-	assert_int_equal(oms_key_load_public(path, &k, &err), -EINVAL);
+	assert_int_equal(oms_key_load_public(in_dir("pair"), &k, &err), -EINVAL);
 	assert_non_null(strstr(err.message, "holds no public key"));
-	assert_int_equal(chmod(path, 0644), 0);
-	assert_int_equal(oms_key_load_private(path, &k, NULL), -EINVAL);
+	assert_int_equal(chmod(in_dir("pair"), 0644), 0);
+	assert_int_equal(oms_key_load_private(in_dir("pair"), &k, NULL), -EINVAL);
 	assert_null(k);
 }
 
@@ -153,12 +173,14 @@ static int begin(void **state)
 	return mkdtemp(dir) ? 0 : -1;
 }
 
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+	return remove(path);
+}
+
 static int end(void **state)
 {
-	char command[128];
-
-	(void)snprintf(command, sizeof(command), "rm -r '%s'", dir);
-	return system(command); /* NOLINT */
+	return nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
 int main(void)
