@@ -67,9 +67,12 @@ def prepare():
 
 
 def debian_root():
-    done = subprocess.run([SCRIPT, "root", ROOTS], check=False, text=True, timeout=600,
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE)
+    try:
+        done = subprocess.run([SCRIPT, "root", ROOTS], check=False, text=True, timeout=1200,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE)
+    except subprocess.TimeoutExpired as late:
+        raise NoRoot(str(late)) from None
     if done.returncode != 0:
         raise NoRoot(done.stderr.strip())
     return done.stdout.strip()

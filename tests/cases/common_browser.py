@@ -8,6 +8,7 @@ import time
 import unittest
 
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
@@ -24,7 +25,13 @@ def start_browser(folder):
     for argument in (*ARGUMENTS, "--user-data-dir=" + os.path.join(folder, "profile")):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+    for attempt in range(5):
+        try:
+            driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+            break
+        except WebDriverException:  # it did not come up within its own minute, on a busy machine
+            if attempt == 4:
+                raise
     driver.set_script_timeout(ANSWER_S)
     return driver
 

@@ -63,6 +63,15 @@ class Nginx:
     """Terminates TLS and passes requests on to a unix socket. url: as verify --from takes it."""
 
     def __init__(self, lab, cert, key, upstream):
+        for attempt in range(5):
+            try:
+                self.start(lab, cert, key, upstream)
+                break
+            except AssertionError:  # somebody else has taken the port meanwhile
+                if attempt == 4:
+                    raise
+
+    def start(self, lab, cert, key, upstream):
         folder = lab.path("nginx." + str(len(lab.stack._exit_callbacks)), make=True)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))

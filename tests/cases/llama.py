@@ -22,13 +22,16 @@ import ask
 LLAMA = os.environ.get("SEALEDFS_LLAMA") or os.path.join(common.TOP, "build", "llama")
 MODES = ("mmap", "none", "dio")
 GENERATOR = os.path.join(common.TESTS, "models", "make-tiny-gguf.py")
-LOAD_S = 120
+LOAD_S = 300
 
 
 def fetch_llama():
     """None, or why llama-server is not here."""
-    done = subprocess.run([ask.LAUNCHER, "fetch", LLAMA], stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, timeout=300, check=False)
+    try:
+        done = subprocess.run([ask.LAUNCHER, "fetch", LLAMA], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, timeout=600, check=False)
+    except subprocess.TimeoutExpired as late:
+        return f"llama-server was not fetched: {late}"
     return None if done.returncode == 0 else "llama-server was not fetched: " + done.stdout.strip()
 
 

@@ -30,7 +30,7 @@ def start_rgw(lab):
     """Starts RGW for a laboratory; its endpoint. Installs it when it is missing."""
     folder = lab.path("rgw")
     done = subprocess.run([RGW, "start", folder], text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, timeout=300, check=False)
+                          stderr=subprocess.PIPE, timeout=900, check=False)
     if done.returncode == 77:
         install = subprocess.run([RGW, "install"], text=True, stdout=subprocess.PIPE,
                                  stderr=subprocess.STDOUT, timeout=800, check=False)
@@ -40,7 +40,7 @@ def start_rgw(lab):
         return start_rgw(lab)
     if done.returncode != 0:
         raise AssertionError("RGW: " + done.stderr)
-    lab.stack.callback(subprocess.run, [RGW, "stop", folder], check=True, timeout=60)
+    lab.stack.callback(subprocess.run, [RGW, "stop", folder], check=True, timeout=300)
     return common.read_text(os.path.join(folder, "endpoint")).strip()
 
 

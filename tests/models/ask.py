@@ -61,6 +61,16 @@ def start(llama, model, load_mode, port, log):
 
 def ask(llama, model, load_mode, log_path=os.devnull, tokens=16, deadline_s=300, **request):
     """request: members of llama-server's /completion that differ from ours."""
+    for _ in range(5):
+        try:
+            return ask_once(llama, model, load_mode, log_path, tokens, deadline_s, request)
+        except LoadFailed as failure:
+            if "couldn't bind" not in str(failure):  # somebody else has taken the port meanwhile
+                raise
+    raise LoadFailed("no free port")
+
+
+def ask_once(llama, model, load_mode, log_path, tokens, deadline_s, request):
     port = free_port()
     base = "http://127.0.0.1:%d" % port
     started = time.monotonic()
