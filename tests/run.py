@@ -7,6 +7,7 @@ something failed. Suites: see SUITES at the end.
 """
 
 import concurrent.futures
+import contextlib
 import hashlib
 import json
 import os
@@ -14,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import traceback
 
@@ -174,8 +176,12 @@ def suite_unit_tsan(result, log):
 
 # Files that measure memory or keep every core busy; they run with nothing beside them.
 ALONE = ("end_to_end.py", "memory.py")
-# Minutes of mostly waiting: these begin, so that the end of a suite waits for none of them.
-FIRST = ("unlock_many.py", "tpm_bus.py")
+# Take longest. These begin, so that the end of a suite waits for none of them; after the first run
+# SECONDS has what each file took.
+FIRST = ("unlock_many.py", "tpm_bus.py", "failing.py", "denials.py", "memory_secrets.py", "llama.py",
+         "measuring_start.py", "sealctl_s3.py", "stage.py", "net_kms_asked.py", "budget.py", "net.py",
+         "rgw.py", "set_writers.py", "net_profiles.py", "fill.py", "web_page.py", "storm.py")
+SECONDS = os.path.join(BUILD, "seconds.json")
 
 
 def run_unittest(path, env, prefix=(), classes=()):
@@ -198,8 +204,11 @@ def take_unittest(result, log, path, env, code, out, seconds, prefix=(), classes
 def unittests(result, log, directory, pattern, env=None):
     """Python unittest files, one process each, some at a time."""
     folder = os.path.join(TOP, "tests", directory)
-    names = sorted((n for n in os.listdir(folder) if re.fullmatch(pattern, n)),
-                   key=lambda name: (name not in FIRST, name))
+    seconds = {}
+    with contextlib.suppress(OSError, ValueError), open(SECONDS, encoding="ascii") as last:
+        seconds = json.load(last)
+    names = sorted((n for n in os.listdir(folder) if re.fullmatch(pattern, n)), key=lambda n: (
+        -seconds.get(n, 0), FIRST.index(n) if n in FIRST else len(FIRST), n))
     for workers, alone in ((1, True), (WAITERS, False)):
         with concurrent.futures.ThreadPoolExecutor(workers) as pool:
             runs = {pool.submit(run_unittest, path, env): path for path in
@@ -207,6 +216,9 @@ def unittests(result, log, directory, pattern, env=None):
                      if (name in ALONE) == alone)}
             for done in concurrent.futures.as_completed(runs):
                 take_unittest(result, log, runs[done], env, *done.result())
+                seconds[os.path.basename(runs[done])] = round(done.result()[2], 1)
+    with open(SECONDS, "w", encoding="ascii") as last:
+        json.dump(seconds, last, indent=0)
 
 
 def suite_oracle(result, log):
@@ -426,6 +438,11 @@ def suite_arm64(result, log):
     one(result, run(log, "tests/arm64", os.path.join(BUILD, "arm64"), timeout=3600)[0], "arm64")
 
 
+# These compute, or read the source. They run one after the other beside the suites that mostly wait, and
+# get what those leave of the processors.
+BESIDE = ("build-asan", "build-tsan", "format", "cppcheck", "tidy", "shellcheck", "hygiene")
+AFTER = {"unit-asan": "build-asan", "cases-asan": "build-asan", "unit-tsan": "build-tsan",
+         "cases-tsan": "build-tsan"}
 # Take long, and are run by name.
 LONG = ("fuzz", "builds", "thorough", "debian13", "arm64")
 SUITES = [
@@ -455,9 +472,10 @@ SUITES = [
 ]
 
 
-def run_suite(suite, result, log):
-    """A suite that cannot even run, after a failed build say, has failed: it is counted."""
-    for step in (lambda: suite(result, log), lambda: result.run_again(log)):
+def run_suite(suite, result, log, alone=lambda: None):
+    """A suite that cannot even run, after a failed build say, has failed: it is counted. alone():
+    returns when nothing else runs, which is what a file that failed needs for its second chance."""
+    for step in (lambda: suite(result, log), lambda: result.run_again(log, alone)):
         try:
             step()
         except Exception as reason:  # pylint: disable=broad-except
@@ -473,6 +491,60 @@ def failures(result, path):
         return [(os.path.relpath(path, TOP), log.read().splitlines()[-60:])]
 
 
+class Run:
+    """The suites that were chosen: those of BESIDE in a thread of their own, the others in order."""
+
+    def __init__(self, names):
+        self.suites = [(name, suite) for name, suite in SUITES if name in names]
+        self.total, self.printing = Result(), threading.Lock()
+        self.beside = [name for name, _ in self.suites if name in BESIDE]
+        if len(self.beside) == len(self.suites):
+            self.beside = []
+        self.done = {name: threading.Event() for name in self.beside}
+        self.thread = threading.Thread(target=self.run_beside)
+
+    def run_all(self):
+        for name, suite in self.suites:
+            if name in self.beside:
+                continue
+            if self.beside and name != "build" and self.thread.ident is None:
+                self.thread.start()
+            if AFTER.get(name) in self.done:
+                self.done[AFTER[name]].wait()
+            self.run_one(name, suite)
+        self.wait()
+
+    def wait(self):
+        """Until nothing runs beside."""
+        if self.beside:
+            if self.thread.ident is None:
+                self.thread.start()
+            self.thread.join()
+
+    def run_beside(self):
+        # Of this thread alone, and of what it starts. Not the lowest: somebody else's program that takes
+        # all processors must not stop the builds.
+        os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) + 7)
+        for name, suite in self.suites:
+            if name in self.beside:
+                try:
+                    self.run_one(name, suite)
+                finally:
+                    self.done[name].set()
+
+    def run_one(self, name, suite):
+        result, started = Result(), time.monotonic()
+        path = os.path.join(BUILD, name + ".log")
+        with open(path, "w", encoding="utf-8") as log:
+            run_suite(suite, result, log, self.wait if name not in self.beside else lambda: None)
+        with self.printing:
+            self.total.merge(result)
+            print("%-12s %4d passed %3d failed %3d skipped  %6.1f s" % (
+                name, result.passed, result.failed, result.skipped, time.monotonic() - started),
+                flush=True)
+            show(result, failures(result, path))
+
+
 def main():
     wanted = sys.argv[1:]
     if wanted == ["--list"]:
@@ -484,21 +556,10 @@ def main():
         print("no such suite: " + ", ".join(sorted(unknown)), file=sys.stderr)
         return 2
     os.makedirs(BUILD, exist_ok=True)
-    total = Result()
-    for name, suite in SUITES:
-        if name not in wanted if wanted else name in LONG:
-            continue
-        result, started = Result(), time.monotonic()
-        path = os.path.join(BUILD, name + ".log")
-        with open(path, "w", encoding="utf-8") as log:
-            run_suite(suite, result, log)
-        total.merge(result)
-        print("%-12s %4d passed %3d failed %3d skipped  %6.1f s" % (
-            name, result.passed, result.failed, result.skipped, time.monotonic() - started),
-            flush=True)
-        show(result, failures(result, path))
-    print(last_line(total))
-    return 0 if total.failed == 0 and total.passed > 0 else 1
+    chosen = Run(wanted or [name for name, _ in SUITES if name not in LONG])
+    chosen.run_all()
+    print(last_line(chosen.total))
+    return 0 if chosen.total.failed == 0 and chosen.total.passed > 0 else 1
 
 
 if __name__ == "__main__":

@@ -51,9 +51,11 @@ class Result:
         else:
             self.merge(first)
 
-    def run_again(self, log):
-        """At the end of a suite: each file that failed has its second chance, alone."""
+    def run_again(self, log, alone=lambda: None):
+        """At the end of a suite: each file that failed has its second chance, after alone()."""
         later, self._later = self._later, []
+        if 0 < len(later) <= MANY:
+            alone()
         for first, count, name, out, again in later:
             if len(later) > MANY:
                 self.merge(first)

@@ -542,9 +542,18 @@ def own_mounts():
         print("no mount namespace of our own: " + os.strerror(ctypes.get_errno()))
 
 
+def usual_signals():
+    """What nohup, or a shell's &, has ignored is inherited by the programs, which respect it."""
+    for number in (signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
 def main():
     """Instead of unittest.main(): a case file that hangs ends itself and says where it was."""
     own_mounts()
+    usual_signals()
     faulthandler.dump_traceback_later(CASE_FILE_S, exit=True)
     signal.signal(signal.SIGTERM, lambda *_unused: sys.exit(143))
     unittest.main()

@@ -135,6 +135,44 @@ class Check(unittest.TestCase):
         self.assertEqual((result.passed, result.failed), (3 + 2 + 3, 1))
         self.assertEqual([name for name, _ in result.unsteady], ["unit/x", "unit/crash"])
 
+    def test_what_runs_beside(self):
+        """Builds before what needs them, the others whenever; and nothing beside a second chance."""
+        run, lab, ends = load("run", "tests", "run.py"), common.Lab(), []
+        self.addCleanup(lab.close)
+        usual = os.getpriority(os.PRIO_PROCESS, 0)
+
+        def make(name, after=None):
+            def suite(result, _log):
+                for each in after or ():
+                    common.wait_for(each, lambda each=each: each in ends)
+                self.assertEqual(os.getpriority(os.PRIO_PROCESS, 0) > usual, name in run.BESIDE)
+                ends.append(name)
+                result.take(run_results.count_cmocka, name, int(name == "cases"), "",
+                            lambda: ends.append("again") or (0, ""))
+            return name, suite
+        run.BUILD = lab.path("check")
+        run.SUITES = [make("build"), make("cases"), make("build-asan", ["cases"]),
+                      make("unit-asan"), make("tidy"), make("hygiene")]
+        chosen, printed = run.Run([name for name, _ in run.SUITES]), io.StringIO()
+        os.mkdir(run.BUILD)
+        with contextlib.redirect_stdout(printed):
+            chosen.run_all()
+        self.assertEqual(ends, ["build", "cases", "build-asan", "tidy", "hygiene", "again",
+                                "unit-asan"])
+        self.assertEqual(run.last_line(chosen.total), "6 passed, 0 failed, 0 skipped, 1 unsteady")
+        self.assertEqual(len(printed.getvalue().splitlines()), 6 + 3)
+
+    def test_only_what_would_run_beside(self):
+        run, lab = load("run", "tests", "run.py"), common.Lab()
+        self.addCleanup(lab.close)
+        run.BUILD, nice = lab.path("check", make=True), []
+        run.SUITES = [("tidy", lambda result, _log: (
+            result.add(passed=1), nice.append(os.getpriority(os.PRIO_PROCESS, 0))))]
+        chosen = run.Run(["tidy"])
+        with contextlib.redirect_stdout(io.StringIO()):
+            chosen.run_all()
+        self.assertEqual((chosen.total.passed, nice), (1, [os.getpriority(os.PRIO_PROCESS, 0)]))
+
     def test_licences_of_all_files(self):
         if not shutil.which("reuse"):
             self.skipTest("reuse is not installed")
