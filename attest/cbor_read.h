@@ -25,7 +25,8 @@ enum item_kind {
 	ITEM_TAG,    /* value: the tag; the tagged item follows */
 	ITEM_NULL,
 	ITEM_BREAK, /* end of an indefinite container */
-	ITEM_OTHER, /* booleans, floats, undefined */
+	ITEM_BOOL,  /* value: 0 or 1 */
+	ITEM_OTHER, /* floats, undefined */
 };
 
 struct item {

@@ -5,6 +5,7 @@
  * event again that the PCR shows.
  */
 #include "attest/event_log.h"
+#include "attest/nsm.h"
 #include "attest/pcr.h"
 #include "attest/runtime_dir.h"
 #include "attest/start_event.h"
@@ -235,7 +236,12 @@ static int check_request(const struct measure_options *options, const struct mea
 {
 	char text[MEASURE_TEXT_MAX];
 
-	if (!pcr_is_allowed(options->pcr)) {
+	if (tpm_is_nsm(options->tcti) && !pcr_is_allowed_nsm(options->pcr)) {
+		error_set(err, -EINVAL, "PCR %u cannot hold a model's measurement", options->pcr);
+		error_hint(err, "use one of 16 to 31: in a Nitro Enclave 0 to 15 are the image's");
+		return -EINVAL;
+	}
+	if (!tpm_is_nsm(options->tcti) && !pcr_is_allowed(options->pcr)) {
 		error_set(err, -EINVAL, "PCR %u cannot hold a model's measurement", options->pcr);
 		error_hint(err, "use one of 0 to 15: software can reset 16 and 23, and 17 to 22 "
 				"are not for user space");
@@ -298,4 +304,16 @@ int measure_models(const struct measure_options *options, struct measure_event *
 	if (r == 0)
 		r = judge(&m, err);
 	return r < 0 ? r : ensure_all(&m, events, count, err);
+}
+
+int measure_lock(const struct measure_options *options, struct error *err)
+{
+	int r;
+
+	if (!tpm_is_nsm(options->tcti))
+		return error_set(err, -EOPNOTSUPP, "the PCRs of a TPM cannot be locked");
+	r = nsm_pcr_lock(tpm_choose(options->tcti), options->pcr, err);
+	if (r == 0)
+		log_info("PCR %u is locked", options->pcr);
+	return r;
 }

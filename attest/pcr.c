@@ -6,16 +6,23 @@
  */
 #include "attest/pcr.h"
 
+#include "attest/nsm.h"
 #include "attest/tpm_internal.h"
 
 #include <errno.h>
 #include <string.h>
 
+#define NSM_USERSPACE_PCR_MIN 16
 #define USERSPACE_PCR_MAX 15 /* 16 and 23 can be reset by software, 17-22 belong to DRTM */
 
 bool pcr_is_allowed(unsigned pcr)
 {
 	return pcr <= USERSPACE_PCR_MAX;
+}
+
+bool pcr_is_allowed_nsm(unsigned pcr)
+{
+	return pcr >= NSM_USERSPACE_PCR_MIN && pcr < PCR_COUNT;
 }
 
 bool pcr_values_equal(const struct pcr_values *a, const struct pcr_values *b)
@@ -144,7 +151,12 @@ int pcr_read(struct tpm *t, unsigned pcr, struct pcr_values *ret, struct error *
 	unsigned wanted;
 	int r;
 
-	if (pcr >= PCR_COUNT)
+	if (t->nsm) {
+		*ret = (struct pcr_values){.pcr = pcr, .bank_count = 1};
+		ret->banks[0].alg = DIGEST_SHA384;
+		return nsm_pcr_read(t->conf, pcr, ret->banks[0].value, NULL, err);
+	}
+	if (pcr >= TPM_PCR_COUNT)
 		return error_set(err, -EINVAL, "there is no PCR %u", pcr);
 	r = active_banks(t, pcr, &v, err);
 	if (r < 0)
@@ -164,8 +176,12 @@ int pcr_extend(struct tpm *t, const struct pcr_values *digests, struct error *er
 	TPML_DIGEST_VALUES values = {.count = (UINT32)digests->bank_count};
 	TSS2_RC rc;
 
-	if (!pcr_is_allowed(digests->pcr))
+	if (!(t->nsm ? pcr_is_allowed_nsm(digests->pcr) : pcr_is_allowed(digests->pcr)))
 		return error_set(err, -EINVAL, "PCR %u is not for measuring models", digests->pcr);
+	if (t->nsm)
+		return digests->bank_count == 1 && digests->banks[0].alg == DIGEST_SHA384
+			       ? nsm_pcr_extend(t->conf, digests->pcr, digests->banks[0].value, err)
+			       : -EINVAL;
 	for (size_t n = 0; n < digests->bank_count; n++) {
 		values.digests[n].hashAlg = (TPMI_ALG_HASH)digests->banks[n].alg;
 		memcpy(&values.digests[n].digest, digests->banks[n].value,

@@ -11,9 +11,11 @@
 
 #include <stdbool.h>
 
-#define PCR_COUNT 24
+#define PCR_COUNT 32	 /* of a Nitro Secure Module */
+#define TPM_PCR_COUNT 24 /* of a TPM */
 #define PCR_BANKS_MAX 4
 #define PCR_DEFAULT 15
+#define PCR_DEFAULT_NSM 16
 
 struct pcr_bank_value {
 	enum digest_alg alg;
@@ -36,6 +38,8 @@ bool pcr_values_zero(const struct pcr_values *v);
 
 /* True when software cannot reset this PCR and userspace may extend it: 0-15 only. */
 bool pcr_is_allowed(unsigned pcr);
+/* The same for a Nitro Secure Module, where 0-15 are the image's: 16-31. */
+bool pcr_is_allowed_nsm(unsigned pcr);
 
 /* What a model's measurement extends; the digest for each bank follows from it (PCRS.md). */
 enum measure_mode {
@@ -109,5 +113,7 @@ struct measure_options {
  */
 int measure_models(const struct measure_options *options, struct measure_event *events,
 		   size_t count, struct error *err);
+/* Nobody can extend the PCR any more until the enclave ends. -EOPNOTSUPP: a TPM cannot do that. */
+int measure_lock(const struct measure_options *options, struct error *err);
 
 #endif

@@ -7,6 +7,7 @@
 #include "attest/provider.h"
 
 #include "attest/mailbox.h"
+#include "attest/nsm.h"
 #include "attest/nsm_cbor.h"
 #include "crypto/base/log.h"
 
@@ -49,11 +50,29 @@ void attest_provider_free(struct attest_provider *p)
 	free(p);
 }
 
+static int take_document(const uint8_t *response, size_t size, uint8_t **ret, size_t *ret_size,
+			 struct error *err)
+{
+	uint8_t *document;
+	struct bytes_view v;
+	int r = nsm_decode_attestation(response, size, &v, err);
+
+	if (r < 0)
+		return r;
+	if (v.size == 0)
+		return error_set(err, -EPROTO, "the TPM's attestation document is empty");
+	document = malloc(v.size);
+	if (!document)
+		return error_set(err, -ENOMEM, "out of memory");
+	memcpy(document, v.data, v.size);
+	*ret = document;
+	*ret_size = v.size;
+	return 0;
+}
+
 static int read_response(struct mailbox *m, uint8_t **ret, size_t *ret_size, struct error *err)
 {
 	_cleanup_free_ uint8_t *response = malloc(MAILBOX_SIZE);
-	uint8_t *document;
-	struct bytes_view v;
 	size_t size = 0, n = 0;
 	int r;
 
@@ -66,18 +85,7 @@ static int read_response(struct mailbox *m, uint8_t **ret, size_t *ret_size, str
 		size += n;
 		r = nsm_response_complete(response, size);
 	} while (r == -ENODATA && size < MAILBOX_SIZE);
-	r = nsm_decode_attestation(response, size, &v, err);
-	if (r < 0)
-		return r;
-	if (v.size == 0)
-		return error_set(err, -EPROTO, "the TPM's attestation document is empty");
-	document = malloc(v.size);
-	if (!document)
-		return error_set(err, -ENOMEM, "out of memory");
-	memcpy(document, v.data, v.size);
-	*ret = document;
-	*ret_size = v.size;
-	return 0;
+	return take_document(response, size, ret, ret_size, err);
 }
 
 static int exchange(const char *tcti, const struct mailbox_lock *lock, const uint8_t *request,
@@ -143,6 +151,19 @@ static int attest_locked(const char *tcti, const uint8_t *request, size_t size, 
 	return say->code;
 }
 
+/* In an enclave the module itself takes the request, and nothing is left behind in it. */
+static int fetch_nsm(const char *conf, const uint8_t *request, size_t size, uint8_t **ret,
+		     size_t *ret_size, struct error *err)
+{
+	_cleanup_free_ uint8_t *response = malloc(NSM_RESPONSE_MAX);
+	size_t n = 0;
+	int r = response ? 0 : error_set(err, -ENOMEM, "out of memory");
+
+	if (r == 0)
+		r = nsm_exchange(conf, request, size, response, &n, err);
+	return r < 0 ? r : take_document(response, n, ret, ret_size, err);
+}
+
 /* One whole exchange. SIGINT, SIGTERM and SIGHUP wait until it is over, so that no mailbox stays.
  */
 static int fetch(const char *tcti, const struct attest_request *req, uint8_t **ret,
@@ -153,6 +174,8 @@ static int fetch(const char *tcti, const struct attest_request *req, uint8_t **r
 	size_t size;
 	int r = nsm_encode_attestation(req, request, &size, err);
 
+	if (r == 0 && tpm_is_nsm(tcti))
+		return fetch_nsm(tpm_choose(tcti), request, size, ret, ret_size, err);
 	if (r < 0)
 		return r;
 	sigemptyset(&hold);
@@ -171,15 +194,15 @@ static bool same(const struct bytes_view *got, const uint8_t *wanted, size_t siz
 	return got->size == size && (size == 0 || memcmp(got->data, wanted, size) == 0);
 }
 
-static int check_answer(const struct attest_doc *d, const struct attest_request *req,
+static int check_answer(const struct attest_doc *d, const struct attest_request *req, bool nsm,
 			struct error *err)
 {
 	const char *differs = NULL;
 
-	if (d->kind != DOCUMENT_NITROTPM)
-		return error_set(
-			err, -EPROTO,
-			"the attestation document is not of the kind that a NitroTPM makes");
+	if (d->kind != (nsm ? DOCUMENT_ENCLAVE : DOCUMENT_NITROTPM))
+		return error_set(err, -EPROTO,
+				 "the attestation document is not of the kind that a %s makes",
+				 nsm ? "Nitro Enclave" : "NitroTPM");
 	if (!same(&d->public_key, req->public_key, req->public_key_size))
 		differs = "public key";
 	else if (!same(&d->nonce, req->nonce, req->nonce_size))
@@ -210,10 +233,15 @@ int attest_document(struct attest_provider *p, const struct attest_request *req,
 	r = document_parse(document, size, &d, err);
 	if (r < 0)
 		return r;
-	r = check_answer(d, req, err);
+	r = check_answer(d, req, tpm_is_nsm(p->tcti), err);
 	if (r < 0)
 		return r;
 	*ret = steal_ptr(document);
 	*ret_size = size;
 	return 0;
+}
+
+int attest_seed(struct attest_provider *p, struct error *err)
+{
+	return tpm_is_nsm(p->tcti) ? nsm_seed(tpm_choose(p->tcti), err) : 0;
 }

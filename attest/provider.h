@@ -1,6 +1,7 @@
 /*
- * provider.h: attestation documents from EC2's virtual TPM (NitroTPM). A provider turns user data,
- * nonce and public key into a document about this machine that AWS has signed.
+ * provider.h: attestation documents from EC2's virtual TPM (NitroTPM), or from the Nitro Secure
+ * Module of an enclave (nsm.h). A provider turns user data, nonce and public key into a document
+ * about this machine that AWS has signed.
  */
 #ifndef SEALEDFS_PROVIDER_H
 #define SEALEDFS_PROVIDER_H
@@ -19,6 +20,10 @@ void attest_provider_free(struct attest_provider *p);
  */
 int attest_document(struct attest_provider *p, const struct attest_request *req, uint8_t **ret,
 		    size_t *ret_size, struct error *err);
+
+/* Before keys are made: in an enclave, random numbers of its module are added to OpenSSL's. Does
+ * nothing with a TPM. */
+int attest_seed(struct attest_provider *p, struct error *err);
 
 DEFINE_CLEANUP(struct attest_provider *, attest_provider_free)
 

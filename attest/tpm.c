@@ -4,6 +4,7 @@
  * tpm2-tss. Must never leave a connection open between jobs, and never let tpm2-tss write to
  * standard error on its own.
  */
+#include "attest/nsm.h"
 #include "attest/tpm_internal.h"
 
 #include "crypto/base/clock.h"
@@ -126,7 +127,7 @@ static int open_tcti(const char *conf, TSS2_TCTI_CONTEXT **ret, struct error *er
 	}
 }
 
-static const char *choose_conf(const char *given)
+const char *tpm_choose(const char *given)
 {
 	static const char *const variables[] = {"SEALEDFS_TCTI", "TPM2TOOLS_TCTI"};
 
@@ -142,7 +143,12 @@ static const char *choose_conf(const char *given)
 		return DEVICE_PREFIX "/dev/tpmrm0";
 	if (access("/dev/tpm0", F_OK) == 0)
 		return DEVICE_PREFIX "/dev/tpm0";
-	return NULL;
+	return access(nsm_path("nsm"), F_OK) == 0 ? "nsm" : NULL;
+}
+
+bool tpm_is_nsm(const char *tcti)
+{
+	return nsm_is_conf(tpm_choose(tcti));
 }
 
 static int connect_tpm(struct tpm *t, struct error *err)
@@ -177,18 +183,18 @@ int tpm_reopen(struct tpm *t, struct error *err)
 
 const char *tpm_missing(const char *tcti)
 {
-	const char *conf = choose_conf(tcti), *path;
+	const char *conf = tpm_choose(tcti), *path;
 
 	if (!conf)
 		return "/dev/tpmrm0";
-	path = device_path(conf);
+	path = nsm_is_conf(conf) ? nsm_path(conf) : device_path(conf);
 	return path && access(path, F_OK) < 0 ? path : NULL;
 }
 
 int tpm_open(const char *tcti, struct tpm **ret, struct error *err)
 {
 	_cleanup_tpm_ struct tpm *t = NULL;
-	const char *conf = choose_conf(tcti);
+	const char *conf = tpm_choose(tcti);
 	int r;
 
 	if (!conf) {
@@ -205,7 +211,8 @@ int tpm_open(const char *tcti, struct tpm **ret, struct error *err)
 	t->conf = strdup(conf);
 	if (!t->conf)
 		return error_set(err, -ENOMEM, "out of memory");
-	r = connect_tpm(t, err);
+	t->nsm = nsm_is_conf(conf);
+	r = t->nsm ? 0 : connect_tpm(t, err);
 	if (r < 0)
 		return r;
 	log_debug("TPM opened through %s", conf);

@@ -15,6 +15,7 @@ struct tpm {
 	TSS2_TCTI_CONTEXT *tcti;
 	ESYS_CONTEXT *esys;
 	char *conf;	     /* the TCTI string it was opened with */
+	bool nsm;	     /* it is a Nitro Secure Module: all but conf is empty */
 	ESYS_TR key;	     /* the storage key, while the session starts */
 	ESYS_TR session;     /* see tpm_session() */
 	TPM2_HANDLE left[4]; /* what could not be removed from the TPM: the connection broke */

@@ -181,8 +181,9 @@ static int take_measure(struct hasher *h, const char *value, struct error *err)
 
 static int take_attest(struct hasher *h, const char *value, struct error *err)
 {
-	if (strcmp(value, "nitrotpm") != 0 && strcmp(value, "none") != 0)
-		return cli_usage_error(h->cli, err, "--attest must be nitrotpm or none");
+	if (strcmp(value, "nitrotpm") != 0 && strcmp(value, "nsm") != 0 &&
+	    strcmp(value, "none") != 0)
+		return cli_usage_error(h->cli, err, "--attest must be nitrotpm, nsm or none");
 	h->all.facts.attest = value;
 	return 0;
 }

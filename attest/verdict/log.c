@@ -69,6 +69,8 @@ static int read_log(struct bytes_view log, unsigned pcr, bool every, struct entr
 
 		number++;
 		r = event_record_decode(entry.bytes, log.size - at, &entry.record, &entry.size);
+		if (r > 0 && entry.record.digests.pcr >= TPM_PCR_COUNT)
+			r = -EPROTO;
 		if (r < 0) {
 			e->malformed = number;
 			return 0;

@@ -369,6 +369,39 @@ static int decide_set(struct config *c, struct error *err)
 	return 0;
 }
 
+/* What attests, and which PCRs it has for models. */
+static int decide_module(struct config *c, struct error *err)
+{
+	bool nsm = tpm_is_nsm(c->tcti);
+
+	if (c->attest == CONFIG_ATTEST_NSM && !nsm && !c->tcti) {
+		if (config_set_string(&c->tcti, "nsm") < 0)
+			return -ENOMEM;
+		nsm = true;
+	}
+	if (c->attest == CONFIG_ATTEST_NSM && !nsm)
+		return error_set(err, -EINVAL, "option attest=nsm: tcti=%s is a TPM", c->tcti);
+	if (c->attest == CONFIG_ATTEST_NITROTPM && nsm)
+		c->attest = CONFIG_ATTEST_NSM;
+	if (!c->pcr_given && nsm)
+		c->pcr = PCR_DEFAULT_NSM;
+	if (nsm && !pcr_is_allowed_nsm(c->pcr))
+		return error_set(err, -EINVAL,
+				 "option pcr=%u: must be 16 to 31; in a Nitro Enclave 0 to 15 are "
+				 "the image's",
+				 c->pcr);
+	if (!nsm && !pcr_is_allowed(c->pcr))
+		return error_set(err, -EINVAL,
+				 "option pcr=%u: must be 0 to 15; software can reset 16 and 23, "
+				 "and 17 to 22 belong to the processor",
+				 c->pcr);
+	if (c->lock_pcr && (!nsm || c->measure == MEASURE_NONE))
+		return error_set(err, -EINVAL, "option lock-pcr: %s",
+				 nsm ? "with measure=none there is nothing to lock"
+				     : "only the PCRs of a Nitro Enclave can be locked");
+	return 0;
+}
+
 /* Sets what follows from the options, and checks whether they fit together. */
 static int finish(struct config *c, struct error *err)
 {
@@ -376,6 +409,8 @@ static int finish(struct config *c, struct error *err)
 
 	if (r == 0)
 		r = decide_set(c, err);
+	if (r == 0)
+		r = decide_module(c, err);
 	if (r < 0)
 		return r;
 	/* A mount by root from fstab is for other users, too, as far as mode and group allow. */
@@ -402,7 +437,12 @@ int config_parse(struct config *c, int argc, char **argv, struct error *err)
 	r = parse_words(c, argc, argv, err);
 	if (r < 0 || (c->action != CONFIG_MOUNT && c->action != CONFIG_NOTHING))
 		return r;
-	return finish(c, err);
+	r = finish(c, err);
+	if (r == 0 && c->lock_pcr && c->ready != CONFIG_READY_MEASURED)
+		return error_set(err, -EINVAL,
+				 "option lock-pcr needs ready=measured: nothing can be measured "
+				 "later");
+	return r;
 }
 
 int config_for_tool(struct config *c, const char *path, const char *source,

@@ -37,7 +37,11 @@ enum config_action {
 	CONFIG_UNMOUNT, /* take a dead mount away from mountpoint */
 	CONFIG_RELOAD,	/* make the daemon of mountpoint read its listing again */
 };
-enum config_attest { CONFIG_ATTEST_NITROTPM, CONFIG_ATTEST_NONE };
+enum config_attest {
+	CONFIG_ATTEST_NITROTPM,
+	CONFIG_ATTEST_NSM, /* where tcti means a Nitro Secure Module */
+	CONFIG_ATTEST_NONE,
+};
 
 /* What has been done to the models when the mount is ready; each includes the one before it. */
 enum config_ready {
@@ -85,6 +89,8 @@ struct config {
 	unsigned set_min_version; /* 0: any */
 	char *oms, *oms_key;	  /* bundle and key that the set must have; NULL: none */
 	unsigned pcr;
+	bool pcr_given;
+	bool lock_pcr; /* after measuring; of a Nitro Secure Module only */
 	bool allow_foreign_extend;
 	char *event_log; /* NULL: the default of attest/pcr.h */
 	enum config_ready ready;

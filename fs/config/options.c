@@ -50,11 +50,10 @@ static int parse_pcr(struct config *c, const char *value, struct error *err)
 {
 	uint64_t v;
 
-	if (number_parse(value, 10, PCR_COUNT - 1, &v) < 0 || !pcr_is_allowed((unsigned)v))
-		return bad_value(err, "pcr", value,
-				 "must be 0 to 15; software can reset 16 and 23, and 17 to 22 "
-				 "belong to the processor");
+	if (number_parse(value, 10, PCR_COUNT - 1, &v) < 0)
+		return bad_value(err, "pcr", value, "must be a number from 0 to 31");
 	c->pcr = (unsigned)v;
+	c->pcr_given = true;
 	return 0;
 }
 
@@ -157,8 +156,10 @@ static int parse_mode(struct config *c, const char *value, struct error *err)
 
 #define FIELD(name) offsetof(struct config, name)
 
-static const char *const attest_words[] = {
-	[CONFIG_ATTEST_NITROTPM] = "nitrotpm", [CONFIG_ATTEST_NONE] = "none", NULL};
+static const char *const attest_words[] = {[CONFIG_ATTEST_NITROTPM] = "nitrotpm",
+					   [CONFIG_ATTEST_NSM] = "nsm",
+					   [CONFIG_ATTEST_NONE] = "none",
+					   NULL};
 static const char *const ready_words[] = {[CONFIG_READY_DEFAULT] = "",
 					  [CONFIG_READY_OPEN] = "open",
 					  [CONFIG_READY_UNLOCKED] = "unlocked",
@@ -186,6 +187,7 @@ static const struct option_spec specs[] = {
 	{"oms", OPT_STRING, FIELD(oms)},
 	{"oms-key", OPT_STRING, FIELD(oms_key)},
 	{"pcr", OPT_PARSED, .parse = parse_pcr},
+	{"lock-pcr", OPT_FLAG, FIELD(lock_pcr)},
 	{"allow-foreign-extend", OPT_FLAG, FIELD(allow_foreign_extend)},
 	{"event-log", OPT_STRING, FIELD(event_log)},
 	{"ready", OPT_CHOICE, FIELD(ready), .words = ready_words},

@@ -5,6 +5,7 @@
  */
 #include "fs/daemon/confine_plan.h"
 
+#include "attest/nsm.h"
 #include "attest/runtime_dir.h"
 #include "fs/aws/profile.h"
 #include "fs/service/confine.h"
@@ -151,7 +152,9 @@ int confine_by_config(const struct config *c, struct error *err)
 	add_folder_of(&writable, c->set_state);
 	add(&devices, "/dev/fuse");
 	add(&devices, "/dev/null");
-	if (tpm)
+	if (tpm && tpm_is_nsm(c->tcti))
+		add(&devices, nsm_path(tpm_choose(c->tcti)));
+	else if (tpm)
 		add_tpm(&devices, tcti ? tcti : getenv("TPM2TOOLS_TCTI"));
 	return confine_daemon(&(struct confine_files){.read_only = read_only.items,
 						      .read_only_count = read_only.count,

@@ -55,6 +55,8 @@ int daemon_open_models(struct daemon *d, struct error *err)
 	if (r == 0) {
 		listing_log(l, g);
 		r = listing_unlock(l, g, &pause, err);
+		if (r == 0 && d->means.config->lock_pcr)
+			r = measure_lock(&catalog_options(d->means.catalog)->measure_options, err);
 	}
 	unlock_batch_end(d->means.unlock);
 	if (r < 0)

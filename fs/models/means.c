@@ -17,7 +17,7 @@
 static void warn_without_tpm(const struct config *c)
 {
 	bool measures = c->measure != MEASURE_NONE;
-	bool attests = c->attest == CONFIG_ATTEST_NITROTPM && c->keyfiles.count == 0;
+	bool attests = c->attest != CONFIG_ATTEST_NONE && c->keyfiles.count == 0;
 	const char *missing = tpm_missing(c->tcti);
 
 	if ((measures || attests) && missing)

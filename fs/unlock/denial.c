@@ -148,6 +148,10 @@ void denial_explain(struct denial *d, struct aws *aws, const char *key_arn, cons
 		error_set(err, -EKEYREJECTED, "%.*s; this machine (%.60s) by the key policy: %s",
 			  KMS_WORDS_SHORT, error_text(&said, -EKEYREJECTED), doc->module_id,
 			  wanted);
+	} else if (doc->kind == DOCUMENT_ENCLAVE) {
+		error_set(err, -EKEYREJECTED, "%.*s; this enclave (%s) attests PCR 0 = %s",
+			  KMS_WORDS_MAX, error_text(&said, -EKEYREJECTED), doc->module_id,
+			  pcr_text(doc, 0, pcr4));
 	} else {
 		error_set(err, -EKEYREJECTED,
 			  "%.*s; this machine (%s) attests PCR 4 = %s, PCR 7 = %s, PCR 12 = %s",
@@ -156,6 +160,10 @@ void denial_explain(struct denial *d, struct aws *aws, const char *key_arn, cons
 	}
 	if (said.hint[0])
 		error_hint(err, "%s", said.hint);
+	if (doc->kind == DOCUMENT_ENCLAVE)
+		error_hint(err, "compare it with the conditions kms:RecipientAttestation:PCR0 or "
+				"ImageSha384 in the key's policy (sealctl policy --explain); it "
+				"changes with the enclave's image, and is zero in debug mode");
 	error_hint(err,
 		   "compare them with the NitroTPMPCR conditions in the key's policy (sealctl "
 		   "policy --explain); they change with the boot image, Secure Boot settings and "

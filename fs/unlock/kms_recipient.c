@@ -162,6 +162,9 @@ static int make_recipient(struct kms_recipients *r, struct recipient **ret, stru
 
 	if (!one)
 		return -ENOMEM;
+	e = attest_seed(r->provider, err);
+	if (e < 0)
+		return e;
 	if (RAND_bytes(nonce, sizeof(nonce)) != 1)
 		return error_set(err, -EIO, "no random numbers");
 	e = make_key(&one->key, &spki, &spki_size, err);

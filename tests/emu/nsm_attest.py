@@ -61,6 +61,8 @@ def error_response(name):
 class Attester:
     """Signs documents for one emulated instance."""
 
+    PCRS = "nitrotpm_pcrs"
+
     def __init__(self, authority, foreign_directory=None, indefinite_outer=False):
         self.authority = authority
         self.indefinite_outer = indefinite_outer
@@ -114,10 +116,10 @@ class Attester:
             pcrs[int(index)] = bytes.fromhex(value)
         payload = {
             "module_id": self.module_id, "digest": "SHA384", "timestamp": int(now * 1000),
-            "nitrotpm_pcrs": pcrs, "certificate": testca.to_der(leaf),
+            self.PCRS: pcrs, "certificate": testca.to_der(leaf),
             "cabundle": authority.cabundle(), **fields,
         }
-        if "enclave" in effects:
+        if "enclave" in effects and self.PCRS != "pcrs":
             payload["pcrs"] = {index: payload["nitrotpm_pcrs"][index] for index in range(16)}
             del payload["nitrotpm_pcrs"]
         encoded = cose.encode_payload(payload, indefinite="definite" not in effects,
@@ -150,3 +152,13 @@ class Attester:
             self._leaf = self.authority.issue_leaf(self.module_id, moment)
             self._leaf_since = now
         return self._leaf
+
+
+class EnclaveAttester(Attester):
+    """Signs documents for one emulated enclave: other names, and only the PCRs that are locked."""
+
+    PCRS = "pcrs"
+
+    def __init__(self, authority, foreign_directory=None, indefinite_outer=False):
+        super().__init__(authority, foreign_directory, indefinite_outer)
+        self.module_id = authority.instance_id + "-enc0123456789abcdef"

@@ -57,6 +57,8 @@ static int open_file(struct cat_model *m, struct error *err)
 	m->model = generation_model(m->generation, file);
 	m->size = file->size;
 	r = model_open_now(m->model, err);
+	if (r == 0 && m->means.config->lock_pcr)
+		r = measure_lock(&catalog_options(m->means.catalog)->measure_options, err);
 	if (r == 0)
 		r = read_file_use(model_file(m->model), NULL, 0, err);
 	if (r < 0)

@@ -202,7 +202,7 @@ static void test_record_refused(void **state)
 		"\x1e[]\n",
 		"\x1e{}\n",
 		"\x1e{\"pcr\":15,\"digests\":[],\"content_type\":\"x\"}\n",
-		"\x1e{\"pcr\":24,\"digests\":[{\"hashAlg\":\"sha1\",\"digest\":\"\"}],"
+		"\x1e{\"pcr\":32,\"digests\":[{\"hashAlg\":\"sha1\",\"digest\":\"\"}],"
 		"\"content_type\":\"x\"}\n",
 		"\x1e{\"pcr\":\"15\",\"digests\":[],\"content_type\":\"x\"}\n",
 		"\x1e{\"pcr\":1,\"digests\":[{\"hashAlg\":\"sha256\",\"digest\":\"00\"}],"

@@ -271,6 +271,8 @@ static void test_names_and_numbers(void **state)
 	}
 	for (unsigned pcr = 0; pcr < 40; pcr++)
 		assert_int_equal(pcr_is_allowed(pcr), pcr <= 15);
+	for (unsigned pcr = 0; pcr < 40; pcr++)
+		assert_int_equal(pcr_is_allowed_nsm(pcr), pcr >= 16 && pcr <= 31);
 }
 
 /* What is wrong with the request is said before a TPM is looked for. */

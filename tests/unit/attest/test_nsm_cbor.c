@@ -186,12 +186,91 @@ static void test_refused(void **state)
 	}
 }
 
+/* As serde_cbor writes what aws-nitro-enclaves-nsm-api declares. */
+static void test_calls(void **state)
+{
+	static const uint8_t data[3] = {1, 2, 3};
+	static const struct {
+		struct nsm_call call;
+		const char *bytes;
+	} cases[] = {
+		{{.name = "GetRandom"}, "6947657452616e646f6d"},
+		{{.name = "DescribeNSM"}, "6b44657363726962654e534d"},
+		{{.name = "DescribePCR", .has_index = true, .index = 31},
+		 "a16b4465736372696265504352a165696e646578181f"},
+		{{.name = "LockPCR", .has_index = true, .index = 16},
+		 "a1674c6f636b504352a165696e64657810"},
+		{{.name = "ExtendPCR",
+		  .has_index = true,
+		  .index = 16,
+		  .data = data,
+		  .data_size = sizeof(data)},
+		 "a169457874656e64504352a265696e646578106464617461"
+		 "43010203"},
+	};
+
+	for (size_t n = 0; n < ARRAY_LEN(cases); n++) {
+		uint8_t out[NSM_REQUEST_MAX], want[128];
+		size_t size = 0;
+
+		assert_int_equal(nsm_encode_call(&cases[n].call, out, &size, NULL), 0);
+		assert_int_equal(2 * size, strlen(cases[n].bytes));
+		assert_int_equal(hex_decode(cases[n].bytes, want, size), 0);
+		assert_memory_equal(out, want, size);
+	}
+}
+
+static void test_answers(void **state)
+{
+	static const struct {
+		const char *name, *bytes;
+		int code;
+	} cases[] = {
+		{"LockPCR", "674c6f636b504352", 0},
+		{"GetRandom", "a16947657452616e646f6da16672616e646f6d43aabbcc", 0},
+		{"GetRandom", "bf6947657452616e646f6dbf6672616e646f6d43aabbccffff", 0},
+		{"DescribePCR", "a16b4465736372696265504352a2646c6f636bf5646461746143aabbcc", 0},
+		{"ExtendPCR", "a169457874656e64504352a2636e6577a1f68100646461746143aabbcc", 0},
+		{"ExtendPCR", "a1654572726f726d526561644f6e6c79496e646578", -EKEYREJECTED},
+		{"LockPCR", "a1654572726f726c496e76616c6964496e646578", -EINVAL},
+		{"LockPCR", "684c6f636b50435273", -EPROTO}, /* the answer to LockPCRs */
+		{"LockPCR", "674c6f636b50435200", -EPROTO}, /* bytes behind it */
+		{"LockPCR", "674c6f636b5043", -EPROTO},	    /* cut short */
+		{"LockPCR", "a1654572726f72f6", -EPROTO},   /* no name */
+		{"GetRandom",
+		 "a16947657452616e646f6da0"
+		 "00",
+		 -EPROTO},
+		{"GetRandom", "a16947657452616e646f6df6", -EPROTO},
+		{"GetRandom", "a16947657452616e646f6da16672616e646f6df6", -EPROTO},
+		{"GetRandom", "a16947657452616e646f6da26672616e646f6d41006672616e646f6d4100",
+		 -EPROTO},
+		{"DescribePCR", "a16b4465736372696265504352a1646c6f636b01", -EPROTO},
+		{"DescribePCR", "a16b4465736372696265504352a2646c6f636bf5646c6f636bf5", -EPROTO},
+		{"DescribePCR", "a269457874656e64504352a0f6f6", -EPROTO},
+	};
+
+	for (size_t n = 0; n < ARRAY_LEN(cases); n++) {
+		size_t size = strlen(cases[n].bytes) / 2;
+		_cleanup_free_ uint8_t *bytes = malloc(size); /* no more, for sanitizers */
+		struct nsm_answer a = {0};
+
+		assert_int_equal(hex_decode(cases[n].bytes, bytes, size), 0);
+		if (nsm_decode_answer(bytes, size, cases[n].name, &a, NULL) != cases[n].code)
+			fail_msg("case %zu", n);
+		if (cases[n].code == 0 && a.data.data)
+			assert_memory_equal(a.data.data, "\xaa\xbb\xcc", 3);
+		assert_int_equal(a.lock, cases[n].code == 0 && a.has_lock);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_empty_request),	cmocka_unit_test(test_request_sizes),
 		cmocka_unit_test(test_largest_request), cmocka_unit_test(test_response),
 		cmocka_unit_test(test_errors),		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_calls),		cmocka_unit_test(test_answers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
