@@ -171,6 +171,37 @@ int pcr_read(struct tpm *t, unsigned pcr, struct pcr_values *ret, struct error *
 	return 0;
 }
 
+int pcr_read_selected(struct tpm *t, enum digest_alg bank, uint32_t selection, uint8_t *out,
+		      struct error *err)
+{
+	size_t size = digest_size(bank);
+
+	for (unsigned pcr = 0; pcr < TPM_PCR_COUNT; pcr++) {
+		_cleanup_esys_ TPML_DIGEST *digests = NULL;
+		TPML_PCR_SELECTION ask = {.count = 1};
+		TSS2_RC rc;
+
+		if (!(selection & UINT32_C(1) << pcr))
+			continue;
+		select_pcr(&ask.pcrSelections[0], bank, pcr);
+		rc = tpm_call(Esys_PCR_Read(t->esys, tpm_session(t, TPMA_SESSION_AUDIT),
+					    ESYS_TR_NONE, ESYS_TR_NONE, &ask, NULL, NULL,
+					    &digests));
+		if (rc != TSS2_RC_SUCCESS)
+			return tpm_fail(err, -EIO, rc, "cannot read a PCR");
+		if (digests->count != 1 || digests->digests[0].size != size) {
+			error_set(err, -EOPNOTSUPP, "the TPM keeps no PCR %u in the bank %s", pcr,
+				  digest_name(bank));
+			error_hint(err, "tpm2_getcap pcrs shows its banks, tpm2_pcrallocate "
+					"changes them");
+			return -EOPNOTSUPP;
+		}
+		memcpy(out, digests->digests[0].buffer, size);
+		out += size;
+	}
+	return 0;
+}
+
 int pcr_extend(struct tpm *t, const struct pcr_values *digests, struct error *err)
 {
 	TPML_DIGEST_VALUES values = {.count = (UINT32)digests->bank_count};

@@ -30,6 +30,12 @@ struct pcr_values {
 
 /* Every active bank. -EOPNOTSUPP: a bank is active whose algorithm this version cannot compute. */
 int pcr_read(struct tpm *t, unsigned pcr, struct pcr_values *ret, struct error *err);
+/*
+ * The values of the PCRs whose bit is set in selection, in one bank, ascending, joined. out:
+ * digest_size() bytes for each. -EOPNOTSUPP: the TPM does not keep one of them in this bank.
+ */
+int pcr_read_selected(struct tpm *t, enum digest_alg bank, uint32_t selection, uint8_t *out,
+		      struct error *err);
 /* Extends digests->pcr by one digest for each bank given, in one command. -EIO. */
 int pcr_extend(struct tpm *t, const struct pcr_values *digests, struct error *err);
 /* True when both have the same banks with the same values. */

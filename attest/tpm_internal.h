@@ -17,6 +17,7 @@ struct tpm {
 	char *conf;	     /* the TCTI string it was opened with */
 	bool nsm;	     /* it is a Nitro Secure Module: all but conf is empty */
 	ESYS_TR key;	     /* the storage key, while the session starts */
+	bool zeros;	     /* the unique field of its template */
 	ESYS_TR session;     /* see tpm_session() */
 	TPM2_HANDLE left[4]; /* what could not be removed from the TPM: the connection broke */
 	size_t left_count;
@@ -42,6 +43,12 @@ void tpm_session_end(struct tpm *t);
  * buffers.
  */
 ESYS_TR tpm_session(struct tpm *t, TPMA_SESSION attributes);
+/*
+ * The ECC P-256 primary key of the owner hierarchy; zeros: with a unique field of zeros. The caller
+ * flushes *ret_key and frees *ret.
+ */
+int tpm_create_storage_key(struct tpm *t, bool zeros, ESYS_TR *ret_key, TPM2B_PUBLIC **ret,
+			   struct error *err);
 /* Removes a transient object or a session from the TPM; *object becomes ESYS_TR_NONE. */
 void tpm_flush(struct tpm *t, ESYS_TR *object);
 /* After the connection was closed: removes its leftovers, through another one. */

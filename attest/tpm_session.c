@@ -95,23 +95,32 @@ static int refuse_key(TSS2_RC rc, struct error *err)
 	return r;
 }
 
-static int create_key(struct tpm *t, bool zeros, struct tpm_key_name *ret, struct error *err)
+int tpm_create_storage_key(struct tpm *t, bool zeros, ESYS_TR *ret_key, TPM2B_PUBLIC **ret,
+			   struct error *err)
 {
-	_cleanup_esys_ TPM2B_PUBLIC *public = NULL;
+	ESYS_TR auth = t->session == ESYS_TR_NONE ? ESYS_TR_PASSWORD : tpm_session(t, 0);
 	TPM2B_PUBLIC template = key_template(zeros);
 	TPM2B_SENSITIVE_CREATE sensitive = {0};
 	TPM2B_DATA outside = {0};
 	TPML_PCR_SELECTION pcrs = {0};
 	TSS2_RC rc;
 
-	rc = tpm_call(Esys_CreatePrimary(t->esys, ESYS_TR_RH_OWNER, ESYS_TR_PASSWORD, ESYS_TR_NONE,
+	rc = tpm_call(Esys_CreatePrimary(t->esys, ESYS_TR_RH_OWNER, auth, ESYS_TR_NONE,
 					 ESYS_TR_NONE, &sensitive, &template, &outside, &pcrs,
-					 &t->key, &public, NULL, NULL, NULL));
-	if (rc != TSS2_RC_SUCCESS) {
-		t->key = ESYS_TR_NONE;
-		return refuse_key(rc, err);
-	}
-	return name_of(public, ret, err);
+					 ret_key, ret, NULL, NULL, NULL));
+	if (rc == TSS2_RC_SUCCESS)
+		return 0;
+	*ret_key = ESYS_TR_NONE;
+	return refuse_key(rc, err);
+}
+
+static int create_key(struct tpm *t, bool zeros, struct tpm_key_name *ret, struct error *err)
+{
+	_cleanup_esys_ TPM2B_PUBLIC *public = NULL;
+	int r = tpm_create_storage_key(t, zeros, &t->key, &public, err);
+
+	t->zeros = zeros;
+	return r < 0 ? r : name_of(public, ret, err);
 }
 
 TSS2_RC tpm_transmit(struct tpm *t, const uint8_t *command, size_t size, uint8_t *response,

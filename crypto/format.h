@@ -38,7 +38,7 @@
 
 enum seal_slot_type {
 	SEAL_SLOT_KMS = 1,
-	SEAL_SLOT_TPM2 = 2, /* reserved in this version: parsed, never opened */
+	SEAL_SLOT_TPM2 = 2, /* struct tpm_slot */
 	SEAL_SLOT_KEYFILE = 3,
 	SEAL_SLOT_SET = 4, /* member of a set: set.h */
 };

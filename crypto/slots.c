@@ -1,6 +1,6 @@
 /*
- * Recipients as bytes: shape of every slot, body of KMS slots. (keyfile.c has key files.) Trusts
- * nothing of a slot. Must never accept two encodings of the same recipient.
+ * Recipients as bytes: shape of every slot, body of KMS slots. (keyfile.c has key files, tpm_slot.c
+ * TPMs.) Trusts nothing of a slot. Must never accept two encodings of the same recipient.
  */
 #include "crypto/slots.h"
 
@@ -90,6 +90,7 @@ const uint8_t *slot_set_id(const struct seal_slot *slot)
 const char *slot_problem(const struct seal_slot *slot)
 {
 	struct kms_slot unused;
+	struct tpm_slot unused_tpm;
 
 	if (slot->body_size > SEAL_SLOT_BODY_MAX)
 		return "its body is longer than a slot";
@@ -98,6 +99,8 @@ const char *slot_problem(const struct seal_slot *slot)
 		return "it has the type 0";
 	case SEAL_SLOT_KMS:
 		return kms_problem(slot, &unused);
+	case SEAL_SLOT_TPM2:
+		return slot_take_tpm(slot, &unused_tpm);
 	case SEAL_SLOT_KEYFILE:
 		return slot_keyfile_id(slot) ? NULL : "the key file recipient has the wrong size";
 	case SEAL_SLOT_SET:

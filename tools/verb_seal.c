@@ -21,6 +21,7 @@
 enum {
 	OPTION_KMS_KEY = CLI_LONG,
 	OPTION_KEY_FILE,
+	OPTION_TPM,
 	OPTION_SIGN,
 	OPTION_NAME,
 	OPTION_LENGTH,
@@ -48,6 +49,7 @@ static const struct cli_option options[] = {
 	{OPTION_KMS_KEY, "kms-key", "KEY",
 	 "recipient: a KMS key id, ARN or alias/NAME; repeatable"},
 	{OPTION_KEY_FILE, "key-file", "FILE", "recipient: a key file of keygen; repeatable"},
+	{OPTION_TPM, "tpm", "PCRS", "recipient: a TPM 2.0, as in pcrs=4,7,12; repeatable"},
 	{OPTION_SIGN, "sign", "KEY.pem", "sign as owner with this private key"},
 	{OPTION_NAME, "name", "NAME", "name of the model; needed for a pipe"},
 	{OPTION_LENGTH, "length", "BYTES",
@@ -137,6 +139,8 @@ static int take_option(struct seal_settings *s, struct cli *cli, int id, struct 
 	case OPTION_KEY_FILE:
 		return add(s->recipients.keyfiles, &s->recipients.keyfile_count, cli->value, cli,
 			   err);
+	case OPTION_TPM:
+		return add(s->recipients.tpms, &s->recipients.tpm_count, cli->value, cli, err);
 	case OPTION_SIGN:
 		s->sign = cli->value;
 		return 0;

@@ -17,6 +17,7 @@ extern const struct verb verb_rewrap;
 extern const struct verb verb_seal;
 extern const struct verb verb_set;
 extern const struct verb verb_status;
+extern const struct verb verb_tpm_key;
 extern const struct verb verb_verify;
 extern const struct verb verb_warm;
 

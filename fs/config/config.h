@@ -101,7 +101,8 @@ struct config {
 	char *user;	 /* the daemon's user once its files are open; NULL: daemon_user() */
 	enum ollama_mode ollama;
 	enum config_attest attest;
-	char *tcti; /* NULL: environment, then the device nodes */
+	char *tcti;	      /* NULL: environment, then the device nodes */
+	char *tpm_signatures; /* file of signed policies; NULL: attest/policy_signature.h */
 
 	struct config_list kms_keys;   /* pins: kms_arn.h; sorted, none twice; empty: any key */
 	char *kms_policy;	       /* file: explains what KMS refuses; NULL: none */

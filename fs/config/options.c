@@ -200,6 +200,7 @@ static const struct option_spec specs[] = {
 	{"setuid", OPT_STRING, FIELD(user)},
 	{"attest", OPT_CHOICE, FIELD(attest), .words = attest_words},
 	{"tcti", OPT_STRING, FIELD(tcti)},
+	{"tpm-policy-signature", OPT_STRING, FIELD(tpm_signatures)},
 	{"region", OPT_STRING, FIELD(region)},
 	{"profile", OPT_STRING, FIELD(profile)},
 	{"s3-endpoint", OPT_STRING, FIELD(s3_endpoint)},

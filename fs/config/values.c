@@ -68,6 +68,7 @@ void config_clear(struct config *c)
 	free(c->oms);
 	free(c->oms_key);
 	free(c->tcti);
+	free(c->tpm_signatures);
 	free(c->region);
 	free(c->profile);
 	free(c->s3_endpoint);

@@ -7,6 +7,7 @@
 
 #include "attest/nsm.h"
 #include "attest/runtime_dir.h"
+#include "attest/tpm.h"
 #include "fs/aws/profile.h"
 #include "fs/service/confine.h"
 #include "fs/source/source.h"
@@ -137,7 +138,12 @@ int confine_by_config(const struct config *c, struct error *err)
 	_cleanup_(list_clear) struct list read_only = {0}, writable = {0}, devices = {0};
 	const char *tcti = c->tcti ? c->tcti : getenv("SEALEDFS_TCTI");
 	bool tpm = c->measure != MEASURE_NONE || c->attest != CONFIG_ATTEST_NONE;
+	bool slots = !tpm && !tpm_missing(c->tcti);
 	int r = tpm ? make_runtime_dir(c, &writable, err) : 0;
+
+	/* Nothing but a slot may need the TPM; a reload can bring one at any time. */
+	if (slots)
+		(void)make_runtime_dir(c, &writable, NULL);
 
 	add_system(&read_only);
 	if (r == 0)
@@ -148,13 +154,14 @@ int confine_by_config(const struct config *c, struct error *err)
 	if (!source_spec_is_s3(c->source))
 		add(&read_only, c->source);
 	add_folder_of(&read_only, c->oms);
+	add_folder_of(&read_only, c->tpm_signatures);
 	add(&writable, c->stage);
 	add_folder_of(&writable, c->set_state);
 	add(&devices, "/dev/fuse");
 	add(&devices, "/dev/null");
 	if (tpm && tpm_is_nsm(c->tcti))
 		add(&devices, nsm_path(tpm_choose(c->tcti)));
-	else if (tpm)
+	else if (tpm || slots)
 		add_tpm(&devices, tcti ? tcti : getenv("TPM2TOOLS_TCTI"));
 	return confine_daemon(&(struct confine_files){.read_only = read_only.items,
 						      .read_only_count = read_only.count,

@@ -114,6 +114,8 @@ static int open_means(struct means *m, struct error *err)
 		.kms_pins = (const char *const *)c->kms_keys.items,
 		.kms_pin_count = c->kms_keys.count,
 		.kms_policy = c->kms_policy,
+		.use_tpm = true,
+		.tpm = {.tcti = c->tcti, .signatures = c->tpm_signatures},
 	};
 	int r = needs_aws(c) ? aws_new(&aws, &m->aws, err) : 0;
 

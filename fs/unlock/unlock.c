@@ -13,6 +13,7 @@
 #include "fs/unlock/denial.h"
 #include "fs/unlock/kms_recipient.h"
 #include "fs/unlock/no_means.h"
+#include "fs/unlock/unlock_internal.h"
 
 #include <errno.h>
 #include <openssl/crypto.h>
@@ -28,41 +29,6 @@
 /* The same for the second to fourth KMS key of a seal: 16 models at a time may need three each. */
 #define FURTHER_MAX 48
 #define TOKEN_EVERY_S 5
-#define WHERE_MAX (SLOT_KMS_ARN_MAX + 32)
-
-/* What is left of a limited number of requests. */
-struct tokens {
-	unsigned left, max;
-	time_t counted_s; /* CLOCK_MONOTONIC */
-};
-
-struct unlock {
-	struct aws *aws;
-	struct kms_recipients *recipients; /* NULL: no attestation */
-	struct denial *denial;
-	struct keyfile **keyfiles;
-	size_t keyfile_count;
-	const char *const *pins;
-	size_t pin_count;
-	pthread_mutex_t lock; /* guards what follows */
-	struct set_keys **sets;
-	size_t set_count;
-	struct tokens repeats, further;
-};
-
-/* One seal or set being opened: what was tried, and the failure that says most. */
-struct attempt {
-	struct unlock *u;
-	const struct sealed_head *head;
-	const uint8_t *id;	 /* file id or set id */
-	const struct seal *seal; /* or */
-	const struct set *set;
-	const char *name;
-	unsigned tried, asked;		       /* asked: KMS keys */
-	unsigned passed_over;		       /* KMS slots */
-	char not_asked[UNLOCK_RECIPIENTS_MAX]; /* the first of them, and why */
-	struct error worst;
-};
 
 /* OpenSSL then keeps the private parts of RSA keys in locked pages that are not dumped. */
 static void make_secure_heap(void)
@@ -87,6 +53,8 @@ int unlock_new(const struct unlock_options *options, struct unlock **ret, struct
 	if (options->provider &&
 	    kms_recipients_new(options->provider, u->denial, &u->recipients) < 0)
 		return error_set(err, -ENOMEM, "out of memory");
+	u->use_tpm = options->use_tpm;
+	u->tpm = options->tpm;
 	u->pins = options->kms_pins;
 	u->pin_count = options->kms_pin_count;
 	u->repeats = (struct tokens){REPEATS_MAX, REPEATS_MAX, 0};
@@ -128,15 +96,18 @@ static int weight(int code)
 	switch (code) {
 	case -EBADMSG:
 	case -EPROTO:
-		return 4;
-	case -EKEYREJECTED:
+		return 5;
+	case -ENOKEY: /* a TPM, but not the one that is meant, */
+	case -ENODEV: /* or none */
 		return 1;
+	case -EKEYREJECTED:
+		return 2;
 	default:
-		return error_exit_code(code) == EXIT_CODE_UNREACHABLE ? 3 : 2;
+		return error_exit_code(code) == EXIT_CODE_UNREACHABLE ? 4 : 3;
 	}
 }
 
-static void failed(struct attempt *a, const struct error *err, int code)
+void attempt_failed(struct attempt *a, const struct error *err, int code)
 {
 	struct error one = *err;
 
@@ -146,9 +117,8 @@ static void failed(struct attempt *a, const struct error *err, int code)
 		a->worst = one;
 }
 
-/* 0 when the key is this seal's, and *ret owns it; else it is freed. */
-static int take_if_fits(struct attempt *a, struct secret *key, const char *where,
-			struct secret **ret, struct error *err)
+int attempt_take(struct attempt *a, struct secret *key, const char *where, struct secret **ret,
+		 struct error *err)
 {
 	if (a->seal ? seal_key_fits(a->seal, key) : set_key_fits(a->set, key)) {
 		*ret = key;
@@ -158,34 +128,6 @@ static int take_if_fits(struct attempt *a, struct secret *key, const char *where
 	error_hint(err, "the seal's slots were altered, or it was put together from two seals");
 	return seal_fail(err, SEAL_WRONG_KEY, a->name, "%s holds a key that is not this %s's",
 			 where, a->seal ? "seal" : "set");
-}
-
-static int try_keyfiles(struct attempt *a, unsigned index, const struct seal_slot *slot,
-			struct secret **ret)
-{
-	char where[WHERE_MAX];
-
-	(void)snprintf(where, sizeof(where), "slot %u (key file)", index);
-	for (size_t n = 0; n < a->u->keyfile_count; n++) {
-		struct secret *key = NULL;
-		struct error err = {0};
-		int e = slot_open_keyfile(slot, a->u->keyfiles[n], a->id, &key);
-
-		if (e == -ENOKEY)
-			continue;
-		a->tried++;
-		if (e == 0)
-			e = take_if_fits(a, key, where, ret, &err);
-		else if (e == -EBADMSG)
-			e = seal_fail(&err, SEAL_WRONG_KEY, a->name,
-				      "%s was not wrapped for this file by this key file", where);
-		else
-			error_set(&err, e, "%s: %s: %s", a->name, where, strerror(-e));
-		if (e == 0)
-			return 0;
-		failed(a, &err, e);
-	}
-	return -ENOKEY;
 }
 
 static bool is_pinned(const struct unlock *u, const char *text, const struct kms_arn *arn)
@@ -280,10 +222,10 @@ static int try_kms(struct attempt *a, unsigned index, const struct seal_slot *sl
 	if (e < 0)
 		error_prefix(&err, e, "%s: %s", a->name, where);
 	else
-		e = take_if_fits(a, key, where, ret, &err);
+		e = attempt_take(a, key, where, ret, &err);
 	if (e == 0)
 		return 0;
-	failed(a, &err, e);
+	attempt_failed(a, &err, e);
 	return e;
 }
 
@@ -346,7 +288,7 @@ static int try_sets(struct attempt *a, struct secret **ret)
 		return e;
 	a->tried++;
 	if (e == 0)
-		e = take_if_fits(a, key, "the slot of the set", ret, &err);
+		e = attempt_take(a, key, "the slot of the set", ret, &err);
 	else if (e == -EBADMSG)
 		e = seal_fail(&err, SEAL_WRONG_KEY, a->name,
 			      "the slot of the set was not wrapped for this file");
@@ -354,7 +296,7 @@ static int try_sets(struct attempt *a, struct secret **ret)
 		error_set(&err, e, "%s: the slot of the set: %s", a->name, strerror(-e));
 	if (e == 0)
 		return 0;
-	failed(a, &err, e);
+	attempt_failed(a, &err, e);
 	return -ENOKEY;
 }
 
@@ -364,10 +306,8 @@ static int run_attempt(struct attempt *a, struct secret **ret, struct error *err
 
 	if (try_sets(a, ret) == 0)
 		return 0;
-	for (unsigned n = 0; n < a->head->slot_count; n++)
-		if (a->head->slots[n].type == SEAL_SLOT_KEYFILE &&
-		    try_keyfiles(a, n, &a->head->slots[n], ret) == 0)
-			return 0;
+	if (attempt_keyfiles(a, ret) == 0 || attempt_tpm(a, ret) == 0)
+		return 0;
 	r = try_kms_slots(a, ret, err);
 	if (r != -ENOKEY)
 		return r;

@@ -1,8 +1,8 @@
 /*
  * unlock.h: from the slots of a seal or a set to its key. Tries the slots that the context has
- * means for: key files first (no network), then KMS slots in order, as far as they may be asked.
- * Each KMS attempt makes a fresh RSA-2048 key in memory, a fresh attestation document carrying it,
- * and one Decrypt with Recipient.
+ * means for: key files first, then this machine's TPM (no network), then KMS slots in order, as far
+ * as they may be asked. Each KMS attempt makes a fresh RSA-2048 key in memory, a fresh attestation
+ * document carrying it, and one Decrypt with Recipient.
  *
  * A seal names KMS keys, and anybody can have written it. Asked are only keys of the configured
  * region's partition, of the pins if there are any, and of one seal UNLOCK_KMS_ASKED_MAX at
@@ -17,6 +17,7 @@
 #define SEALEDFS_UNLOCK_H
 
 #include "attest/provider.h"
+#include "attest/tpm_unseal.h"
 #include "crypto/set.h"
 #include "fs/aws/aws.h"
 
@@ -29,9 +30,11 @@ struct unlock_options {
 	struct attest_provider *provider; /* NULL: KMS Decrypt without Recipient (owners' tools) */
 	const char *const *keyfiles;	  /* paths */
 	size_t keyfile_count;
-	const char *const *kms_pins; /* kms_arn.h; borrowed */
-	size_t kms_pin_count;	     /* 0: any key */
-	const char *kms_policy;	     /* file: denial.h; NULL: none */
+	const char *const *kms_pins;   /* kms_arn.h; borrowed */
+	size_t kms_pin_count;	       /* 0: any key */
+	const char *kms_policy;	       /* file: denial.h; NULL: none */
+	bool use_tpm;		       /* slots for TPMs are tried, too */
+	struct tpm_unseal_options tpm; /* strings borrowed */
 };
 
 /* Loads the key files. aws and provider must outlive it. */

@@ -4,9 +4,13 @@ It sees every command and every answer, and hands on what answer() makes of them
 """
 
 import os
+import pty
+import select
 import socket
 import sys
+import termios
 import threading
+import tty
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "emu"))
 import swtpm_child  # noqa: E402
@@ -95,3 +99,36 @@ class Bus:
                     client.sendall(tpm.recv(4096))
             except OSError:
                 pass
+
+
+class Device:
+    """A terminal that carries TPM messages, so that a device TCTI can be tried."""
+
+    def __init__(self, tpm):
+        self.port = tpm.port
+        self.master, self.slave = pty.openpty()
+        for end in (self.master, self.slave):
+            tty.setraw(end, termios.TCSANOW)
+        self.path = os.ttyname(self.slave)
+        self.tcti = "device:" + self.path
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self):
+        with socket.create_connection(("127.0.0.1", self.port)) as tpm:
+            pending = b""
+            while not self.stop.is_set():
+                if not select.select([self.master], [], [], 0.05)[0]:
+                    continue
+                pending += os.read(self.master, 4096)
+                if len(pending) >= 10 and len(pending) >= wire.parse_header(pending)[1]:
+                    tpm.sendall(pending)
+                    pending = b""
+                    os.write(self.master, swtpm_child.receive_message(tpm))
+
+    def close(self):
+        self.stop.set()
+        self.thread.join()
+        os.close(self.master)
+        os.close(self.slave)

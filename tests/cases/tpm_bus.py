@@ -7,21 +7,14 @@ place of the first. PCRs are read past it, with tpm2-tools.
 
 import json
 import os
-import pty
 import random
-import select
 import subprocess
-import socket
-import termios
-import threading
-import tty
 
 import common
 import common_attest as ca
-from common_bus import RS_PW, Bus, code_of, wire
+from common_bus import RS_PW, Bus, Device, code_of, wire
 
 import cose
-import swtpm_child
 import tpm_client
 import tpm_sessions
 from cryptography import x509
@@ -342,39 +335,6 @@ class OtherTpm(BusCase):
         answer = self.measure(ca.Model(2))
         self.assert_other(answer)
         self.assertIn("reboot", answer.text)
-
-
-class Device:
-    """A terminal that carries TPM messages, so that a device TCTI can be tried."""
-
-    def __init__(self, tpm):
-        self.port = tpm.port
-        self.master, self.slave = pty.openpty()
-        for end in (self.master, self.slave):
-            tty.setraw(end, termios.TCSANOW)
-        self.path = os.ttyname(self.slave)
-        self.tcti = "device:" + self.path
-        self.stop = threading.Event()
-        self.thread = threading.Thread(target=self.run)
-        self.thread.start()
-
-    def run(self):
-        with socket.create_connection(("127.0.0.1", self.port)) as tpm:
-            pending = b""
-            while not self.stop.is_set():
-                if not select.select([self.master], [], [], 0.05)[0]:
-                    continue
-                pending += os.read(self.master, 4096)
-                if len(pending) >= 10 and len(pending) >= wire.parse_header(pending)[1]:
-                    tpm.sendall(pending)
-                    pending = b""
-                    os.write(self.master, swtpm_child.receive_message(tpm))
-
-    def close(self):
-        self.stop.set()
-        self.thread.join()
-        os.close(self.master)
-        os.close(self.slave)
 
 
 class Anchor(BusCase):

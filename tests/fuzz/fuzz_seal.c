@@ -24,6 +24,20 @@ static void promise(bool kept)
 		abort();
 }
 
+static void check_tpm_slot(const struct seal_slot *slot)
+{
+	struct seal_slot again = {0};
+	struct tpm_slot tpm = {0};
+
+	promise((slot_parse_tpm(slot, &tpm, NULL) == 0) == (slot->type == SEAL_SLOT_TPM2));
+	if (slot->type != SEAL_SLOT_TPM2)
+		return;
+	promise(tpm.selection != 0 || tpm.policy_key_size > 0);
+	promise(tpm.sensitive + SLOT_TPM_SENSITIVE_SIZE == slot->body + slot->body_size);
+	promise(slot_make_tpm(&tpm, &again, NULL) == 0);
+	promise(memcmp(slot, &again, sizeof(again)) == 0);
+}
+
 static void check_slot(const struct seal_slot *slot)
 {
 	uint8_t stored[SEAL_SLOT_SIZE];
@@ -37,6 +51,7 @@ static void check_slot(const struct seal_slot *slot)
 	promise((slot_parse_kms(slot, &kms, NULL) == 0) == (slot->type == SEAL_SLOT_KMS));
 	if (slot->type == SEAL_SLOT_KMS)
 		promise(strlen(kms.arn) > 0 && kms.blob_size > 0);
+	check_tpm_slot(slot);
 	promise((slot_keyfile_id(slot) != NULL) == (slot->type == SEAL_SLOT_KEYFILE));
 	promise((slot_set_id(slot) != NULL) == (slot->type == SEAL_SLOT_SET));
 }

@@ -14,15 +14,15 @@ CORPUS = os.path.join(HERE, "corpus", "seal")
 
 WHOLE = [
     "len-0", "len-1-signed", "len-524289", "slots-kms-and-keyfile", "slots-kms-longest",
-    "slots-unknown-type", "slots-tpm2", "slots-set", "path-utf8-edges", "path-longest",
+    "slots-unknown-type", "slots-tpm2", "slots-tpm2-longest", "slots-tpm2-signed", "slots-set", "path-utf8-edges", "path-longest",
     "path-deepest", "path-directories", "facts-longest", "facts-prefix-keys", "facts-none",
     "facts-bad-order-prefix", "facts-bad-cut", "path-bad-slash-twice", "head-version-1-seal",
     "length-2-64-minus-1", "length-count-48-overflow", "length-count-overflow",
     "length-16-tib-plus-1", "slot-count-65535", "slot-body-65535", "path-bad-length-65535", "facts-bad-length-65535",
-    "slot-kms-arn-overrun", "slot-kms-blob-overrun", "signature-field-alg-2",
+    "slot-tpm2-seed-65535", "slot-tpm2-key-without", "slot-kms-arn-overrun", "slot-kms-blob-overrun", "signature-field-alg-2",
 ]
 HEADS = ["slots-16", "chunks-16385"]
-SLOT_OF = ["slots-kms", "len-1", "slots-unknown-type-full"]
+SLOT_OF = ["slots-kms", "slots-tpm2", "slots-tpm2-both", "len-1", "slots-unknown-type-full"]
 
 
 def seal(name):

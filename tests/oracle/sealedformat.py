@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+import tpmslot
 import verity
 
 # Section 2 and the tables of section 3.
@@ -345,6 +346,11 @@ class Seal:
         _zero(fill, "the fill of slot %d" % number)
         if kind == SLOT_KMS:
             parse_kms_body(body)
+        if kind == SLOT_TPM2:
+            try:
+                tpmslot.parse(body)
+            except ValueError as problem:
+                raise Refused("malformed", "slot %d: %s" % (number, problem)) from None
         exact = {SLOT_KEYFILE: KEYFILE_BODY_BYTES, SLOT_SET: SET_BODY_BYTES}.get(kind, size)
         _need(size == exact, "slot %d: a body of %d bytes, not %d" % (number, size, exact))
         return Slot(kind, body)

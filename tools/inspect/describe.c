@@ -4,6 +4,7 @@
  */
 #include "tools/inspect/describe.h"
 
+#include "attest/policy_signature.h"
 #include "crypto/facts.h"
 #include "crypto/name.h"
 #include "crypto/slot_text.h"
@@ -12,10 +13,35 @@
 #include <string.h>
 #include <time.h>
 
+static json_t *describe_tpm_json(const struct tpm_slot *s)
+{
+	json_t *pcrs = json_object(), *signer = json_null();
+	uint8_t print[SHA256_SIZE];
+	size_t n = 0;
+
+	for (unsigned pcr = 0; pcr < SLOT_TPM_PCRS; pcr++) {
+		char number[8];
+
+		(void)snprintf(number, sizeof(number), "%u", pcr);
+		if (s->selection & UINT32_C(1) << pcr)
+			json_object_set_new(
+				pcrs, number,
+				output_hex_json(s->values + s->value_size * n++, s->value_size));
+	}
+	if (s->policy_key_size > 0 &&
+	    policy_key_fingerprint(s->policy_key, s->policy_key_size, print) == 0)
+		signer = output_hex_json(print, sizeof(print));
+	return json_pack("{s:s, s:o, s:o, s:o, s:o}", "type", "tpm2", "storage_key",
+			 output_hex_json(s->parent, SHA256_SIZE), "bank",
+			 s->bank ? json_string(digest_name((enum digest_alg)s->bank)) : json_null(),
+			 "pcrs", pcrs, "policy_key", signer);
+}
+
 json_t *describe_slot_json(const struct seal_slot *slot)
 {
 	const uint8_t *id = slot_keyfile_id(slot), *set = slot_set_id(slot);
 	struct kms_slot kms;
+	struct tpm_slot tpm;
 
 	if (slot->type == SEAL_SLOT_KMS && slot_parse_kms(slot, &kms, NULL) == 0)
 		return json_pack("{s:s, s:o, s:i}", "type", "aws-kms", "key", output_text(kms.arn),
@@ -26,9 +52,10 @@ json_t *describe_slot_json(const struct seal_slot *slot)
 	if (set)
 		return json_pack("{s:s, s:o}", "type", "set", "id",
 				 output_hex_json(set, SLOT_SET_ID_SIZE));
-	return json_pack("{s:s, s:i, s:i}", "type",
-			 slot->type == SEAL_SLOT_TPM2 ? "tpm2" : "unknown", "number",
-			 (int)slot->type, "bytes", (int)slot->body_size);
+	if (slot_parse_tpm(slot, &tpm, NULL) == 0)
+		return describe_tpm_json(&tpm);
+	return json_pack("{s:s, s:i, s:i}", "type", "unknown", "number", (int)slot->type, "bytes",
+			 (int)slot->body_size);
 }
 
 json_t *describe_slots_json(const struct seal_slot *slots, unsigned count)

@@ -5,6 +5,7 @@
  */
 #include "tools/seal/recipients.h"
 
+#include "attest/tpm_recipient.h"
 #include "fs/aws/kms.h"
 
 #include <errno.h>
@@ -16,6 +17,8 @@ struct recipients {
 	unsigned kms_count;
 	struct keyfile *keyfiles[SEAL_SLOTS_MAX];
 	unsigned keyfile_count;
+	struct tpm_recipient *tpms[SEAL_SLOTS_MAX];
+	unsigned tpm_count;
 	const struct set_keys *set; /* NULL: none */
 	bool set_only;
 };
@@ -36,20 +39,34 @@ static int load_keyfile(struct recipients *r, const char *path, struct error *er
 	return 0;
 }
 
+static int add_tpm(struct recipients *r, const char *text, struct error *err)
+{
+	_cleanup_(tpm_recipient_freep) struct tpm_recipient *tpm = NULL;
+	int code = tpm_recipient_new(text, NULL, &tpm, err);
+
+	for (unsigned i = 0; code == 0 && i < r->tpm_count; i++)
+		if (tpm_recipient_equal(tpm, r->tpms[i]))
+			code = error_set(err, -EINVAL, "the TPM %s was given twice", text);
+	if (code == 0)
+		r->tpms[r->tpm_count++] = steal_ptr(tpm);
+	return code;
+}
+
 int recipients_new(const struct recipient_options *options, struct aws *aws,
 		   struct recipients **ret, struct error *err)
 {
 	_cleanup_(recipients_freep) struct recipients *r = calloc(1, sizeof(*r));
+	unsigned given = options->kms_count + options->keyfile_count + options->tpm_count;
 	int code;
 
 	if (!r)
 		return -ENOMEM;
-	if (options->kms_count + options->keyfile_count == 0) {
+	if (given == 0) {
 		error_set(err, -EINVAL, "no recipient was given: nobody could open the result");
-		error_hint(err, "give --kms-key or --key-file");
+		error_hint(err, "give --kms-key, --key-file or --tpm");
 		return -EINVAL;
 	}
-	if (options->kms_count + options->keyfile_count > SEAL_SLOTS_MAX)
+	if (given > SEAL_SLOTS_MAX)
 		return error_set(err, -EINVAL, "more than %d recipients", SEAL_SLOTS_MAX);
 	r->aws = aws;
 	for (unsigned i = 0; i < options->kms_count; i++) {
@@ -61,6 +78,11 @@ int recipients_new(const struct recipient_options *options, struct aws *aws,
 	}
 	for (unsigned i = 0; i < options->keyfile_count; i++) {
 		code = load_keyfile(r, options->keyfiles[i], err);
+		if (code < 0)
+			return code;
+	}
+	for (unsigned i = 0; i < options->tpm_count; i++) {
+		code = add_tpm(r, options->tpms[i], err);
 		if (code < 0)
 			return code;
 	}
@@ -80,6 +102,8 @@ void recipients_free(struct recipients *r)
 		return;
 	for (unsigned i = 0; i < r->keyfile_count; i++)
 		keyfile_free(r->keyfiles[i]);
+	for (unsigned i = 0; i < r->tpm_count; i++)
+		tpm_recipient_free(r->tpms[i]);
 	free(r);
 }
 
@@ -134,6 +158,11 @@ static int make_slots(const struct recipients *r, char **arns, const uint8_t *fi
 	}
 	for (unsigned i = 0; !r->set_only && i < r->keyfile_count; i++) {
 		code = slot_make_keyfile(r->keyfiles[i], file_id, *key, &slots[count++]);
+		if (code < 0)
+			return code;
+	}
+	for (unsigned i = 0; !r->set_only && i < r->tpm_count; i++) {
+		code = tpm_recipient_slot(r->tpms[i], *key, &slots[count++], err);
 		if (code < 0)
 			return code;
 	}

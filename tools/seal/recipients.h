@@ -15,11 +15,13 @@ struct recipient_options {
 	unsigned kms_count;
 	const char *keyfiles[SEAL_SLOTS_MAX]; /* paths */
 	unsigned keyfile_count;
+	const char *tpms[SEAL_SLOTS_MAX]; /* tpm_recipient.h */
+	unsigned tpm_count;
 };
 
 /*
- * Loads the key files. -EINVAL: none, too many, or the same one twice. aws may be NULL without
- * KMS keys; else it must outlive the object.
+ * Loads the key files, and asks this machine's TPM if it is one. -EINVAL: none, too many, or the
+ * same one twice. aws may be NULL without KMS keys; else it must outlive the object.
  */
 int recipients_new(const struct recipient_options *options, struct aws *aws,
 		   struct recipients **ret, struct error *err);

@@ -67,7 +67,8 @@ static int make_access(struct set_sealing *s, struct set_access *ret, struct err
 	const struct recipient_options *o = s->options.recipients;
 	struct unlock_options u = {.aws = o->kms_count > 0 ? s->req->aws : NULL,
 				   .keyfiles = o->keyfiles,
-				   .keyfile_count = o->keyfile_count};
+				   .keyfile_count = o->keyfile_count,
+				   .use_tpm = o->tpm_count > 0};
 	int r = owner_keys_new(&s->owners);
 
 	if (r == 0 && s->req->signer)

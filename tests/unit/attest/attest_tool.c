@@ -1,12 +1,14 @@
 /*
- * A command line on attest/ for tests/cases/attest_documents.py and attest_pcrs.py: measures, reads
- * PCRs and asks for documents on the TPM that $SEALEDFS_TCTI names. Prints "ok …" or "error NUMBER
- * MESSAGE | HINT".
+ * A command line on attest/ for tests/cases/attest_documents.py, attest_pcrs.py, tpm_bus.py and
+ * tpm_slot_bus.py: measures, reads PCRs, asks for documents and unseals on the TPM that
+ * $SEALEDFS_TCTI names. Prints "ok …" or "error NUMBER MESSAGE | HINT".
  */
 #include "attest/pcr.h"
 #include "attest/provider.h"
+#include "attest/tpm_unseal.h"
 #include "crypto/base/encode.h"
 #include "crypto/base/log.h"
+#include "crypto/key_io.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -146,6 +148,29 @@ static int verb_document(int argc, char **argv)
 	return 0;
 }
 
+/* unseal SLOT [SIGNATURES]: SLOT is a file with a slot of a seal */
+static int verb_unseal(int argc, char **argv)
+{
+	const struct tpm_unseal_options options = {.signatures = argc > 1 ? argv[1] : NULL};
+	_cleanup_secret_ struct secret *file = NULL, *key = NULL;
+	char hex[2 * SEAL_DATA_KEY_SIZE + 1];
+	struct seal_slot slot;
+	struct tpm_slot tpm;
+	struct error err = {0};
+	int e = key_io_read(argv[0], TRUST_UNCHANGED, &file, &err);
+
+	if (e < 0 || secret_size(file) != SEAL_SLOT_SIZE || slot_load(secret_data(file), &slot))
+		return EXIT_CODE_USAGE;
+	e = slot_parse_tpm(&slot, &tpm, &err);
+	if (e == 0)
+		e = tpm_unseal(&options, &tpm, &key, &err);
+	if (e < 0)
+		return fail(&err, e);
+	hex_encode(secret_data(key), SEAL_DATA_KEY_SIZE, hex);
+	printf("ok %s\n", hex);
+	return 0;
+}
+
 static int one_pcr(struct error *err)
 {
 	_cleanup_tpm_ struct tpm *t = NULL;
@@ -188,7 +213,7 @@ static const struct {
 	int (*run)(int argc, char **argv);
 } verbs[] = {
 	{"measure", 7, verb_measure},	{"digests", 4, verb_digests}, {"pcr", 1, verb_pcr},
-	{"document", 3, verb_document}, {"rounds", 2, verb_rounds},
+	{"document", 3, verb_document}, {"rounds", 2, verb_rounds},   {"unseal", 1, verb_unseal},
 };
 
 int main(int argc, char **argv)
@@ -198,6 +223,6 @@ int main(int argc, char **argv)
 	for (size_t n = 0; argc > 1 && n < ARRAY_LEN(verbs); n++)
 		if (strcmp(argv[1], verbs[n].name) == 0 && argc - 2 >= verbs[n].argc)
 			return verbs[n].run(argc - 2, argv + 2);
-	fprintf(stderr, "usage: attest_tool measure|digests|pcr|document|rounds …\n");
+	fprintf(stderr, "usage: attest_tool measure|digests|pcr|document|rounds|unseal …\n");
 	return EXIT_CODE_USAGE;
 }

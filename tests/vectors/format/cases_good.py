@@ -6,9 +6,10 @@ the paths, facts and key choices that a strict reader must still accept.
 
 import sealedformat as sf
 import sealwriter as sw
+import tpmslot
 from make_vectors import (
     ARN, DATA_KEY, FILE_ID, KEK, OTHER_KEK, OWNER, STRANGER, draft,
-    fixed, kek_slot, kms_slot, plaintext, set_body, stream,
+    fixed, kek_slot, kms_slot, modulus, plaintext, set_body, stream, tpm_slot,
 )  # fmt: skip
 
 LENGTHS = (0, 1, 4095, 4096, 4097, 524287, 524288, 524289, 3 * 524288 + 7)
@@ -49,8 +50,18 @@ def _slots(registry):
         [sw.slot(5, b""), kek_slot()])
     add("unknown-type-full", "a slot of unknown type 65535 with the longest body",
         [sw.slot(0xFFFF, stream("full slot", 1020)), kek_slot()])
-    add("tpm2", "a type 2 slot, whose body is not defined, then a key file slot",
-        [sw.slot(sf.SLOT_TPM2, stream("tpm slot", 400)), kek_slot()])
+    for ident, what, made in (
+        ("", "PCRs 4, 7 and 12 of bank SHA-256", tpm_slot(4, 7, 12)),
+        ("-sha384", "PCRs 0 and 23 of bank SHA-384", tpm_slot(0, 23, bank="sha384")),
+        ("-signed", "a signed policy", tpm_slot(policy_key=modulus(256))),
+        ("-both", "a signed policy and PCR 7", tpm_slot(7, policy_key=modulus(384))),
+        ("-rsa", "a storage key of RSA-2048", tpm_slot(7, seed=stream("seed", 256))),
+        ("-longest", "the longest keys, and two PCRs",
+         tpm_slot(0, 1, policy_key=modulus(384), seed=stream("seed", 384))),
+        ("-24-pcrs", "all PCRs", tpm_slot(*range(24))),
+    ):  # fmt: skip
+        add("tpm2" + ident, "a slot for a TPM: %s; then a key file slot" % what,
+            [sw.slot(sf.SLOT_TPM2, tpmslot.body(made)), kek_slot()])
     add("set", "a slot for the member of a set, then a key file slot",
         [sw.slot(sf.SLOT_SET, set_body()), kek_slot()])
     add("other-keyfile-first", "a slot for another key file, then ours",

@@ -9,7 +9,10 @@ import struct
 
 import sealedformat as sf
 import sealwriter as sw
-from make_vectors import ARN, KMS_BLOB, OWNER, draft, kek_slot, kms_slot, plaintext, set_body, stream
+import tpmslot
+from make_vectors import (
+    ARN, KMS_BLOB, OWNER, draft, kek_slot, kms_slot, modulus, plaintext, set_body, stream, tpm_slot,
+)  # fmt: skip
 
 PLAIN = plaintext(4097)
 
@@ -279,6 +282,41 @@ def _kms_bodies(registry):
     add("blob-trailing", "a byte after the blob inside the body", good + b"\0")
 
 
+def _tpm_bodies(registry):
+    def add(ident, what, body):
+        made = draft(plaintext(1), slots=[sw.slot(sf.SLOT_TPM2, body), kek_slot()])
+        registry.add("slot-tpm2-" + ident, what, made, "malformed")
+
+    def numbers(**changes):
+        head = dict(zip(("bank", "selection", "key", "seed"), HEAD.unpack_from(good, 32)))
+        return good[:32] + HEAD.pack(*{**head, **changes}.values()) + good[32 + HEAD.size :]
+
+    HEAD = struct.Struct("<HIHH")
+    good = tpmslot.body(tpm_slot(4, 7, 12))
+    signed = bytearray(tpmslot.body(tpm_slot(policy_key=modulus(256))))
+    add("empty", "a TPM slot without a body", b"")
+    add("head-cut", "a TPM slot cut in its numbers", good[:41])
+    add("one-less", "a TPM slot without its last byte", good[:-1])
+    add("one-more", "a byte behind a TPM slot", good + b"\0")
+    add("pcr-24", "a selection of PCR 24", numbers(selection=0x01000090))
+    add("bank-sha1", "the bank SHA-1", numbers(bank=4))
+    add("bank-0", "PCRs and no bank", numbers(bank=0))
+    add("no-pcrs", "a bank and no PCRs", good[:34] + bytes(4) + good[38:42] + good[138:])
+    add("no-policy", "neither PCRs nor a policy key", good[:32] + bytes(6) + good[38:42] + good[138:])
+    add("one-pcr-less", "a value that no PCR has", numbers(selection=0x90))
+    add("one-pcr-more", "a PCR without a value", numbers(selection=0x1091))
+    add("key-255", "a policy key of 255 bytes", numbers(key=255) + bytes(255))
+    add("key-512", "a policy key of 512 bytes", numbers(key=512) + bytes(512))
+    add("key-without", "a policy key that is not there", numbers(key=256))
+    add("seed-63", "a seed of 63 bytes", numbers(seed=63)[:-1])
+    add("seed-0", "no seed", numbers(seed=0)[:-64])
+    add("seed-65535", "a seed of 65535 bytes", numbers(seed=65535))
+    for ident, at, mask in (("even", 42 + 255, 1), ("short", 42, 0x80)):
+        signed[at] ^= mask
+        add("key-" + ident, "a policy key that is no modulus: %s" % ident, bytes(signed))
+        signed[at] ^= mask
+
+
 def add_all(registry):
     _head(registry)
     _lengths(registry)
@@ -291,3 +329,4 @@ def add_all(registry):
     _slot_count(registry)
     _slot_shape(registry)
     _kms_bodies(registry)
+    _tpm_bodies(registry)

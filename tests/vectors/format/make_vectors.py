@@ -18,10 +18,12 @@ sys.path.insert(0, os.path.join(HERE, "..", "..", "oracle"))
 sys.path.insert(0, HERE)
 
 from cryptography.hazmat.primitives import serialization  # noqa: E402
+from cryptography.hazmat.primitives.asymmetric import ec  # noqa: E402
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: E402
 
 import sealedformat as sf  # noqa: E402
 import sealwriter as sw  # noqa: E402
+import tpmslot  # noqa: E402
 
 ARN = b"arn:aws:kms:eu-west-1:111122223333:key/0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9"
 PATH = b"model.gguf"
@@ -73,6 +75,29 @@ def kms_slot(arn=ARN, blob=KMS_BLOB):
 def set_body():
     return sw.set_body(fixed("set id"), fixed("member key"), DATA_KEY, FILE_ID,
                        fixed("set nonce")[:12])  # fmt: skip
+
+
+def _p256(label):
+    return ec.derive_private_key(int.from_bytes(fixed(label), "big") >> 1, ec.SECP256R1())
+
+
+STORAGE_KEY = _p256("tpm storage key")
+
+
+def tpm_slot(*pcrs, bank="sha256", policy_key=b"", seed=None):
+    """For our storage key; seed: bytes in its place, of a key that nobody has."""
+    size = hashlib.new(bank).digest_size
+    made = tpmslot.make(
+        STORAGE_KEY.public_key(), DATA_KEY, fixed("tpm object seed"), _p256("tpm ephemeral key"),
+        bank=tpmslot.BANK_IDS[bank] if pcrs else 0, policy_key=policy_key,
+        values={number: stream("pcr %d" % number, size) for number in pcrs},
+    )  # fmt: skip
+    return made if seed is None else made._replace(seed=seed)
+
+
+def modulus(size):
+    """The look of an RSA modulus."""
+    return b"\xc5" + stream("policy key", size - 2) + b"\x5d"
 
 
 def draft(plain, **changes):
@@ -214,6 +239,14 @@ def _derivations():
             "member_key": fixed("member key").hex(),
             "slot_key": sf.set_slot_key(fixed("member key"), FILE_ID).hex(),
             "body": set_body().hex(),
+        },
+        "tpm_slot": {
+            "storage_key": tpmslot.storage_public(STORAGE_KEY.public_key()).hex(),
+            "storage_private": STORAGE_KEY.private_numbers().private_value.to_bytes(32, "big").hex(),
+            "policy": tpmslot.policy(tpm_slot(4, 7, 12)).hex(),
+            "object_name": tpmslot.object_name(tpm_slot(4, 7, 12)).hex(),
+            "body": tpmslot.body(tpm_slot(4, 7, 12)).hex(),
+            "policy_with_key": tpmslot.policy(tpm_slot(7, policy_key=modulus(256))).hex(),
         },
         "stranger_signer_id": sf.signer_id(STRANGER.public_key()).hex(),
         "kms_key_arn": ARN.decode(),

@@ -266,7 +266,7 @@ static void test_refused(void **state)
 		{"a b -o measure-when=mount,measure=none", "nothing would be measured"},
 		{"a b -o ready=open,unlock=open", "use ready alone"},
 		{"a b -o attest=sgx", "attest=sgx"},
-		{"a b -o attest=none", "attest=none"},
+		{"a b -o attest=none,tcti=device:/dev/no-tpm", "no TPM"},
 		{"a b -o memory=31M", "memory=31M"},
 		{"a b -o memory=65G", "memory=65G"},
 		{"a b -o memory=1T", "memory"},
