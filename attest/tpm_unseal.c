@@ -206,7 +206,7 @@ static int no_policy_fits(const struct policy_signatures *all, struct error *err
 	return -EKEYREJECTED;
 }
 
-/* The signed policy that this machine's PCRs fulfil; values: what they are. */
+/* The signed policy that this machine's PCRs fulfil, or NULL; values: what they are. */
 static int choose_policy(struct opening *o, const struct policy_signatures *all,
 			 const struct signed_policy **ret, uint8_t *values, struct error *err)
 {
@@ -234,7 +234,7 @@ static int choose_policy(struct opening *o, const struct policy_signatures *all,
 			return 0;
 		}
 	}
-	return no_policy_fits(all, err);
+	return 0;
 }
 
 static int satisfy_signed(struct opening *o, const struct policy_signatures *all, struct error *err)
@@ -245,8 +245,11 @@ static int satisfy_signed(struct opening *o, const struct policy_signatures *all
 	TSS2_RC rc = TSS2_RC_SUCCESS;
 	int r = choose_policy(o, all, &p, values, err);
 
-	if (r == 0)
-		r = satisfy_pcrs(o, p->bank, p->selection, values, err);
+	if (r < 0)
+		return r;
+	if (!p)
+		return no_policy_fits(all, err);
+	r = satisfy_pcrs(o, p->bank, p->selection, values, err);
 	if (r == 0)
 		r = verify_in_tpm(o, p, &ticket, err);
 	if (r == 0 && tpm_policy_key_name(o->slot->policy_key, o->slot->policy_key_size, name) < 0)
