@@ -51,10 +51,9 @@ static void parse_numbers(struct set_header *h, struct cursor *c)
 	cursor_copy(c, h->commitment, sizeof(h->commitment));
 }
 
-static int check_numbers(const struct set *s, uint64_t object_size, struct error *err)
+static int check_numbers(const struct set *s, struct error *err)
 {
 	const struct set_header *h = &s->header;
-	uint64_t expected = sealed_head_size(s->head->slot_count) + h->table_size;
 
 	if (h->version == 0 || h->version > SET_VERSION_MAX)
 		return malformed(s, err, "the version %" PRIu64 " is out of range", h->version);
@@ -69,6 +68,13 @@ static int check_numbers(const struct set *s, uint64_t object_size, struct error
 	    h->table_size < (uint64_t)h->member_count * (SET_ENTRY_FIXED + 1))
 		return malformed(s, err, "the member table's length %" PRIu32 " is out of range",
 				 h->table_size);
+	return 0;
+}
+
+static int check_size(const struct set *s, uint64_t object_size, struct error *err)
+{
+	uint64_t expected = sealed_head_size(s->head->slot_count) + s->header.table_size;
+
 	if (object_size != expected)
 		return malformed(s, err,
 				 "it has %" PRIu64 " bytes, its header asks for %" PRIu64
@@ -132,7 +138,9 @@ int set_parse_head(const char *name, const uint8_t *bytes, size_t size, uint64_t
 	parse_numbers(&s->header, &c);
 	r = sealed_head_parse_count(s->head, bytes, err);
 	if (r == 0)
-		r = check_numbers(s, object_size, err);
+		r = check_numbers(s, err);
+	if (r == 0)
+		r = check_size(s, object_size, err);
 	if (r == 0)
 		r = parse_texts(s, &c, err);
 	if (r == 0)
@@ -143,6 +151,46 @@ int set_parse_head(const char *name, const uint8_t *bytes, size_t size, uint64_t
 		return r;
 	*ret = steal_ptr(s);
 	return 0;
+}
+
+int set_parse_statement(const char *name, const uint8_t *bytes, size_t size, struct set **ret,
+			struct error *err)
+{
+	_cleanup_set_ struct set *s = calloc(1, sizeof(*s));
+	struct cursor c = cursor_init(bytes, size);
+	int r;
+
+	if (s)
+		s->head = sealed_head_new(name);
+	if (!s || !s->head)
+		return error_set(err, -ENOMEM, "no memory for a set");
+	if (size < SEAL_STATEMENT_SIZE)
+		return malformed(s, err, "%zu bytes of it are here, its first %d are needed", size,
+				 SEAL_STATEMENT_SIZE);
+	r = parse_identity(s, &c, err);
+	if (r < 0)
+		return r;
+	parse_numbers(&s->header, &c);
+	r = check_numbers(s, err);
+	if (r == 0)
+		r = parse_texts(s, &c, err);
+	if (r == 0)
+		r = sealed_head_parse_signature(s->head, &c, err);
+	if (r == 0 && size != SEAL_STATEMENT_SIZE &&
+	    size - SEAL_STATEMENT_SIZE != s->header.table_size)
+		r = malformed(s, err, "what follows its head is not its member table");
+	if (r == 0 && size != SEAL_STATEMENT_SIZE)
+		r = set_load_table(s, NULL, bytes + SEAL_STATEMENT_SIZE, err);
+	if (r == 0)
+		*ret = steal_ptr(s);
+	return r;
+}
+
+void set_copy_statement(const struct set *s, uint8_t out[SEAL_STATEMENT_SIZE])
+{
+	memset(out, 0, SEAL_STATEMENT_SIZE);
+	memcpy(out, s->head->core, SEAL_CORE_SIZE);
+	sealed_head_copy_signature(s->head, out);
 }
 
 void set_free(struct set *s)

@@ -58,6 +58,11 @@ struct set_member {
 /* bytes: the object's first MIN(object_size, SET_HEAD_MAX) bytes, or more. */
 int set_parse_head(const char *name, const uint8_t *bytes, size_t size, uint64_t object_size,
 		   struct set **ret, struct error *err);
+/* Header and signature block only, SEAL_STATEMENT_SIZE bytes, or these with the member table behind
+ * them, which then is checked against the header: for programs that have no slots. -EPROTO. */
+int set_parse_statement(const char *name, const uint8_t *bytes, size_t size, struct set **ret,
+			struct error *err);
+void set_copy_statement(const struct set *s, uint8_t out[SEAL_STATEMENT_SIZE]);
 void set_free(struct set *s);
 const struct set_header *set_header(const struct set *s);
 /* Name in messages, and signature block and slots, as sealed_head.h describes them. */

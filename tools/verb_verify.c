@@ -32,6 +32,7 @@ enum {
 	OPTION_SYSTEMD_LOG,
 	OPTION_MODEL_PCR,
 	OPTION_MODEL,
+	OPTION_MEMBER,
 	OPTION_MEASURE,
 	OPTION_OWNER_KEY,
 	OPTION_SEAL,
@@ -66,6 +67,8 @@ static const struct cli_option options[] = {
 	{OPTION_SYSTEMD_LOG, "systemd-log", "FILE", "systemd's, where it extends the PCR, too"},
 	{OPTION_MODEL, "model", "WHAT",
 	 "sha256:, sha384:, verity: or set:HEX, a seal, a\ndirectory (its set, or its seals), or a plaintext;\nrepeatable, in their order"},
+	{OPTION_MEMBER, "member", "PATH",
+	 "show this member of the set that --model names;\nfails if it has none; repeatable"},
 	{OPTION_MEASURE, "measure", "MODE", "an acceptable mode; repeatable"},
 	{OPTION_OWNER_KEY, "owner-key", "[NAME=]PUB",
 	 "one of these must have signed each seal; repeatable"},
@@ -200,6 +203,8 @@ static int take_expectation(struct verifying *v, int id, struct error *err)
 		return expect_model_pcr(e, value, err);
 	case OPTION_MODEL:
 		return expect_model(e, value, err);
+	case OPTION_MEMBER:
+		return expect_member(e, value, err);
 	case OPTION_MEASURE:
 		return expect_mode(e, value, err);
 	case OPTION_OWNER_KEY:

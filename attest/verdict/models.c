@@ -91,7 +91,7 @@ static int judge_modes(struct judging *j)
 			return step_fail(j->v, STEP_MODEL,
 					 "PCR %u holds %s, but it was measured as %s", j->req->pcr,
 					 v->models[i].name, measure_mode_name(v->models[i].mode));
-	return step_pass(j->v, STEP_MODEL);
+	return judge_members(j);
 }
 
 int step_model(struct judging *j)

@@ -81,6 +81,39 @@ static int take_seals(const json_t *evidence, struct presented *p, struct error 
 	return r;
 }
 
+static int take_set(struct presented *p, const json_t *value, struct error *err)
+{
+	_cleanup_free_ uint8_t *head = NULL;
+	size_t size = 0;
+	int r = take_base64(json_object_get(value, "head"), SEAL_STATEMENT_SIZE, "a set's head",
+			    &head, &size, err);
+
+	if (r == 0)
+		r = set_parse_statement("a set of the evidence", head, size, &p->sets[p->set_count],
+					err);
+	if (r == 0)
+		p->set_count++;
+	return r;
+}
+
+static int take_sets(const json_t *evidence, struct presented *p, struct error *err)
+{
+	const json_t *sets = json_object_get(evidence, "sets");
+	size_t count = json_array_size(sets);
+	int r = 0;
+
+	if (!sets || json_is_null(sets))
+		return 0;
+	if (!json_is_array(sets) || count > VERDICT_SETS_MAX)
+		return malformed(err, "sets is not a list of at most 64");
+	p->sets = calloc(count + 1, sizeof(struct set *));
+	if (!p->sets)
+		return error_set(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; r == 0 && i < count; i++)
+		r = take_set(p, json_array_get(sets, i), err);
+	return r;
+}
+
 int presented_take(const json_t *evidence, struct presented *ret, struct error *err)
 {
 	struct presented p = {0};
@@ -103,6 +136,8 @@ int presented_take(const json_t *evidence, struct presented *ret, struct error *
 		r = take_log(evidence, "systemd_log", &p.owned[2], &p.systemd_log, err);
 	if (r == 0)
 		r = take_seals(evidence, &p, err);
+	if (r == 0)
+		r = take_sets(evidence, &p, err);
 	if (r == 0)
 		*ret = p;
 	else
@@ -135,7 +170,10 @@ void presented_clear(struct presented *p)
 {
 	for (size_t i = 0; i < p->seal_count; i++)
 		seal_free(p->seals[i]);
+	for (size_t i = 0; i < p->set_count; i++)
+		set_free(p->sets[i]);
 	free(p->seals);
+	free(p->sets);
 	for (size_t i = 0; i < ARRAY_LEN(p->owned); i++)
 		free(p->owned[i]);
 	*p = (struct presented){0};

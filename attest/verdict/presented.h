@@ -17,6 +17,8 @@ struct presented {
 	struct bytes_view event_log, systemd_log;
 	struct seal **seals;
 	size_t seal_count;
+	struct set **sets;
+	size_t set_count;
 	uint8_t *owned[3]; /* what the views point to */
 };
 

@@ -55,6 +55,34 @@ static const char *signer_of(const struct verdict_request *req, const struct sea
 	return owner < 0 ? NULL : req->owner_names[owner];
 }
 
+const char *set_owner(const struct verdict_request *req, const struct set *s)
+{
+	const struct sealed_head *h = set_head(s);
+	int owner;
+
+	if (owner_keys_count(req->owners) == 0 || !sealed_head_is_signed(h) ||
+	    set_check_owner(s, req->owners, NULL) < 0)
+		return NULL;
+	owner = owner_keys_owner(req->owners, h->signer_id);
+	return owner < 0 ? NULL : req->owner_names[owner];
+}
+
+const struct set *set_of(const struct verdict_request *req, const struct held_model *m,
+			 const struct set *after)
+{
+	bool begun = !after;
+
+	for (size_t i = 0; m->mode == MEASURE_SET && i < req->set_count; i++) {
+		const struct set *s = req->sets[i];
+
+		if (begun &&
+		    memcmp(set_header(s)->content, m->digests.set, sizeof(m->digests.set)) == 0)
+			return s;
+		begun = begun || s == after;
+	}
+	return NULL;
+}
+
 static char *copy_name(const char *name)
 {
 	size_t size = strlen(name), suffix = strlen(NAME_SUFFIX);
@@ -85,13 +113,30 @@ static char *name_by_digest(const struct held_model *m)
 	return asprintf(&name, "%s:%s", kind, digits) < 0 ? NULL : name;
 }
 
+/* stated: what a signed seal or set calls it; NULL: none. */
 static char *name_of(const struct verdict_request *req, const struct held_model *m,
-		     const struct seal *signed_seal)
+		     const char *stated)
 {
 	for (size_t i = 0; i < req->model_count; i++)
 		if (req->models[i].label && model_is(&req->models[i], m))
 			return copy_name(req->models[i].label);
-	return signed_seal ? copy_name(seal_core(signed_seal)->path) : name_by_digest(m);
+	return stated ? copy_name(stated) : name_by_digest(m);
+}
+
+static int complete_set(const struct verdict_request *req, struct held_model *m)
+{
+	const char *stated = NULL;
+
+	for (const struct set *s = set_of(req, m, NULL); s && !stated; s = set_of(req, m, s)) {
+		m->has_seal = true;
+		m->owner = set_owner(req, s);
+		if (!m->owner)
+			continue;
+		stated = set_header(s)->name;
+		m->version = set_header(s)->version;
+	}
+	m->name = name_of(req, m, stated);
+	return m->name ? 0 : -ENOMEM;
 }
 
 static int complete_model(const struct verdict_request *req, struct held_model *m)
@@ -99,7 +144,9 @@ static int complete_model(const struct verdict_request *req, struct held_model *
 	const struct seal *signed_seal = NULL;
 
 	/* The seals of a set's members say nothing of the set. */
-	for (size_t i = 0; m->mode != MEASURE_SET && i < req->seal_count && !signed_seal; i++) {
+	if (m->mode == MEASURE_SET)
+		return complete_set(req, m);
+	for (size_t i = 0; i < req->seal_count && !signed_seal; i++) {
 		struct model_digests d = digests_of(req->seals[i]);
 
 		if (!same_digests(m->measured, &m->digests, &d))
@@ -112,7 +159,7 @@ static int complete_model(const struct verdict_request *req, struct held_model *
 		m->digests = d;
 		m->kinds = DIGEST_OF_SHA256 | DIGEST_OF_SHA384 | DIGEST_OF_VERITY;
 	}
-	m->name = name_of(req, m, signed_seal);
+	m->name = name_of(req, m, signed_seal ? seal_core(signed_seal)->path : NULL);
 	return m->name ? 0 : -ENOMEM;
 }
 
@@ -167,6 +214,10 @@ int step_owner(struct judging *j)
 		if (!v->models[i].owner && v->models[i].mode != MEASURE_SET)
 			return step_fail(v, STEP_OWNER,
 					 "the seal of %s is not signed by an expected owner",
+					 v->models[i].name);
+	for (size_t i = 0; i < v->model_count; i++)
+		if (!v->models[i].owner && v->models[i].has_seal)
+			return step_fail(v, STEP_OWNER, "%s is a set that no expected owner signed",
 					 v->models[i].name);
 	for (size_t i = 0; i < v->start_count; i++)
 		if (names_other(j, v->starts[i]))

@@ -33,7 +33,10 @@ static void add_models(FILE *to, const struct verdict *v)
 		if (i > 0)
 			fprintf(to, i + 1 == v->model_count ? ", and " : ", ");
 		fprintf(to, "%s", m->name);
-		if (owner && m->owner)
+		if (owner && m->owner && m->mode == MEASURE_SET)
+			fprintf(to, " version %" PRIu64 " (set signed by %s)", m->version,
+				m->owner);
+		else if (owner && m->owner)
 			fprintf(to, " (sealed by %s)", m->owner);
 		fprintf(to, ", %s", how(m->mode));
 	}

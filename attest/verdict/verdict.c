@@ -97,7 +97,7 @@ static bool is_asked(const struct judging *j, enum verdict_step step)
 	case STEP_LOG:
 		return log_was_given(req);
 	case STEP_MODEL:
-		return req->model_count > 0 || req->modes;
+		return req->model_count > 0 || req->modes || req->member_count > 0;
 	case STEP_OWNER:
 		return owner_keys_count(req->owners) > 0;
 	default:
@@ -251,6 +251,9 @@ void verdict_free(struct verdict *v)
 		free(v->models[i].name);
 	for (size_t i = 0; i < v->start_count; i++)
 		free(v->starts[i]);
+	for (size_t i = 0; i < v->member_count; i++)
+		free(v->members[i].path);
+	free(v->members);
 	free(v->models);
 	free(v->starts);
 	free(v->sentence);

@@ -11,12 +11,13 @@
 #include "attest/document.h"
 #include "attest/measurements.h"
 #include "attest/start_event.h"
-#include "crypto/seal.h"
+#include "crypto/set.h"
 
 #define VERDICT_MAX_AGE_S 300	   /* the default */
 #define VERDICT_FUTURE_S 60	   /* clocks differ */
 #define VERDICT_LOG_MAX 4194304	   /* bytes of a log */
 #define VERDICT_SEALS_MAX 1024	   /* heads */
+#define VERDICT_SETS_MAX 64	   /* heads */
 #define VERDICT_SEAL_HEAD_MAX 8192 /* bytes of one */
 #define VERDICT_TLS_PREFIX "sealedfs:tls:sha256:"
 
@@ -74,6 +75,10 @@ struct verdict_request {
 	unsigned modes; /* bits 1 << enum measure_mode; 0: not asked */
 	struct seal *const *seals;
 	size_t seal_count;
+	struct set *const *sets; /* of set_parse_statement(), or whole */
+	size_t set_count;
+	const char *const *members; /* paths that a set in the PCR must name */
+	size_t member_count;
 	const struct owner_keys *owners; /* not NULL; empty: not asked */
 	const char *const *owner_names;	 /* by owner_keys_owner() */
 	const char *attest;		 /* start facts of a mount without an event log */
@@ -89,8 +94,18 @@ struct held_model {
 	unsigned kinds;	   /* and those that a signed seal adds */
 	struct model_digests digests;
 	const char *owner; /* name of the owner that signed its seal; NULL: no expected one did */
-	bool has_seal;	   /* of whomever; a set has none */
+	bool has_seal;	   /* or the head of a set; of whomever */
+	uint64_t version;  /* of a set, which that owner signed; else 0 */
 	char *name;
+};
+
+/* A member that was asked for. */
+struct held_member {
+	char *path;
+	uint64_t length;
+	uint8_t verity[32];
+	bool is_stated; /* by an expected owner: the other digests, which the PCR does not bind */
+	uint8_t sha256[SHA256_SIZE], sha384[SHA384_SIZE];
 };
 
 struct verdict {
@@ -109,6 +124,8 @@ struct verdict {
 	size_t model_count;
 	char **starts; /* texts */
 	size_t start_count;
+	struct held_member *members; /* those that were asked for, if the step model passed */
+	size_t member_count;
 	size_t unknown_count; /* events */
 	size_t systemd_count;
 };

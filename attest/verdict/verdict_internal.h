@@ -40,6 +40,13 @@ unsigned mode_kinds(enum measure_mode mode); /* kinds of digest that a mode meas
 /* seals.c: seals, owners and names of what was found. */
 int complete_models(struct judging *j);
 int step_owner(struct judging *j);
+/* members.c: the members that were asked for; passes or fails the step. */
+int judge_members(struct judging *j);
+/* seals.c: the head of a set that belongs to m, or the next one behind `after`; NULL: none. */
+const struct set *set_of(const struct verdict_request *req, const struct held_model *m,
+			 const struct set *after);
+/* The expected owner that signed it; NULL: none did. */
+const char *set_owner(const struct verdict_request *req, const struct set *s);
 /* models.c */
 int step_model(struct judging *j);
 /* True when an expected model is the one that the PCR holds. */

@@ -34,10 +34,11 @@ int report_write(const struct report_sources *s, enum report_format format, size
 /*
  * .sealedfs/seals.json, for relying parties: of each model that is unlocked, the core and the
  * signature block of its seal, which state what it is and who signed that; from memory, without
- * I/O. "models" counts all files of the mount, "measured" is the event's text or null.
+ * I/O. "models" counts all files of the mount, "measured" is the event's text or null. "set", if
+ * the mount shows one, has the same of its object.
  *
- *   {"models": 7, "seals": [{"name": "a/m.gguf", "state": "measured", "measured": "sealedfs:…",
- *    "head": "BASE64"}, …], "seals_omitted": 0}
+ *   {"models": 7, "set": {"head": "BASE64"}, "seals": [{"name": "a/m.gguf", "state": "measured",
+ * "measured": "sealedfs:…", "head": "BASE64"}, …], "seals_omitted": 0}
  *
  * limit, errors, threads: as above.
  */

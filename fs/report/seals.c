@@ -1,6 +1,6 @@
 /*
  * The seals of a mount, as far as they are public. Job: print the statement of each model that was
- * unlocked, from memory. Must never print a slot or anything else of keys.
+ * unlocked, and of the set, from memory. Must never print a slot or anything else of keys.
  */
 #include "fs/report/report.h"
 
@@ -24,6 +24,18 @@ static int print_seal(const char *name, const struct model_look *look,
 	return seal ? json_print(seal, to) : -ENOMEM;
 }
 
+static int print_set(const struct mounted_set *s, FILE *to)
+{
+	uint8_t statement[SEAL_STATEMENT_SIZE];
+	_cleanup_free_ char *head = NULL;
+
+	if (!s)
+		return 0;
+	set_copy_statement(mounted_set_get(s), statement);
+	head = base64_encode(statement, sizeof(statement));
+	return head && fprintf(to, "\"set\": {\"head\": \"%s\"}, ", head) > 0 ? 0 : -ENOMEM;
+}
+
 int report_write_seals(const struct report_sources *s, size_t limit, FILE *to)
 {
 	struct generation *g = catalog_acquire(s->catalog);
@@ -31,9 +43,11 @@ int report_write_seals(const struct report_sources *s, size_t limit, FILE *to)
 	uint8_t statement[SEAL_STATEMENT_SIZE];
 	size_t printed = 0, omitted = 0;
 	long begin = ftell(to);
-	int r = 0;
+	int r;
 
-	fprintf(to, "{\"models\": %zu, \"seals\": [\n", v->file_count);
+	fprintf(to, "{\"models\": %zu, ", v->file_count);
+	r = print_set(generation_set(g), to);
+	fputs("\"seals\": [\n", to);
 	for (size_t i = 0; r == 0 && i < v->file_count; i++) {
 		struct model *m = generation_model(g, v->files[i]);
 		struct model_look look;

@@ -117,8 +117,8 @@ class PageCase(unittest.TestCase):
             (async () => {
                 const found = [];
                 for (const request of requests) {
-                    const { exitCode, sentence, steps } = await sealedfsVerify.judgeVector(request);
-                    found.push({ exitCode, sentence, steps });
+                    const { exitCode, sentence, steps, members } = await sealedfsVerify.judgeVector(request);
+                    found.push({ exitCode, sentence, steps, members });
                 }
                 return found;
             })().then(done, (failure) => done(String(failure.stack)));""", list(requests))

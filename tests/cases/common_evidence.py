@@ -24,6 +24,7 @@ sys.path.insert(1, common.EMU)
 import measured  # pylint: disable=wrong-import-position
 import nsm_attest  # pylint: disable=wrong-import-position
 import sealwriter  # pylint: disable=wrong-import-position
+import setformat  # pylint: disable=wrong-import-position
 import testca  # pylint: disable=wrong-import-position
 import verity  # pylint: disable=wrong-import-position
 
@@ -60,6 +61,14 @@ def seal_head(plain, path, owner=None):
     return draft.to_bytes()[:HEAD]
 
 
+def set_object(files, name, version, owner):
+    """(sealed.set, its content digest) of {path: plaintext}."""
+    members = [setformat.member_of(path.encode(), seal_head(plain, path)) for path, plain in sorted(files.items())]
+    raw = setformat.Draft(members, set_id=secrets.token_bytes(32), set_key=bytes(32), owner=owner.private,
+                          name=name.encode(), version=version, slots=[sealwriter.slot(3, bytes(76))]).to_bytes()
+    return raw, setformat.content_digest(members).hex()
+
+
 class Machine:
     """An EC2 instance with NitroTPM that boots, measures and attests."""
 
@@ -74,7 +83,7 @@ class Machine:
         self.pcrs.update({index: b"\xff" * 48 for index in range(17, 23)})
         for index in (0, 4, 7):
             self.pcrs[index] = hashlib.sha384(b"boot %d" % index).digest()
-        self.records, self.seals, self.faults = [], [], []
+        self.records, self.seals, self.sets, self.faults = [], [], [], []
 
     def extend(self, value):
         """An extension without a record: nobody can explain it."""
@@ -99,6 +108,12 @@ class Machine:
                      model=name, string=measured.event_text(mode, digests),
                      **{kind: getattr(digests, kind) for kind in kinds})
 
+    def measure_set(self, content):
+        """content: digest of a set, in hex."""
+        text = f"sealedfs:set:sha256:{content}"
+        self._record(measured.of_text("sha384", text), eventType="model", mode="set", model="a set", string=text,
+                     set=content)
+
     def stranger(self):
         """An extension with a record of somebody else."""
         self._record(hashlib.sha384(b"stranger").digest(), "org.example", string="stranger")
@@ -115,6 +130,7 @@ class Machine:
         return {"sealedfs_evidence": 1, "document": base64_text(self.document(nonce)), "pcr": 15,
                 "event_log": base64_text(self.event_log()), "systemd_log": None,
                 "seals": [{"path": path, "head": base64_text(head)} for path, head in self.seals],
+                "sets": [{"head": base64_text(head)} for head in self.sets],
                 "mounts": [{"path": "/run/models", "models": [
                     {"name": path, "state": "open", "measured": True} for path, _ in self.seals]}]}
 

@@ -244,6 +244,17 @@ class Seals(Mounted):
             self.assertEqual({each["name"]: base64.b64decode(each["head"]) for each in seen},
                              {name: self.head_in_source(name) for name in SIZES})
 
+    def test_set(self):
+        """Its head, before anything is opened, and of the newest version after a reload."""
+        source = self.lab.path("as-set")
+        for _ in range(2):
+            self.lab.seal(self.lab.path("plain", "a.gguf"), source, "--set", "w", "--key-file", self.key)
+            head = common.read_bytes(os.path.join(source, "sealed.set"))[:self.HEAD]
+            with self.mount(source=source) as mount:
+                seen = json.loads(control(mount, "seals.json"))
+                self.assertEqual(base64.b64decode(seen["set"]["head"]), head)
+                self.assertEqual(seen["seals"], [])
+
     def test_before_anybody_opens_them(self):
         with self.mount("ready=unlocked") as mount:
             seen = json.loads(control(mount, "seals.json"))["seals"]

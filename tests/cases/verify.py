@@ -56,6 +56,7 @@ class Base(common.Case):
         names = ("document", "event_log", "systemd_log")
         found = {"sealedfs_evidence": 1, "pcr": request.get("model_pcr", 15), **{n: request.get(n) for n in names}}
         found["seals"] = [{"path": "x", "head": head} for head in request.get("seals", ())]
+        found["sets"] = [{"head": head} for head in request.get("sets", ())]
         return self.file("evidence.json", json.dumps(found))
 
     def model_option(self, model):
@@ -67,7 +68,8 @@ class Base(common.Case):
 
     def options(self, request, files=False):
         """The command line that asks the same; None: there is none. files: logs apart, not as evidence."""
-        if "tls_key" in request or (request.get("seals") and "event_log" not in request):
+        statements = request.get("seals", []) + request.get("sets", [])
+        if "tls_key" in request or "members" in request or (statements and "event_log" not in request):
             return None
         argv = ["--at", f"@{request['time']}"]
         if "max_age" in request or not request.get("time_given"):
@@ -89,7 +91,7 @@ class Base(common.Case):
             path = self.file(f"{number}.pub", pem("PUBLIC KEY", base64.b64decode(owner["key"])))
             argv += ["--owner-key", f"{owner['name']}={path}"]
         argv += ["--allow-debug"] if request.get("debug") else []
-        if "event_log" in request and not (files and not request.get("seals")):
+        if "event_log" in request and not (files and not statements):
             return [*argv, self.evidence(request)]
         for name in ("event_log", "systemd_log"):
             if name in request:
@@ -247,9 +249,44 @@ class Expected(Base):
         document = self.file("set-document", self.w.document(machine))
         for what in (place, "set:" + content):
             name = "prod" if what == place else f"set:{content[:12]}"
+            owner = " version 1 (set signed by acme)" if what == place else ""
             out = self.verify(*argv, "--model", what, "--measure", "set", "--seal", place, document).out
-            self.assertTrue(out.startswith(f"PCR 15 holds exactly one model: {name}, every byte of its members checked; "), out)
+            self.assertTrue(out.startswith(
+                f"PCR 15 holds exactly one model: {name}{owner}, every byte of its members checked; "), out)
         self.verify(*argv, "--model", self.plain, document, expect=REFUSED)
+        member = ("--member", "mistral-7b.gguf")
+        out = self.verify(*argv, "--model", place, *member, document).out
+        digests = world.MISTRAL.digests
+        for text in (f"member mistral-7b.gguf, {len(world.MISTRAL.plain)} bytes", "verity:" + digests.verity,
+                     "sha256:" + digests.sha256, "sha384:" + digests.sha384, "version 1, signed by acme"):
+            self.assertIn(text, out)
+        found = self.verify_json(*argv[:-2], "--json", "--model", place, *member, document)["holds"]
+        self.assertEqual(found["members"], [{"path": "mistral-7b.gguf", "length": len(world.MISTRAL.plain),
+                                             "verity": digests.verity, "sha256": None, "sha384": None}])
+        self.assertIsNone(found["models"][0]["version"])
+        for wrong, words in (("other.gguf", 'prod has no member "other.gguf"'),
+                             ("a\x1b[2J", "prod has no member")):
+            done = self.verify(*argv, "--model", place, *member, "--member", wrong, document, expect=REFUSED)
+            self.assertIn(words, done.out)
+            self.assertNotIn("\x1b", done.out + done.err)
+        for what in ("set:" + content,):
+            done = self.verify(*argv, "--model", what, *member, document, expect=REFUSED)
+            self.assertIn("no set was given whose members PCR 15 holds", done.out)
+        self.verify(*self.argv, *member, document, expect=USAGE)
+
+    def test_a_set_of_somebody_else(self):
+        """Its content is the measured one, and its signature is another's."""
+        place = os.path.join(self.folder, "set")
+        private, _ = self.lab.owner_key("stranger")
+        self.lab.sealctl("seal", self.plain, place, "--set", "prod", "--key-file", self.key, "--sign", private, expect=OK)
+        content = json.loads(self.lab.sealctl("set", "list", "--json", place, expect=OK).out)["content"]
+        start = world.measured.start_text("set", "nitrotpm", [self.owner_id])
+        machine = world.Machine().start(text=start).set_of(content)
+        argv = [*self.argv, "--event-log", self.file("set-log", machine.log), "--owner-key", self.public]
+        document = self.file("set-document", self.w.document(machine))
+        self.verify(*argv, "--model", "set:" + content, document)
+        done = self.verify(*argv, "--model", place, document, expect=NOT_AUTHENTIC)
+        self.assertIn("prod is a set that no expected owner signed", done.out)
 
     def test_policy(self):
         self.file("boot.json", json.dumps({"Measurements": {"HashAlgorithm": "SHA384", "PCR4": world.PCR4.hex()}}))

@@ -97,6 +97,29 @@ class Consumer(FromCase):
                                self.lab.path("sealed", "mistral-7b", "mistral-7b.seal"), expect=REFUSED)
             self.assertIn("PCR 15 holds 2 models, not 1", done.out + done.err)
 
+    def test_a_set(self):
+        """The machine shows the set's own statement: name, version and who signed it."""
+        server, place = self.server(), self.lab.path("sealed", "set")
+        for _ in range(2):
+            self.lab.seal(self.lab.path("plain"), place, "--set", "prod", "--key-file", self.key, "--sign", self.private)
+        with self.lab.mount(place, "key-file=" + self.key, "attest=none", "owner-key=" + self.public,
+                            "event-log=" + self.events, "ready=measured"):
+            answer = server.evidence(b"n" * 32)
+            head = common.read_bytes(os.path.join(place, "sealed.set"))[:2176]
+            self.assertEqual([base64.b64decode(each["head"]) for each in answer["sets"]], [head])
+            out = self.verify(server.url).out
+            self.assertTrue(out.startswith("PCR 15 holds exactly one model: prod version 2 (set signed by acme), every byte "
+                                           "of its members checked; boot image matches; "), out)
+            out = self.verify(server.url, "--model", place, "--member", "llama-3b").out
+            self.assertIn("member llama-3b, 1048576 bytes", out)
+        # What it shows is another owner's set of the same content.
+        answer["sets"] = [{"head": base64.b64encode(head[:-40] + bytes([head[-40] ^ 1]) + head[-39:]).decode()}]
+        path = os.path.join(self.folder, "evidence.json")
+        with open(path, "w", encoding="ascii") as out:
+            json.dump(answer, out)
+        done = self.lab.sealctl("verify", *self.expectations(), path, expect=NOT_AUTHENTIC)
+        self.assertIn("is a set that no expected owner signed", done.out)
+
     def test_foreign_extension(self):
         server = self.server()
         with self.mount():

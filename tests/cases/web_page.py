@@ -104,6 +104,7 @@ class Vectors(browser.PageCase):
         self.assertEqual({step["name"]: cut(step["reason"]) for step in verdict["steps"] if step["reason"]},
                          {name: cut(text) for name, text in expect.get("reasons", {}).items()})
         self.assertEqual(verdict["exitCode"], expect["exit_code"])
+        self.assertEqual(verdict["members"], expect.get("members", []))
 
 
 class MachineCase(browser.PageCase):
@@ -174,6 +175,36 @@ class Live(MachineCase):
         self.assertEqual(code, 0)
         self.type("models-text", "sha256:" + hashlib.sha256(self.plain).hexdigest() + "\n")
         self.assertEqual(self.asked(), (4, "Not verified: PCR 15 holds 2 models, not 1."))
+
+    def test_a_set(self):
+        """The machine shows its head; the consumer has the whole set, and asks for one of its files."""
+        files = {"config.json": b"{}", "dir/weights": self.plain}
+        raw, content = evidence.set_object(files, "prod", 7, self.acme)
+        self.machine.start("set", self.acme)
+        self.machine.measure_set(content)
+        self.machine.sets.append(raw[:2176])
+        self.expect_owner()
+        said = "PCR 15 holds exactly one model: prod version 7 (set signed by acme), every byte of its members checked"
+        self.assertIn(said, self.asked()[1])
+        self.type("members-text", "config.json\n")
+        self.assertEqual(self.asked(), (4, "Not verified: no set was given whose members PCR 15 holds."))
+        self.give("models-file", self.path("sealed.set", raw))
+        self.assertIn(said, self.asked()[1])
+        shown = self.element("result").get_attribute("textContent")
+        for text in ("config.json (2 bytes)", "sha256:" + hashlib.sha256(b"{}").hexdigest()):
+            self.assertIn(text, shown)
+        self.type("members-text", "weights\n")
+        self.assertEqual(self.asked(), (4, 'Not verified: prod has no member "weights".'))
+
+    def test_a_set_of_another_owner(self):
+        raw, content = evidence.set_object({"a": b"a"}, "prod", 7, self.other)
+        self.machine.start("set", self.acme)
+        self.machine.measure_set(content)
+        self.machine.sets.append(raw[:2176])
+        self.expect_owner()
+        code, sentence = self.asked()
+        self.assertEqual(code, 3)
+        self.assertRegex(sentence, r"^Not verified: set:\w{12} is a set that no expected owner signed\.$")
 
     def test_foreign_extension(self):
         self.serve("mistral.gguf")

@@ -52,7 +52,8 @@ static void try_evidence(const uint8_t *data, size_t size)
 	if (r < 0)
 		return;
 	promise(p.document.data && p.event_log.data && p.systemd_log.data);
-	promise(p.document.size <= DOCUMENT_SIZE_MAX && p.seal_count <= VERDICT_SEALS_MAX);
+	promise(p.document.size <= DOCUMENT_SIZE_MAX && p.seal_count <= VERDICT_SEALS_MAX &&
+		p.set_count <= VERDICT_SETS_MAX);
 	presented_clear(&p);
 }
 

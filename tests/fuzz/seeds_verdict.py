@@ -45,6 +45,9 @@ def main():
     put("policy_file", "evidence", json.dumps(evidence).encode())
     put("policy_file", "evidence-short-seal", json.dumps({**evidence, "seals": [{"head": "AAAA"}]}).encode())
     put("policy_file", "evidence-no-log", json.dumps({**evidence, "event_log": None, "seals": None}).encode())
+    heads = [{"head": head} for head in request("set-head-second")["sets"]]
+    put("policy_file", "evidence-sets", json.dumps({**evidence, "seals": [], "sets": heads}).encode())
+    put("policy_file", "evidence-short-set", json.dumps({**evidence, "seals": [], "sets": [{"head": "AAAA"}]}).encode())
     put("policy_file", "doubled", b'{"debug":true,"debug":true}')
 
 

@@ -60,6 +60,31 @@ def pending_name(path, file_id):
     return "%s.%s.next" % (path, file_id[:8].hex())
 
 
+def parse_table(table, count):
+    """The members of section 11.4."""
+    members, at = [], 0
+    for _ in range(count):
+        _need(at + 2 <= len(table), "entry")
+        size = struct.unpack_from("<H", table, at)[0]
+        _need(at + 2 + size + ENTRY.size <= len(table), "entry")
+        path = table[at + 2 : at + 2 + size]
+        _need(sf.path_problem(path) is None, "path")
+        entry = dict(zip(ENTRY_FIELDS, ENTRY.unpack_from(table, at + 2 + size)), path=path)
+        _need(entry["length"] <= sf.MAX_PLAINTEXT_BYTES, "length")
+        _need(not members or members[-1]["path"] < path, "order")
+        members.append(entry)
+        at += 2 + size + ENTRY.size
+    _need(at == len(table), "bytes after the last entry")
+    by_path = {m["path"]: m for m in members}
+    for m in members:
+        parts = m["path"].split(b"/")
+        _need(not any(b"/".join(parts[:n]) in by_path for n in range(1, len(parts))), "folder")
+        described = by_path.get(m["path"] + b".ollama")
+        _need(m["description"] == (described["sha256"] if described else bytes(32)),
+              "description")
+    return members
+
+
 class Set:
     """A parsed set object; the steps of section 11.6 in their order."""
 
@@ -160,27 +185,7 @@ class Set:
         table = self.raw[self.table_at :]
         _need(hashlib.sha256(table).digest() == self.fields["table_sha256"], "table",
               "bad-tables")
-        self.members, at = [], 0
-        for _ in range(self.fields["count"]):
-            _need(at + 2 <= len(table), "entry")
-            size = struct.unpack_from("<H", table, at)[0]
-            _need(at + 2 + size + ENTRY.size <= len(table), "entry")
-            path = table[at + 2 : at + 2 + size]
-            _need(sf.path_problem(path) is None, "path")
-            entry = dict(zip(ENTRY_FIELDS, ENTRY.unpack_from(table, at + 2 + size)), path=path)
-            _need(entry["length"] <= sf.MAX_PLAINTEXT_BYTES, "length")
-            _need(not self.members or self.members[-1]["path"] < path, "order")
-            self.members.append(entry)
-            at += 2 + size + ENTRY.size
-        _need(at == len(table), "bytes after the last entry")
-        by_path = {m["path"]: m for m in self.members}
-        for m in self.members:
-            parts = m["path"].split(b"/")
-            _need(not any(b"/".join(parts[:n]) in by_path for n in range(1, len(parts))),
-                  "folder")
-            described = by_path.get(m["path"] + b".ollama")
-            _need(m["description"] == (described["sha256"] if described else bytes(32)),
-                  "description")
+        self.members = parse_table(table, self.fields["count"])
         _need(content_digest(self.members) == self.fields["content"], "content digest")
 
 

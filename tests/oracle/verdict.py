@@ -9,10 +9,12 @@ import hashlib
 import json
 import re
 
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 
 import measured
 import sealedformat as sf
+import setformat as st
 from verdict_document import Failed, Malformed, check_chain, check_fields, check_signature, decode
 
 STEPS = ("decode", "fields", "chain", "signature", "freshness", "tls", "boot", "log", "model", "owner")
@@ -174,7 +176,7 @@ class Held:
 class Model:
     def __init__(self, mode, digests):
         self.mode, self.digests = mode, {kind: digests[kind].lower() for kind in MEASURED[mode]}
-        self.owner, self.has_seal, self.name = None, False, None
+        self.owner, self.has_seal, self.name, self.version, self.table = None, False, None, None, None
 
 
 def model_digest(mode, digests):
@@ -276,6 +278,50 @@ class SealHead:
         self.sig_alg, self.signer_id, self.signature, _ = sf.SIGNATURE_BLOCK.unpack_from(raw, 2048)
 
 
+class SetHead:
+    """Header and signature block of a set; members: None if the table is not behind them."""
+
+    def __init__(self, raw):
+        self.core = raw[:2048]
+        fields = dict(zip(st.FIELDS, st.HEADER.unpack(self.core)))
+        self.content, self.version = fields["content"].hex(), fields["version"]
+        self.name = fields["name_field"][:fields["name_length"]].decode()
+        self.sig_alg, self.signer_id, self.signature, _ = sf.SIGNATURE_BLOCK.unpack_from(raw, 2048)
+        self.members = None
+        if len(raw) > 2176:
+            assert hashlib.sha256(raw[2176:]).digest() == fields["table_sha256"]
+            self.members = st.parse_table(raw[2176:], fields["count"])
+            assert st.content_digest(self.members).hex() == self.content
+
+    def signed_by(self, key):
+        try:
+            key.verify(self.signature, st.SIGN_CONTEXT + hashlib.sha384(self.core).digest())
+            return True
+        except InvalidSignature:
+            return False
+
+
+def set_signer(head, request):
+    for each in request.get("owner_keys", ()):
+        key = serialization.load_der_public_key(base64.b64decode(each["key"]))
+        if head.sig_alg == sf.SIG_ED25519 and sf.signer_id(key) == head.signer_id and head.signed_by(key):
+            return each["name"]
+    return None
+
+
+def complete_set(model, heads, request):
+    """Its name, or None."""
+    belonging = [head for head in heads if head.content == model.digests["set"]]
+    signed = [head for head in belonging if set_signer(head, request) is not None]
+    model.has_seal = bool(belonging)
+    tables = [head for head in signed + belonging if head.members is not None]
+    model.table = tables[0] if tables else None
+    if not signed:
+        return None
+    model.owner, model.version = set_signer(signed[0], request), signed[0].version
+    return signed[0].name
+
+
 def signer(seal, request):
     """The name of the owner who signed it, of those expected."""
     for each in request.get("owner_keys", ()):
@@ -300,12 +346,13 @@ def kinds_of(expected):
 
 def complete(held, request):
     seals = [SealHead(base64.b64decode(each)) for each in request.get("seals", ())]
+    sets = [SetHead(base64.b64decode(each)) for each in request.get("sets", ())]
     for model in held.models:
         by_digest = "{}:{:.12}".format(MEASURED[model.mode][0], model.digests[MEASURED[model.mode][0]])
         belonging = [seal for seal in seals if model.mode != "set"
                      and all(seal.digests[kind] == digest for kind, digest in model.digests.items())]
         model.has_seal = bool(belonging)
-        name = None
+        name = complete_set(model, sets, request) if model.mode == "set" else None
         for seal in belonging:
             model.owner = signer(seal, request)
             if model.owner is not None:
@@ -359,6 +406,23 @@ def check_model(held, request, pcr, value):
             raise Failed(f"PCR {pcr} holds {model.name}, but it was measured as {model.mode}")
 
 
+def find_members(held, request, pcr):
+    """What the verdict shows of each member that was asked for."""
+    known, found = [model for model in held.models if model.table], []
+    for path in request.get("members", ()):
+        if not known:
+            raise Failed(f"no set was given whose members PCR {pcr} holds")
+        hits = [(model, member) for model in known for member in model.table.members if member["path"] == path.encode()]
+        if not hits:
+            raise Failed(f'{known[0].name} has no member "{path}"')
+        model, member = hits[0]
+        shown = {"path": path, "length": member["length"], "verity": member["verity"].hex()}
+        if set_signer(model.table, request) is not None:
+            shown.update({kind: member[kind].hex() for kind in ("sha256", "sha384")})
+        found.append(shown)
+    return found
+
+
 def check_owner(held, request, pcr):
     if not held.known:
         raise Failed(f"it is not known what PCR {pcr} holds")
@@ -372,6 +436,9 @@ def check_owner(held, request, pcr):
     for model in held.models:
         if model.owner is None and model.mode != "set":
             raise Failed(f"the seal of {model.name} is not signed by an expected owner")
+    for model in held.models:
+        if model.has_seal and model.owner is None:
+            raise Failed(f"{model.name} is a set that no expected owner signed")
     ids = {hashlib.sha256(base64.b64decode(key["key"])).hexdigest() for key in request["owner_keys"]}
     named = [set(START.fullmatch(start)["owners"].split("+")) - {""} for start in held.starts]
     if any(owners - ids for owners in named):
@@ -388,14 +455,14 @@ def asked_of(request, payload):
             "freshness": "nonce" in request or max_age(request) is not None, "tls": "tls_key" in request,
             "boot": bool(request.get("boot")) or (payload is not None and is_debug(payload)
                                                   and not request.get("debug")),
-            "log": has_log, "model": bool(request.get("models") or request.get("modes")),
+            "log": has_log, "model": bool(request.get("models") or request.get("modes") or request.get("members")),
             "owner": bool(request.get("owner_keys"))}
 
 
 class Verdict:
     def __init__(self, request, aws_root):
         self.request, self.reasons, self.passed = request, {}, set()
-        self.payload, self.held = None, Held()
+        self.payload, self.held, self.members = None, Held(), []
         self.pcr = request.get("model_pcr", 15)
         self.root = base64.b64decode(request["root"]) if "root" in request else aws_root
 
@@ -434,10 +501,14 @@ class Verdict:
             return self.not_checked("log", asked)
         complete(self.held, request)
         if asked["model"]:
-            self.step("model", lambda: check_model(self.held, request, self.pcr, value))
+            self.members = self.step("model", lambda: self.judge_models(value)) or []
         if asked["owner"]:
             self.step("owner", lambda: check_owner(self.held, request, self.pcr))
         return self
+
+    def judge_models(self, value):
+        check_model(self.held, self.request, self.pcr, value)
+        return find_members(self.held, self.request, self.pcr)
 
     def not_checked(self, failed, asked):
         for name in STEPS[STEPS.index("model") if failed == "log" else STEPS.index(failed) + 1:]:
@@ -449,8 +520,7 @@ class Verdict:
         held = self.held
         if not ({"event_log", "systemd_log"} & set(self.request) or self.request.get("models")):
             return "The document is genuine"
-        texts = [model.name + (f" (sealed by {model.owner})" if "owner" in self.passed and model.owner else "")
-                 + f", {HOW[model.mode]}" for model in held.models]
+        texts = [model.name + self.sealer(model) + f", {HOW[model.mode]}" for model in held.models]
         count = {0: "no model", 1: "one model: " if held.unknown else "exactly one model: "}.get(
             len(texts), f"{len(texts)} models: ")
         text = f"PCR {self.pcr} holds {count}" + ", ".join(texts[:-1])
@@ -460,6 +530,12 @@ class Verdict:
             if number:
                 text += what.format(number, "" if number == 1 else "s")
         return text
+
+    def sealer(self, model):
+        if "owner" not in self.passed or model.owner is None:
+            return ""
+        return f" version {model.version} (set signed by {model.owner})" if model.mode == "set" \
+            else f" (sealed by {model.owner})"
 
     def sentence(self):
         for name in STEPS:
@@ -482,4 +558,5 @@ def judge(request, aws_root):
     steps = {name: "failed" if name in verdict.reasons else "passed" if asked[name] else "not asked" for name in STEPS}
     failed = [name for name in STEPS if name in verdict.reasons]
     code = 0 if not failed else 3 if failed[0] in NOT_AUTHENTIC else 4
-    return {"exit_code": code, "sentence": verdict.sentence(), "steps": steps, "reasons": verdict.reasons}
+    found = {"exit_code": code, "sentence": verdict.sentence(), "steps": steps, "reasons": verdict.reasons}
+    return {**found, "members": verdict.members} if "members" in request else found

@@ -165,19 +165,20 @@ int evidence_make(struct evidence_maker *m, const struct attest_request *request
 		  size_t *ret_size, struct error *err)
 {
 	_cleanup_(blob_clear) struct blob document = {0}, log = {0};
-	_cleanup_json_ json_t *seals = json_array(), *mounts = json_array(), *whole = NULL;
+	_cleanup_json_ json_t *seals = json_array(), *sets = json_array(), *mounts = json_array();
+	_cleanup_json_ json_t *whole = NULL;
 	_cleanup_free_ char *text = NULL;
 	size_t size = 0;
 	int r = make_document(m, request, &document, &log, err);
 
 	if (r == 0)
-		r = evidence_mounts_add(m->event_log, mounts, seals);
+		r = evidence_mounts_add(m->event_log, mounts, seals, sets);
 	if (r < 0)
 		return r;
-	whole = json_pack("{s:i, s:o, s:i, s:o, s:o, s:O, s:O}", "sealedfs_evidence", 1, "document",
-			  encoded(&document), "pcr", (int)m->options.pcr, "event_log",
-			  encoded(&log), "systemd_log", systemd_log(m), "seals", seals, "mounts",
-			  mounts);
+	whole = json_pack("{s:i, s:o, s:i, s:o, s:o, s:O, s:O, s:O}", "sealedfs_evidence", 1,
+			  "document", encoded(&document), "pcr", (int)m->options.pcr, "event_log",
+			  encoded(&log), "systemd_log", systemd_log(m), "seals", seals, "sets",
+			  sets, "mounts", mounts);
 	r = whole ? print(whole, &text, &size) : -ENOMEM;
 	if (r < 0)
 		return r;
@@ -193,7 +194,7 @@ json_t *evidence_mounts(struct evidence_maker *m)
 {
 	json_t *mounts = json_array();
 
-	if (mounts && evidence_mounts_add(m->event_log, mounts, NULL) == 0)
+	if (mounts && evidence_mounts_add(m->event_log, mounts, NULL, NULL) == 0)
 		return mounts;
 	json_decref(mounts);
 	return NULL;

@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 
 struct gathering {
-	json_t *mounts, *seals;
+	json_t *mounts, *seals, *sets;
 	uint32_t log_owner;
 	char devices[EVIDENCE_MOUNTS_MAX][MOUNT_TABLE_DEVICE_SIZE];
 	size_t count;
@@ -54,12 +54,22 @@ static int add_seal(struct gathering *g, const json_t *from)
 	return json_array_append_new(g->seals, seal);
 }
 
+static int add_set(struct gathering *g, const json_t *from)
+{
+	if (!g->sets || !from)
+		return 0;
+	return json_array_append_new(g->sets,
+				     json_pack("{s:O}", "head", json_object_get(from, "head")));
+}
+
 static int add_report(struct gathering *g, json_t *mount, const json_t *report)
 {
 	const json_t *seals = json_object_get(report, "seals");
 	json_t *models = json_array();
 	int r = json_object_set_new(mount, "models", models);
 
+	if (r == 0)
+		r = add_set(g, json_object_get(report, "set"));
 	for (size_t i = 0; r == 0 && i < MIN(json_array_size(seals), (size_t)EVIDENCE_SEALS_MAX);
 	     i++) {
 		const json_t *from = json_array_get(seals, i);
@@ -95,9 +105,10 @@ static int add_mount(void *arg, const struct mount_entry *entry)
 		       : 0;
 }
 
-int evidence_mounts_add(const char *event_log, json_t *mounts, json_t *seals)
+int evidence_mounts_add(const char *event_log, json_t *mounts, json_t *seals, json_t *sets)
 {
-	struct gathering g = {.mounts = mounts, .seals = seals, .log_owner = UINT32_MAX};
+	struct gathering g = {
+		.mounts = mounts, .seals = seals, .sets = sets, .log_owner = UINT32_MAX};
 	struct stat st;
 	int r;
 

@@ -11,9 +11,9 @@
 
 /*
  * Adds each mount to the array mounts, as evidence_mounts(), and the seals of its models to the
- * array seals (NULL: not wanted), as VERDICT.md has them. event_log: its owner's mounts count, too.
- * A mount that cannot be read gets "error". -ENOMEM.
+ * array seals and the sets to the array sets (NULL: not wanted), as VERDICT.md has them. event_log:
+ * its owner's mounts count, too. A mount that cannot be read gets "error". -ENOMEM.
  */
-int evidence_mounts_add(const char *event_log, json_t *mounts, json_t *seals);
+int evidence_mounts_add(const char *event_log, json_t *mounts, json_t *seals, json_t *sets);
 
 #endif

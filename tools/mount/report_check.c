@@ -185,9 +185,11 @@ static const struct rule seal[] = {
 	{"head", KIND_TEXT, HEAD_TEXT_MAX, NULL, NEEDED},
 	{0},
 };
+static const struct rule set_head[] = {{"head", KIND_TEXT, HEAD_TEXT_MAX, NULL, NEEDED}, {0}};
 static const struct rule seals[] = {{"seal", KIND_OBJECT, 0, seal, 0}, {0}};
 static const struct rule sealed[] = {
 	{"models", KIND_COUNT, 0, NULL, NEEDED},
+	{"set", KIND_OBJECT, 0, set_head, 0},
 	{"seals", KIND_LIST, 0, seals, NEEDED},
 	{"seals_omitted", KIND_COUNT, 0, NULL, NEEDED},
 	{0},

@@ -93,11 +93,19 @@ static bool is_sealed(const char *path)
 	       (stat(path, &st) == 0 && S_ISDIR(st.st_mode));
 }
 
-static int add_set(struct expectations *e, const struct set *set, struct error *err)
+/* set is taken. */
+static int add_set(struct expectations *e, struct set *set, struct error *err)
 {
 	const struct set_header *header = set_header(set);
+	struct set **more = reallocarray(e->sets, e->set_count + 1, sizeof(struct set *));
 	struct model_digests digests = {0};
 
+	if (!more) {
+		set_free(set);
+		return error_set(err, -ENOMEM, "out of memory");
+	}
+	e->sets = more;
+	more[e->set_count++] = set;
 	memcpy(digests.set, header->content, sizeof(digests.set));
 	return add_model(e, header->name, DIGEST_OF_SET, &digests, err);
 }
@@ -122,7 +130,7 @@ static int take_sealed(struct expectations *e, const char *path, bool as_models,
 		r = predict_add_target(&found, path, &t, err);
 	predict_sort(&found); /* as ready=measured has it */
 	if (r == 0 && found.set)
-		return add_set(e, found.set, err);
+		return add_set(e, steal_ptr(found.set), err);
 	for (size_t i = 0; r == 0 && i < found.count; i++) {
 		struct predicted_model *m = &found.models[i];
 		const char *label = t.name ? base_name(m->path) : seal_core(m->seal)->path;
@@ -155,6 +163,17 @@ int expect_model(struct expectations *e, const char *text, struct error *err)
 	if (r != 0)
 		return MIN(r, 0);
 	return is_sealed(text) ? take_sealed(e, text, true, err) : take_plaintext(e, text, err);
+}
+
+int expect_member(struct expectations *e, const char *path, struct error *err)
+{
+	const char **more = reallocarray(e->members, e->req.member_count + 1, sizeof(*more));
+
+	if (!more)
+		return error_set(err, -ENOMEM, "out of memory");
+	e->req.members = e->members = more;
+	more[e->req.member_count++] = path;
+	return 0;
 }
 
 int expect_seal(struct expectations *e, const char *path, struct error *err)

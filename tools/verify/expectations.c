@@ -29,6 +29,8 @@ void expectations_clear(struct expectations *e)
 		free((char *)(uintptr_t)e->models[i].label);
 	for (size_t i = 0; i < e->seal_count; i++)
 		seal_free(e->seals[i]);
+	for (size_t i = 0; i < e->set_count; i++)
+		set_free(e->sets[i]);
 	for (size_t i = 0; i < e->owner_name_count; i++)
 		free(e->owner_names[i]);
 	for (size_t i = 0; i < e->req.kms_key_count; i++)
@@ -37,6 +39,8 @@ void expectations_clear(struct expectations *e)
 	free(e->owner_names);
 	owner_keys_free(e->owners);
 	free(e->seals);
+	free(e->sets);
+	free(e->members);
 	free(e->models);
 	free(e->boot);
 	free(e->root);
@@ -196,10 +200,14 @@ int expectations_judge(const struct expectations *e, const struct presented *evi
 {
 	struct verdict_request req = e->req;
 	size_t count = e->seal_count + evidence->seal_count;
+	size_t set_count = e->set_count + evidence->set_count;
 	_cleanup_free_ struct seal **seals = calloc(count + 1, sizeof(struct seal *));
+	_cleanup_free_ struct set **sets = calloc(set_count + 1, sizeof(struct set *));
 
-	if (!seals)
+	if (!seals || !sets)
 		return no_memory(err);
+	for (size_t i = 0; i < set_count; i++)
+		sets[i] = i < e->set_count ? e->sets[i] : evidence->sets[i - e->set_count];
 	for (size_t i = 0; i < count; i++)
 		seals[i] = i < e->seal_count ? e->seals[i] : evidence->seals[i - e->seal_count];
 	req.document = evidence->document;
@@ -210,6 +218,8 @@ int expectations_judge(const struct expectations *e, const struct presented *evi
 	req.tls_key = when->tls_key;
 	req.seals = seals;
 	req.seal_count = count;
+	req.sets = sets;
+	req.set_count = set_count;
 	req.owners = e->owners;
 	req.owner_names = (const char *const *)e->owner_names;
 	return verdict_judge(&req, ret, err);

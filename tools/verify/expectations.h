@@ -21,6 +21,9 @@ struct expectations {
 	struct verdict_model *models; /* labels are owned */
 	struct seal **seals;	      /* of models that were given as seals */
 	size_t seal_count;
+	struct set **sets; /* of models that were given as the places of sets */
+	size_t set_count;
+	const char **members; /* texts are borrowed */
 	struct owner_keys *owners;
 	char **owner_names;
 	size_t owner_name_count;
@@ -41,6 +44,8 @@ int expect_measurements(struct expectations *e, const char *path, struct error *
 /* "sha256:HEX", "sha384:HEX", "verity:HEX", "set:HEX", a seal, a directory or prefix (its set, or
  * its seals in the order of their names), or a plaintext, which is read. */
 int expect_model(struct expectations *e, const char *text, struct error *err);
+/* A path that a set in the PCR must name; borrowed. */
+int expect_member(struct expectations *e, const char *path, struct error *err);
 /* A seal, or a directory or prefix of seals, that may be needed for what the PCR holds. */
 int expect_seal(struct expectations *e, const char *path, struct error *err);
 int expect_mode(struct expectations *e, const char *word, struct error *err);

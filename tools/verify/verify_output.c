@@ -5,6 +5,7 @@
 #include "tools/verify/verify_output.h"
 
 #include "crypto/base/printable.h"
+#include "crypto/name.h"
 #include "tools/common/output.h"
 #include "tools/inspect/describe_document.h"
 
@@ -25,7 +26,7 @@ static const struct {
 	[STEP_LOG] = {"leads to the PCR's value", "--event-log, or evidence with one, asks for it"},
 	[STEP_MODEL] = {"the expected models, in their order and mode",
 			"--model and --measure ask for it"},
-	[STEP_OWNER] = {"an expected owner signed every seal", "--owner-key asks for it"},
+	[STEP_OWNER] = {"an expected owner signed every seal and set", "--owner-key asks for it"},
 };
 
 static const char *note(const struct verdict *v, enum verdict_step step)
@@ -51,8 +52,24 @@ static void print_model(const struct held_model *m)
 		print_safely(stdout, "         sha384:%s\n", OUTPUT_HEX(m->digests.sha384, 48));
 	if (m->kinds & DIGEST_OF_SET)
 		print_safely(stdout, "         set:%s\n", OUTPUT_HEX(m->digests.set, 32));
-	if (m->owner)
+	if (m->owner && m->mode == MEASURE_SET)
+		print_safely(stdout, "         version %" PRIu64 ", signed by %s\n", m->version,
+			     m->owner);
+	else if (m->owner)
 		print_safely(stdout, "         sealed by %s\n", m->owner);
+}
+
+static void print_member(const struct held_member *m)
+{
+	char path[NAME_PRINTABLE_SIZE];
+
+	name_printable(m->path, path);
+	print_safely(stdout, "  member %s, %" PRIu64 " bytes\n", path, m->length);
+	print_safely(stdout, "         verity:%s\n", OUTPUT_HEX(m->verity, 32));
+	if (!m->is_stated)
+		return;
+	print_safely(stdout, "         sha256:%s\n", OUTPUT_HEX(m->sha256, 32));
+	print_safely(stdout, "         sha384:%s\n", OUTPUT_HEX(m->sha384, 48));
 }
 
 /* Registers that hold nothing say nothing. */
@@ -78,6 +95,8 @@ void verify_print(const struct verdict *v, unsigned pcr)
 		print_safely(stdout, "  start  %s\n", v->starts[i]);
 	for (size_t i = 0; i < v->model_count; i++)
 		print_model(&v->models[i]);
+	for (size_t i = 0; verdict_ok(v) && i < v->member_count; i++)
+		print_member(&v->members[i]);
 	if (!v->document)
 		return;
 	print_safely(stdout, "\n%s (PCRs of zeros or ones are left out)\n", v->document->module_id);
@@ -94,6 +113,25 @@ static json_t *digest_json(const struct held_model *m, unsigned kind, const void
 	return m->kinds & kind ? output_hex_json(digest, size) : json_null();
 }
 
+static json_t *members_json(const struct verdict *v)
+{
+	json_t *members = json_array();
+
+	for (size_t i = 0; verdict_ok(v) && i < v->member_count; i++) {
+		const struct held_member *m = &v->members[i];
+
+		output_append(
+			&members,
+			json_pack("{s:o, s:I, s:o, s:o, s:o}", "path", output_text(m->path),
+				  "length", (json_int_t)m->length, "verity",
+				  output_hex_json(m->verity, 32), "sha256",
+				  m->is_stated ? output_hex_json(m->sha256, 32) : json_null(),
+				  "sha384",
+				  m->is_stated ? output_hex_json(m->sha384, 48) : json_null()));
+	}
+	return members;
+}
+
 static json_t *held_json(const struct verdict *v, unsigned pcr)
 {
 	json_t *models = json_array(), *starts = json_array();
@@ -104,19 +142,21 @@ static json_t *held_json(const struct verdict *v, unsigned pcr)
 		const struct held_model *m = &v->models[i];
 		const struct model_digests *d = &m->digests;
 
-		output_append(&models,
-			      json_pack("{s:o, s:s, s:o, s:o, s:o, s:o, s:o}", "name",
-					output_text(m->name), "mode", measure_mode_name(m->mode),
-					"verity", digest_json(m, DIGEST_OF_VERITY, d->verity, 32),
-					"sha256", digest_json(m, DIGEST_OF_SHA256, d->sha256, 32),
-					"sha384", digest_json(m, DIGEST_OF_SHA384, d->sha384, 48),
-					"set", digest_json(m, DIGEST_OF_SET, d->set, 32), "owner",
-					m->owner ? output_text(m->owner) : json_null()));
+		output_append(
+			&models,
+			json_pack("{s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "name",
+				  output_text(m->name), "mode", measure_mode_name(m->mode),
+				  "verity", digest_json(m, DIGEST_OF_VERITY, d->verity, 32),
+				  "sha256", digest_json(m, DIGEST_OF_SHA256, d->sha256, 32),
+				  "sha384", digest_json(m, DIGEST_OF_SHA384, d->sha384, 48), "set",
+				  digest_json(m, DIGEST_OF_SET, d->set, 32), "owner",
+				  m->owner ? output_text(m->owner) : json_null(), "version",
+				  m->version ? json_integer((json_int_t)m->version) : json_null()));
 	}
-	return json_pack("{s:i, s:b, s:o, s:o, s:I, s:I}", "pcr", (int)pcr, "known", v->holds_known,
-			 "starts", starts, "models", models, "unknown_events",
-			 (json_int_t)v->unknown_count, "systemd_events",
-			 (json_int_t)v->systemd_count);
+	return json_pack("{s:i, s:b, s:o, s:o, s:o, s:I, s:I}", "pcr", (int)pcr, "known",
+			 v->holds_known, "starts", starts, "models", models, "members",
+			 members_json(v), "unknown_events", (json_int_t)v->unknown_count,
+			 "systemd_events", (json_int_t)v->systemd_count);
 }
 
 static json_t *document_json(const struct verdict *v, const char *label, size_t size)

@@ -3,7 +3,7 @@ import hashlib
 import json
 
 import measured
-from world import ACME, LLAMA, MISTRAL, OTHER, PCR4, PHI, SET, ZERO, Machine, b64, owner, owner_id
+from world import ACME, LLAMA, MISTRAL, OTHER, PCR4, PHI, SET, ZERO, Machine, b64, SetObject, owner, owner_id
 
 ACME_KEY, OTHER_KEY = owner("acme", ACME), owner("other corp", OTHER)
 
@@ -313,6 +313,69 @@ def sets(w):
             "eventType": "model", "bootId": one.boot, "timestamp": 2, "mode": "set", "set": SET.upper()}))
 
 
+def set_heads(w):
+    """The set's own statement beside the PCR."""
+    signed, unsigned = SetObject(MISTRAL, PHI, owner=ACME), SetObject(MISTRAL, PHI)
+    strange = SetObject(MISTRAL, PHI, owner=OTHER, version=9)
+    one = Machine().start("set").set_of(signed.content)
+    known = {"owner_keys": [ACME_KEY]}
+    yield "set-head", "its owner signed it", w.both(one, sets=[b64(signed.head())], **known)
+    yield "set-head-no-owner", "nobody asks who signed it", w.both(one, sets=[b64(signed.head())])
+    yield "set-head-label", "the caller's own name for it", w.both(
+        one, sets=[b64(signed.head())], models=[{"set": signed.content, "label": "mine"}], **known)
+    yield "set-head-no-log", "no log: the value of a set", w.request(
+        w.document(one), models=[{"set": signed.content}], sets=[b64(signed.head())], **known)
+    for name, about, found in (
+            ("other-owner", "somebody else signed it", strange.head()), ("unsigned", "nobody signed it", unsigned.head()),
+            ("damaged", "the signature is wrong", signed.head(damage=True))):
+        yield "set-head-" + name, about, w.both(one, sets=[b64(found)], **known)
+    yield "set-head-unsigned-no-owner", "nobody asks", w.both(one, sets=[b64(unsigned.head())])
+    yield "set-head-of-another", "it has another content, and says nothing", w.both(
+        one, sets=[b64(SetObject(LLAMA, owner=OTHER).head())], **known)
+    yield "set-head-second", "the second one is the owner's", w.both(
+        one, sets=[b64(strange.head()), b64(signed.head())], **known)
+    yield "set-head-versions", "two versions of one content: the first counts", w.both(
+        one, sets=[b64(SetObject(MISTRAL, PHI, owner=ACME, version=2**63 - 1).head()), b64(signed.head())], **known)
+    yield "set-head-two-owners", "two sets in the PCR, of two owners", w.both(
+        Machine().start("set", owners=(ACME, OTHER)).set_of(signed.content).set_of(SET).set_of(
+            SetObject(LLAMA).content), sets=[b64(SetObject(LLAMA, name="team.gguf", owner=OTHER).head()),
+                                             b64(signed.head())], owner_keys=[OTHER_KEY, ACME_KEY])
+    yield "set-head-of-a-model", "a model was measured, and no set", w.both(
+        Machine().start().model(MISTRAL), sets=[b64(unsigned.head())], seals=heads(MISTRAL), **known)
+    yield "set-head-start", "the set is the owner's, and the mount trusted somebody else, too", w.both(
+        Machine().start("set", owners=(ACME, OTHER)).set_of(signed.content), sets=[b64(signed.head())], **known)
+
+
+def members(w):
+    signed, unsigned = SetObject(MISTRAL, LLAMA, PHI, owner=ACME), SetObject(MISTRAL, LLAMA, PHI)
+    one, known = Machine().start("set").set_of(signed.content), {"owner_keys": [ACME_KEY]}
+    table, asked = [b64(signed.with_table())], {"members": ["llama/8b.gguf"]}
+    yield "member", "one member of a signed set", w.both(one, sets=table, **asked, **known)
+    yield "member-no-owner", "the PCR binds one digest of it", w.both(one, sets=table, **asked)
+    yield "member-unsigned", "nobody signed the set", w.both(one, sets=[b64(unsigned.with_table())], **asked)
+    yield "members", "in the order in which they were asked", w.both(
+        one, sets=table, members=["phi", "llama/8b.gguf", "phi"], models=[{"set": signed.content, "label": "prod"}], **known)
+    yield "member-missing", "it is no member", w.both(one, sets=table, members=["phi", "8b.gguf"], **known)
+    yield "member-folder", "a folder is none", w.both(one, sets=table, members=["llama"])
+    yield "member-head-only", "the table is not there", w.both(one, sets=[b64(signed.head())], **asked, **known)
+    yield "member-no-set", "the PCR holds a model", w.both(Machine().start().model(MISTRAL), sets=table, **asked)
+    yield "member-no-log", "no log", w.request(
+        w.document(one), models=[{"set": signed.content}], sets=table, **asked, **known)
+    yield "member-signed-later", "the signed table counts", w.both(
+        one, sets=[b64(unsigned.with_table()), *table], **asked, **known)
+    yield "member-signed-head", "a signed head without a table states nothing of members", w.both(
+        one, sets=[b64(signed.head()), b64(unsigned.with_table())], **asked, **known)
+    yield "member-mode", "a mode that was not asked", w.both(one, sets=table, modes=["verity"], **asked)
+    yield "member-bad-log", "the log is cut", w.both(one, sets=table, event_log=b64(one.log[:-7]), **asked)
+    other = SetObject(PHI, name="other", owner=ACME)
+    yield "member-of-the-second", "of two sets the one that has it", w.both(
+        Machine().start("set").set_of(other.content).set_of(signed.content),
+        sets=[b64(other.with_table()), *table], **asked, **known)
+    yield "member-of-neither", "the first of them is named", w.both(
+        Machine().start("set").set_of(other.content).set_of(signed.content),
+        sets=[b64(other.with_table()), *table], members=["none \"at\" all"], **known)
+
+
 def cases(w):
-    for group in (logs, bad_records, lies, systemd, models, without_log, owners, sets):
+    for group in (logs, bad_records, lies, systemd, models, without_log, owners, sets, set_heads, members):
         yield from group(w)

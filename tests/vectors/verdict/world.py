@@ -18,6 +18,7 @@ sys.path[:0] = [os.path.join(HERE, "..", "..", folder) for folder in ("oracle", 
 
 import cose  # noqa: E402
 import measured  # noqa: E402
+import setformat  # noqa: E402
 import sealwriter  # noqa: E402
 import testca  # noqa: E402
 import verity  # noqa: E402
@@ -56,6 +57,27 @@ class Model:
     def expected(self, *kinds, label=None):
         found = {"label": label} if label else {}
         return {**found, **{kind: getattr(self.digests, kind) for kind in kinds or ("sha256", "sha384", "verity")}}
+
+
+class SetObject:
+    """A set of these models, in the order of their names."""
+
+    def __init__(self, *models, name="prod", version=3, owner=None):
+        self.members = [setformat.member_of(model.name.encode(), model.head())
+                        for model in sorted(models, key=lambda model: model.name)]
+        self.content = setformat.content_digest(self.members).hex()
+        self.raw = setformat.Draft(self.members, set_id=b"i" * 32, set_key=bytes(32), owner=owner, version=version,
+                                   name=name.encode(), slots=[sealwriter.slot(3, bytes(76))]).to_bytes()
+
+    def head(self, damage=False):
+        """Header and signature block."""
+        head = bytearray(self.raw[:2176])
+        if damage:
+            head[2176 - 31] ^= 1
+        return bytes(head)
+
+    def with_table(self):
+        return self.head() + b"".join(map(setformat.Draft.entry, self.members))
 
 
 def owner_key(seed):

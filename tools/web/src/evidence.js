@@ -1,12 +1,14 @@
 // Evidence: what an instance answers, or a file of it. Written from attest/verdict/VERDICT.md, "Evidence".
 
 import { fromBase64, fromUtf8, toHex } from './bytes.js';
-import { readSeal } from './seal.js';
+import { HEAD, readSeal } from './seal.js';
+import { readSet } from './set.js';
 import { isObject, parseJson } from './strict_json.js';
 
 export const MAX_EVIDENCE = 8 << 20;
 const MAX_LOG = 4 << 20;
 const MAX_SEALS = 1024;
+const MAX_SETS = 64;
 const MAX_HEAD = 8192;
 const NONCE_BYTES = 32;
 const TIMEOUT_MS = 30000;
@@ -35,8 +37,19 @@ function readSeals(list) {
 	});
 }
 
-// {document, eventLog, systemdLog, seals, mounts} of evidence as bytes. Throws an Error for people.
-export function readEvidence(bytes) {
+async function readSets(list) {
+	demand(Array.isArray(list) && list.length <= MAX_SETS, 'sets is not a list of at most 64');
+	return Promise.all(list.map(async (entry) => {
+		const head = isObject(entry) ? fromBase64(entry.head) : null;
+		demand(head !== null && head.length === HEAD, 'the head of a set is not base64 of 2,176 bytes');
+		const set = await readSet(head);
+		demand(set !== null, 'a set breaks the format');
+		return set;
+	}));
+}
+
+// {document, eventLog, systemdLog, seals, sets, mounts} of evidence as bytes. Throws an Error for people.
+export async function readEvidence(bytes) {
 	demand(bytes.length <= MAX_EVIDENCE, 'it is longer than 8 MiB');
 	const text = fromUtf8(bytes);
 	const value = text === null ? undefined : parseJson(text);
@@ -51,18 +64,19 @@ export function readEvidence(bytes) {
 		eventLog: readLog(value.event_log, 'event_log'),
 		systemdLog: readLog(value.systemd_log, 'systemd_log'),
 		seals: readSeals(value.seals ?? []),
+		sets: await readSets(value.sets ?? []),
 		mounts: Array.isArray(value.mounts) ? value.mounts : [],
 	};
 }
 
 // What a file is: evidence, or the document itself, raw or in base64.
-export function readFile(bytes) {
+export async function readFile(bytes) {
 	const first = bytes.find((byte) => ![0x20, 0x09, 0x0a, 0x0d].includes(byte));
 	if (first === 0x7b)
 		return readEvidence(bytes);
 	const text = fromUtf8(bytes);
 	const document = (text === null ? null : fromBase64(text.replace(/[ \t\r\n]/g, ''))) ?? bytes;
-	return { document, eventLog: null, systemdLog: null, seals: [], mounts: [] };
+	return { document, eventLog: null, systemdLog: null, seals: [], sets: [], mounts: [] };
 }
 
 // ---------------------------------------------------------------- asking an instance
@@ -128,7 +142,7 @@ export async function askInstance(address) {
 	}
 	const body = await readBounded(response);
 	if (response.ok)
-		return { evidence: readEvidence(body), nonce, url };
+		return { evidence: await readEvidence(body), nonce, url };
 	const text = fromUtf8(body);
 	const answer = text === null ? undefined : parseJson(text);
 	const why = isObject(answer) && typeof answer.error === 'string' ? `: ${answer.error.slice(0, 500)}` : '.';

@@ -5,9 +5,11 @@ import { fromBase64, fromHex, fromUtf8 } from './bytes.js';
 import { DIGEST_BYTES } from './events.js';
 import { hashFile } from './hash_file.js';
 import { HEAD, readOwnerKey, readSeal } from './seal.js';
+import { readSetObject } from './set.js';
 import { isObject, parseJson } from './strict_json.js';
 
 const MAX_SMALL_FILE = 1 << 20;
+const MAX_SET_FILE = (64 << 20) + 20480;
 const PCR_BYTES = 48;
 
 async function smallFile(file) {
@@ -31,17 +33,33 @@ export function readModelDigest(text) {
 	const value = fromHex(hex);
 	if (value === null || value.length !== DIGEST_BYTES[kind])
 		throw new Error(`A ${kind} digest has ${2 * DIGEST_BYTES[kind]} hex digits.`);
-	return { label: null, digests: { [kind]: value }, seal: null };
+	return { label: null, digests: { [kind]: value }, seal: null, set: null };
 }
 
-// A seal by what it states, any other file by its bytes.
+async function readSetFile(file) {
+	const set = file.size > MAX_SET_FILE ? null : await readSetObject(new Uint8Array(await file.arrayBuffer()));
+	if (set === null)
+		throw new Error(`${file.name} is not a set that this page can read.`);
+	return { label: set.name, digests: { set: set.content }, seal: null, set };
+}
+
+// A path in a set.
+export function readMember(text) {
+	if (text.trim() === '')
+		throw new Error('Write the path of a member, as in the set.');
+	return text.trim();
+}
+
+// A seal or a set by what it states, any other file by its bytes.
 export async function readModelFile(file, progress, signal) {
+	if (file.name === 'sealed.set')
+		return readSetFile(file);
 	if (!file.name.endsWith('.seal'))
-		return { label: file.name, digests: await hashFile(file, progress, signal), seal: null };
+		return { label: file.name, digests: await hashFile(file, progress, signal), seal: null, set: null };
 	const seal = readSeal(new Uint8Array(await file.slice(0, HEAD).arrayBuffer()));
 	if (seal === null)
 		throw new Error(`${file.name} is not a seal that this page can read.`);
-	return { label: seal.path, digests: seal.digests, seal };
+	return { label: seal.path, digests: seal.digests, seal, set: null };
 }
 
 // ---------------------------------------------------------------- owners and root

@@ -44,7 +44,9 @@ export async function guessHolds(request, value) {
 // ---------------------------------------------------------------- names and seals
 
 function belongs(seal, model) {
-	return model.mode !== 'set' && Object.entries(model.digests).every(([kind, value]) => equal(seal.digests[kind], value));
+	if (model.mode === 'set')
+		return seal.content !== undefined && equal(seal.content, model.digests.set);
+	return seal.content === undefined && Object.entries(model.digests).every(([kind, value]) => equal(seal.digests[kind], value));
 }
 
 function kindsInCommon(model, expected) {
@@ -59,27 +61,34 @@ function isThat(model, expected) {
 function nameOf(model, expected) {
 	const labelled = expected.find((one) => one.label && isThat(model, one));
 	if (labelled || model.signed)
-		return (labelled ? labelled.label : model.signed.path).replace(/\.gguf$/, '');
+		return (labelled ? labelled.label : model.signed.path ?? model.signed.name).replace(/\.gguf$/, '');
 	const kind = MEASURES[model.mode][0];
 	return `${kind}:${toHex(model.digests[kind]).slice(0, 12)}`;
 }
 
-// Adds to each model: sealed (a seal belongs to it), signed (the seal that an owner key signed) and
-// owner (that key's name), known (all digests of it that can be relied on), name.
+async function signerOf(seal, keys) {
+	for (const key of keys) {
+		if (await signedByKey(seal, key))
+			return key;
+	}
+	return null;
+}
+
+// Adds to each model: sealed (a seal or the head of a set belongs to it), signed (the one that an owner
+// key signed) and owner (that key's name), known (all digests of it that can be relied on), name; to a
+// set also table (the head whose members are known, or null) and tableSigned.
 export async function describeModels(models, request) {
 	for (const model of models) {
-		const seals = request.seals.filter((seal) => belongs(seal, model));
-		model.sealed = seals.length > 0;
-		model.signed = null;
+		const seals = [...request.seals, ...request.sets].filter((seal) => belongs(seal, model));
+		Object.assign(model, { sealed: seals.length > 0, signed: null, table: null, tableSigned: false });
 		for (const seal of seals) {
-			for (const key of request.ownerKeys) {
-				if (model.signed === null && await signedByKey(seal, key)) {
-					model.signed = seal;
-					model.owner = key.name;
-				}
-			}
+			const key = await signerOf(seal, request.ownerKeys);
+			if (model.signed === null && key !== null)
+				Object.assign(model, { signed: seal, owner: key.name });
+			if (seal.members && (model.table === null || (key !== null && !model.tableSigned)))
+				Object.assign(model, { table: seal, tableSigned: key !== null });
 		}
-		model.known = model.signed ? model.signed.digests : model.digests;
+		model.known = model.signed?.digests ?? model.digests;
 		model.name = nameOf(model, request.models);
 	}
 }
@@ -126,6 +135,22 @@ export function judgeModels(request, value, holds) {
 	return wrong ? `PCR ${pcr} holds ${wrong.name}, but it was measured as ${wrong.mode}` : null;
 }
 
+// {reason, members}: what is shown of each member that was asked for.
+export function findMembers(request, holds) {
+	const known = holds.models.filter((model) => model.table !== null), members = [];
+	for (const path of request.members ?? []) {
+		const model = known.find((one) => one.table.members.has(path));
+		if (known.length === 0)
+			return { reason: `no set was given whose members PCR ${request.modelPcr} holds`, members: [] };
+		if (model === undefined)
+			return { reason: `${known[0].name} has no member "${path}"`, members: [] };
+		const { length, verity, sha256, sha384 } = model.table.members.get(path);
+		members.push({ path, length, verity: toHex(verity),
+			...(model.tableSigned ? { sha256: toHex(sha256), sha384: toHex(sha384) } : {}) });
+	}
+	return { reason: null, members };
+}
+
 export function judgeOwners(request, holds) {
 	const pcr = request.modelPcr;
 	if (holds === null)
@@ -140,6 +165,9 @@ export function judgeOwners(request, holds) {
 	const unsigned = holds.models.find((model) => model.signed === null && model.mode !== 'set');
 	if (unsigned)
 		return `the seal of ${unsigned.name} is not signed by an expected owner`;
+	const strange = holds.models.find((model) => model.signed === null && model.sealed);
+	if (strange)
+		return `${strange.name} is a set that no expected owner signed`;
 	const ids = request.ownerKeys.map((key) => toHex(key.id));
 	if (holds.starts.some((start) => start.owners.some((id) => !ids.includes(id))))
 		return 'the start event names another owner';

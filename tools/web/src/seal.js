@@ -12,7 +12,7 @@ const MAX_TIME = 253402300799n;
 // eslint-disable-next-line no-control-regex
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
 
-function pathIsGood(text) {
+export function pathIsGood(text) {
 	if (text === null || CONTROL.test(text))
 		return false;
 	return text.split('/').every((component) => {
@@ -22,7 +22,7 @@ function pathIsGood(text) {
 }
 
 // Keys hold ASCII only, so that comparing them as text is comparing bytes.
-function factsAreGood(text) {
+export function factsAreGood(text) {
 	if (text === '')
 		return true;
 	if (text === null || !text.endsWith('\n'))
@@ -66,17 +66,18 @@ export function readSeal(bytes) {
 	return {
 		path,
 		digests: { sha256: bytes.slice(0x40, 0x60), sha384: bytes.slice(0x60, 0x90), verity: bytes.slice(0x90, 0xb0) },
+		context: 'sealedfs core v2\0',
 		core: bytes.slice(0, CORE),
 		signer: algorithm === 1 ? bytes.slice(0x802, 0x822) : null,
 		signature: bytes.slice(0x822, 0x862),
 	};
 }
 
-// True if this owner key ({id, raw}) signed the seal. Strictly as RFC 8032.
+// True if this owner key ({id, raw}) signed the seal, or set. Strictly as RFC 8032.
 export async function signedByKey(seal, key) {
 	if (seal.signer === null || !equal(seal.signer, key.id))
 		return false;
-	const message = concat(utf8('sealedfs core v2\0'), await digest('SHA-384', seal.core));
+	const message = concat(utf8(seal.context), await digest('SHA-384', seal.core));
 	try {
 		return await verifyAsync(seal.signature, message, key.raw, { zip215: false });
 	} catch {

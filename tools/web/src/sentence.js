@@ -12,8 +12,15 @@ function counted(number, tail) {
 	return `${number} event${number === 1 ? '' : 's'} ${tail}`;
 }
 
+function sealer(model, ownersPassed) {
+	if (!ownersPassed || !model.owner)
+		return '';
+	return model.mode === 'set' ? ` version ${model.signed.version} (set signed by ${model.owner})`
+		: ` (sealed by ${model.owner})`;
+}
+
 function describe(model, ownersPassed) {
-	return `${model.name}${ownersPassed && model.owner ? ` (sealed by ${model.owner})` : ''}, ${HOW[model.mode]}`;
+	return `${model.name}${sealer(model, ownersPassed)}, ${HOW[model.mode]}`;
 }
 
 function joined(parts) {

@@ -7,7 +7,7 @@ import { EntryList, byId, element } from './dom.js';
 import { askInstance, readFile, MAX_EVIDENCE } from './evidence.js';
 import { MODES } from './events.js';
 import {
-	bootValues, readKeyFile, readMeasurements, readModelDigest, readModelFile, readPcr, readRootFile,
+	bootValues, readKeyFile, readMeasurements, readMember, readModelDigest, readModelFile, readPcr, readRootFile,
 } from './inputs.js';
 import { readVector } from './vector.js';
 import { judge } from './verdict.js';
@@ -18,6 +18,7 @@ const state = { file: null, root: AWS_ROOT, running: 0 };
 const result = byId('result');
 const lists = {
 	models: new EntryList(byId('models'), { ordered: true, onChange: outdate }),
+	members: new EntryList(byId('members'), { ordered: true, onChange: outdate }),
 	owners: new EntryList(byId('owners'), { onChange: outdate }),
 	boot: new EntryList(byId('boot'), { onChange: outdate }),
 };
@@ -48,19 +49,21 @@ function expectations(evidence) {
 	if (Object.values(lists).some((list) => list.pending()))
 		throw new Error('A file is still being read.');
 	const models = lists.models.values();
-	const ownerKeys = lists.owners.values();
+	const ownerKeys = lists.owners.values(), members = lists.members.values();
 	const modes = MODES.filter((mode) => byId(`mode-${mode}`).checked);
 	const kms = byId('kms').value.split(/\s+/).filter((pin) => pin !== '');
 	if (modes.length === 0)
 		throw new Error('No measuring mode is accepted: choose at least one.');
-	if (evidence.eventLog === null && models.length === 0 && (ownerKeys.length > 0 || modes.length < MODES.length))
+	if (evidence.eventLog === null && models.length === 0 && 
+		(ownerKeys.length > 0 || members.length > 0 || modes.length < MODES.length))
 		throw new Error('A document alone does not tell what the PCR holds. Add the expected models, or give evidence with an event log.');
 	return {
 		root: state.root, boot: bootValues(lists.boot.values().flat()), models, ownerKeys, modes,
 		modesAsked: modes.length < MODES.length,
 		modelPcr: Number(byId('model-pcr').value), // never what the evidence names: nobody signed that
 		seals: [...evidence.seals, ...models.map((model) => model.seal).filter((seal) => seal !== null)],
-		eventLog: evidence.eventLog, systemdLog: evidence.systemdLog,
+		sets: [...models.map((model) => model.set).filter((set) => set !== null), ...evidence.sets],
+		members: members.length > 0 ? members : null, eventLog: evidence.eventLog, systemdLog: evidence.systemdLog,
 		attest: byId('attest').value, kms, debug: byId('debug').checked,
 	};
 }
@@ -116,7 +119,7 @@ async function judgeFile() {
 			throw new Error('Choose a document or an evidence file first.');
 		if (file.size > MAX_EVIDENCE)
 			throw new Error(`${file.name} is longer than 8 MiB: neither a document nor evidence.`);
-		const evidence = readFile(new Uint8Array(await file.arrayBuffer()));
+		const evidence = await readFile(new Uint8Array(await file.arrayBuffer()));
 		const now = byId('when-now').checked;
 		await conclude(evidence, { nonce: nonceOfFile(), time: Date.now() / 1000,
 			maxAge: now ? numberOf('max-age', 0, 999999999, 'The age') : null });
@@ -184,7 +187,7 @@ function chooseDocument([file]) {
 }
 
 function sortDropped(files) {
-	const models = files.filter((file) => /\.(?:seal|gguf|safetensors)$/.test(file.name));
+	const models = files.filter((file) => /\.(?:seal|gguf|safetensors)$|^sealed\.set$/.test(file.name));
 	const keys = files.filter((file) => file.name.endsWith('.pub'));
 	const [other] = files.filter((file) => !models.includes(file) && !keys.includes(file));
 	useModelFiles(models);
@@ -195,7 +198,8 @@ function sortDropped(files) {
 
 function useModelFiles(files) {
 	return addFiles(files, 'models-problem', lists.models, readModelFile,
-		(model) => model.seal ? `sealed as ${printable(model.label)}` : 'hashed here');
+		(model) => model.seal ? `sealed as ${printable(model.label)}`
+			: model.set ? `the set ${printable(model.label)}` : 'hashed here');
 }
 
 function useKeyFiles(files) {
@@ -241,6 +245,7 @@ function connect() {
 	connectFiles('root-file', useRoot);
 	byId('root-reset').addEventListener('click', () => useRoot([]));
 	connectText('models', lists.models, readModelDigest);
+	connectText('members', lists.members, readMember);
 	connectText('boot', lists.boot, readPcr);
 	for (const id of ['expect', 'source-file'])
 		byId(id).addEventListener('change', outdate);

@@ -4,6 +4,7 @@ import { fromBase64, fromHex } from './bytes.js';
 import { DIGEST_BYTES } from './events.js';
 import { AWS_ROOT } from './aws_root.js';
 import { readOwnerKey, readSeal } from './seal.js';
+import { readSet } from './set.js';
 
 const DEFAULT_MAX_AGE_S = 300;
 
@@ -19,6 +20,7 @@ export async function readVector(request) {
 	const kinds = Object.keys(DIGEST_BYTES);
 	const keys = await Promise.all((request.owner_keys ?? [])
 		.map(({ name, key }) => readOwnerKey(name, fromBase64(key))));
+	const sets = await Promise.all((request.sets ?? []).map((set) => readSet(fromBase64(set))));
 	return {
 		document: fromBase64(request.document),
 		root: optional(request.root, fromBase64) ?? AWS_ROOT,
@@ -38,6 +40,8 @@ export async function readVector(request) {
 		})),
 		...(request.modes ? { modes: request.modes, modesAsked: true } : {}),
 		seals: (request.seals ?? []).map((seal) => readSeal(fromBase64(seal))).filter((seal) => seal !== null),
+		sets: sets.filter((set) => set !== null),
+		members: request.members ?? null,
 		ownerKeys: keys,
 		attest: request.attest ?? 'nitrotpm', kms: request.kms ?? [], debug: request.debug === true,
 	};

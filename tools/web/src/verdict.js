@@ -6,7 +6,7 @@ import { judgeChain } from './chain.js';
 import { decodeDocument, readFields, signatureVerifies } from './document.js';
 import { MODES } from './events.js';
 import { judgeLog } from './log.js';
-import { describeModels, guessHolds, judgeModels, judgeOwners } from './models.js';
+import { describeModels, findMembers, guessHolds, judgeModels, judgeOwners } from './models.js';
 import { refusedSentence, verifiedSentence } from './sentence.js';
 
 export const STEPS = ['decode', 'fields', 'chain', 'signature', 'freshness', 'tls', 'boot', 'log',
@@ -19,12 +19,13 @@ const MAX_AHEAD_S = 60;
 //   document, root (DER): bytes; time: seconds since 1970; nonce: bytes; maxAge: seconds;
 //   tlsKey: hash, bytes; boot: Map of PCR to list of bytes; eventLog, systemdLog: bytes;
 //   modelPcr; models: [{label, digests: {sha256, sha384, verity: bytes}}]; modes: names;
-//   modesAsked: whether they restrict anything; seals: of readSeal(); ownerKeys: of readOwnerKey();
+//   modesAsked: whether they restrict anything; seals: of readSeal(); sets: of readSet();
+//   members: paths, null if not asked; ownerKeys: of readOwnerKey();
 //   attest, kms: start facts; debug.
 export function completeRequest(given) {
 	return {
 		nonce: null, maxAge: null, tlsKey: null, boot: new Map(), eventLog: null, systemdLog: null,
-		modelPcr: 15, models: [], modes: MODES, modesAsked: false, seals: [], ownerKeys: [],
+		modelPcr: 15, models: [], modes: MODES, modesAsked: false, seals: [], sets: [], members: null, ownerKeys: [],
 		attest: 'nitrotpm', kms: [], debug: false, ...given,
 	};
 }
@@ -36,7 +37,7 @@ function isAsked(request) {
 		tls: request.tlsKey !== null,
 		boot: request.boot.size > 0,
 		log: request.eventLog !== null || request.systemdLog !== null,
-		model: request.models.length > 0 || request.modesAsked,
+		model: request.models.length > 0 || request.modesAsked || request.members !== null,
 		owner: request.ownerKeys.length > 0,
 	};
 }
@@ -121,6 +122,18 @@ class Report {
 	}
 }
 
+// The members that were asked for, if the step passes.
+function judgeStepModel(request, value, holds, report) {
+	const reason = judgeModels(request, value, holds);
+	if (reason !== null || !report.asked.model) {
+		report.noteIfAsked('model', reason);
+		return [];
+	}
+	const found = findMembers(request, holds);
+	report.note('model', found.reason);
+	return found.members;
+}
+
 async function judgeContents(request, fields, report) {
 	const value = fields.pcrs.get(request.modelPcr);
 	if (report.asked.log) {
@@ -132,7 +145,7 @@ async function judgeContents(request, fields, report) {
 			return null;
 		}
 		await describeModels(holds.models, request);
-		report.noteIfAsked('model', judgeModels(request, value, holds));
+		holds.members = judgeStepModel(request, value, holds, report);
 		report.noteIfAsked('owner', judgeOwners(request, holds));
 		return holds;
 	}
@@ -141,7 +154,9 @@ async function judgeContents(request, fields, report) {
 	const holds = value === undefined || request.models.length === 0 ? null : await guessHolds(request, value);
 	if (holds !== null)
 		await describeModels(holds.models, request);
-	report.noteIfAsked('model', judgeModels(request, value, holds));
+	const members = judgeStepModel(request, value, holds, report);
+	if (holds !== null)
+		holds.members = members;
 	report.noteIfAsked('owner', judgeOwners(request, holds));
 	return holds;
 }
@@ -153,12 +168,13 @@ function conclude(report, broken, facts, fields) {
 	const exitCode = verified ? 0
 		: AUTHENTICITY.includes(failed[0].name) ? NOT_AUTHENTIC : NOT_EXPECTED;
 	return {
-		verified, exitCode, steps, fields,
+		verified, exitCode, steps, fields, members: facts?.holds?.members ?? [],
 		sentence: verified ? verifiedSentence(facts) : refusedSentence(failed[0].reason),
 	};
 }
 
-// {verified, exitCode, sentence, steps: [{name, status, reason}], fields (null if they could not be read)}.
+// {verified, exitCode, sentence, steps: [{name, status, reason}], fields (null if they could not be
+// read), members: [{path, length, verity, sha256, sha384}], those that were asked for}.
 export async function judge(given) {
 	const request = completeRequest(given);
 	const report = new Report(isAsked(request));

@@ -94,6 +94,15 @@ function mountsOf(mounts) {
 		element('ul', {}, ...lines));
 }
 
+function membersOf(verdict) {
+	const shown = verdict.verified ? verdict.members : [];
+	return shown.length === 0 ? null : element('section', { class: 'members' }, element('h3', {}, 'Members'),
+		element('dl', {}, ...shown.flatMap((member) => [
+			element('dt', {}, element('bdi', {}, printable(member.path)), ` (${member.length} bytes)`),
+			...['verity', 'sha256', 'sha384'].filter((kind) => member[kind])
+				.map((kind) => element('dd', { class: 'hex' }, `${kind}:${member[kind]}`))])));
+}
+
 // Only a verdict that knows what was booted, what was measured, and what of it was expected is shown in green.
 function markOf(verdict) {
 	if (!verdict.verified)
@@ -110,6 +119,7 @@ export function showVerdict(place, verdict, request, mounts) {
 		element('div', { class: `card ${tone}`, 'data-exit': String(verdict.exitCode) },
 			element('p', { class: 'mark' }, mark),
 			element('p', { class: 'sentence', id: 'sentence' }, printable(verdict.sentence))),
+		membersOf(verdict),
 		notChecked(verdict, request),
 		element('section', {}, element('h3', {}, 'Steps'),
 			element('ol', { class: 'steps' }, ...verdict.steps.map(stepRow))),

@@ -108,6 +108,17 @@ static void load_seals(struct verdict_case *c)
 		c->req.seal_count++;
 	}
 	c->req.seals = c->seals;
+	json_array_foreach (json_object_get(c->request, "sets"), i, each) {
+		struct bytes_view head = base64(c, json_string_value(each));
+
+		assert_int_equal(
+			set_parse_statement("set", head.data, head.size, &c->sets[i], NULL), 0);
+		c->req.set_count++;
+	}
+	c->req.sets = c->sets;
+	json_array_foreach (json_object_get(c->request, "members"), i, each)
+		c->members[c->req.member_count++] = json_string_value(each);
+	c->req.members = c->members;
 }
 
 /* Owner keys are loaded from files only. */
@@ -185,6 +196,8 @@ void case_clear(struct verdict_case *c)
 		free(c->kms[i]);
 	for (size_t i = 0; i < c->req.seal_count; i++)
 		seal_free(c->seals[i]);
+	for (size_t i = 0; i < c->req.set_count; i++)
+		set_free(c->sets[i]);
 	owner_keys_free(c->owners);
 	json_decref(c->json);
 }

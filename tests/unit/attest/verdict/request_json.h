@@ -17,6 +17,8 @@ struct verdict_case {
 	struct verdict_boot boot[CASE_LIST_MAX];
 	struct verdict_model models[CASE_LIST_MAX];
 	struct seal *seals[CASE_LIST_MAX];
+	struct set *sets[CASE_LIST_MAX];
+	const char *members[CASE_LIST_MAX];
 	const char *owner_names[CASE_LIST_MAX];
 	char *kms[CASE_LIST_MAX];
 	struct owner_keys *owners;

@@ -5,6 +5,8 @@
 #include "tests/unit/attest/verdict/request_json.h"
 #include "tests/unit/test.h"
 
+#include "crypto/base/encode.h"
+
 #include <dirent.h>
 #include <string.h>
 
@@ -29,6 +31,38 @@ static bool same_reason(const char *found, const char *wanted)
 	return strcmp(found, wanted) == 0;
 }
 
+static bool same_digest(const json_t *member, const char *kind, const uint8_t *digest, size_t size,
+			bool is_there)
+{
+	const char *text = json_string_value(json_object_get(member, kind));
+	char digits[2 * SHA384_SIZE + 1];
+
+	hex_encode(digest, size, digits);
+	return is_there ? text && strcmp(text, digits) == 0 : !text;
+}
+
+static void compare_members(const char *name, const struct verdict *v, const json_t *members)
+{
+	bool passed = v->steps[STEP_MODEL].status == STATUS_PASSED;
+
+	if (!members)
+		return;
+	if (json_array_size(members) != (passed ? v->member_count : 0))
+		differ(name, "members", "a number", "another");
+	for (size_t i = 0; i < json_array_size(members) && i < v->member_count; i++) {
+		const json_t *wanted = json_array_get(members, i);
+		const struct held_member *m = &v->members[i];
+
+		if (strcmp(m->path, json_string_value(json_object_get(wanted, "path"))) != 0 ||
+		    (json_int_t)m->length !=
+			    json_integer_value(json_object_get(wanted, "length")) ||
+		    !same_digest(wanted, "verity", m->verity, SHA256_SIZE, true) ||
+		    !same_digest(wanted, "sha256", m->sha256, SHA256_SIZE, m->is_stated) ||
+		    !same_digest(wanted, "sha384", m->sha384, SHA384_SIZE, m->is_stated))
+			differ(name, "member", m->path, "another");
+	}
+}
+
 static void compare(const char *name, const struct verdict *v, const json_t *expect)
 {
 	const json_t *steps = json_object_get(expect, "steps");
@@ -51,6 +85,7 @@ static void compare(const char *name, const struct verdict *v, const json_t *exp
 		else if (why && !same_reason(v->steps[s].reason, why))
 			differ(name, step, v->steps[s].reason, why);
 	}
+	compare_members(name, v, json_object_get(expect, "members"));
 	(void)snprintf(reason, sizeof(reason), "Not verified: ");
 	if (verdict_ok(v) == (strncmp(v->sentence, reason, strlen(reason)) == 0))
 		differ(name, "verified", v->sentence, sentence);
