@@ -36,18 +36,22 @@ static uint64_t number(const char *group, const char *name, uint64_t def)
 	return *end == '\n' || *end == '\0' ? v : def;
 }
 
-/* Version 2's name, and version 1's with the groups below, as `used` has it. */
+/* Version 2's name, and version 1's with the groups below, as `used` has it. Shared memory is
+ * counted among the pages of files, and cannot be reclaimed. */
 static uint64_t file_pages(const char *group)
 {
-	static const char *const names[] = {"file ", "total_cache "};
+	static const char *const names[] = {"file ", "total_cache ", "shmem ", "total_shmem "};
 	_cleanup_fclose_ FILE *f = open_file(group, "memory.stat");
+	uint64_t found[ARRAY_LEN(names)] = {0}, files, shared;
 	char line[128];
 
 	while (f && fgets(line, sizeof(line), f))
 		for (size_t i = 0; i < ARRAY_LEN(names); i++)
 			if (strncmp(line, names[i], strlen(names[i])) == 0)
-				return strtoull(line + strlen(names[i]), NULL, 10);
-	return 0;
+				found[i] = strtoull(line + strlen(names[i]), NULL, 10);
+	files = found[0] + found[1];
+	shared = MAX(found[2], found[3]); /* the group alone, and with those below */
+	return files - MIN(files, shared);
 }
 
 static uint64_t ask(const char *group, enum memory_question question)
@@ -158,6 +162,16 @@ uint64_t memory_unused(uint64_t held)
 	read_meminfo(meminfo);
 	machine = memory_unused_in(meminfo);
 	return MIN(machine > held ? machine - held : 0, groups);
+}
+
+uint64_t memory_holdable(void)
+{
+	uint64_t groups = memory_in_groups(GROUP_LIST, GROUP_ROOT, MEMORY_AVAILABLE), machine;
+	char meminfo[MEMINFO_MAX];
+
+	read_meminfo(meminfo);
+	machine = memory_unused_in(meminfo);
+	return MIN(machine, groups);
 }
 
 uint64_t memory_available(void)

@@ -15,7 +15,7 @@
 enum memory_question {
 	MEMORY_LIMIT,	  /* the limit */
 	MEMORY_UNUSED,	  /* the limit minus all memory that is charged to the group */
-	MEMORY_AVAILABLE, /* the same; pages of files, which the kernel can reclaim, do not count */
+	MEMORY_AVAILABLE, /* the same; pages of files that the kernel can reclaim do not count */
 };
 
 /*
@@ -35,6 +35,10 @@ uint64_t memory_group_limit(void);
 uint64_t memory_unused(uint64_t held);
 /* The machine's part of it, from the text of /proc/meminfo. */
 uint64_t memory_unused_in(const char *meminfo);
+/* How much memory this process may take that cannot be reclaimed: the smaller of what the groups
+ * have available and of what the machine has beyond a twentieth of its memory. 0 without
+ * /proc/meminfo. */
+uint64_t memory_holdable(void);
 /* How much the page cache may take if other files' pages are reclaimed for it; UINT64_MAX: unknown.
  */
 uint64_t memory_available(void);

@@ -175,6 +175,25 @@ static void test_available(void **state)
 	done(root);
 }
 
+/* Shared memory is among the pages of files, and stays. */
+static void test_shared_memory_is_not_available(void **state)
+{
+	char *root = temp_dir_new();
+
+	store(root, "memory.max", "2000\n");
+	store(root, "memory.current", "1900\n");
+	store(root, "memory.stat", "anon 100\nfile 700\nshmem 600\nshmem_thp 500\n");
+	assert_int_equal(ask(root, "/", MEMORY_AVAILABLE), 200);
+	store(root, "memory.stat", "anon 100\nfile 700\nshmem 800\n");
+	assert_int_equal(ask(root, "/", MEMORY_AVAILABLE), 100);
+	folder(root, "memory");
+	store(root, "memory/memory.limit_in_bytes", "2000\n");
+	store(root, "memory/memory.usage_in_bytes", "1900\n");
+	store(root, "memory/memory.stat", "cache 1\nshmem 1\ntotal_cache 700\ntotal_shmem 500\n");
+	assert_int_equal(ask_list(root, "4:memory:/\n", MEMORY_AVAILABLE), 300);
+	done(root);
+}
+
 static void test_machine(void **state)
 {
 	static const char text[] = "MemTotal:        1000 kB\nMemFree:          10 kB\n"
@@ -191,6 +210,7 @@ static void test_now(void **state)
 {
 	assert_int_equal(memory_unused(UINT64_MAX), 0);
 	assert_in_range(memory_available(), 1, UINT64_MAX - 1);
+	assert_in_range(memory_holdable(), 0, UINT64_MAX - 1);
 }
 
 int main(void)
@@ -203,6 +223,7 @@ int main(void)
 		cmocka_unit_test(test_unused),
 		cmocka_unit_test(test_unused_of_version_1),
 		cmocka_unit_test(test_available),
+		cmocka_unit_test(test_shared_memory_is_not_available),
 		cmocka_unit_test(test_machine),
 		cmocka_unit_test(test_now),
 	};
