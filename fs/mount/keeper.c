@@ -6,6 +6,7 @@
 
 #include "crypto/base/log.h"
 #include "crypto/base/thread.h"
+#include "fs/mount/keeper_backing.h"
 #include "fs/mount/keeper_process.h"
 #include "fs/mount/mount_point.h"
 
@@ -21,6 +22,8 @@ struct keeper {
 	int fd;
 	pid_t pid;
 	bool asked; /* an answer to keeper_ask() is still to come */
+	int backing_fd;
+	pthread_mutex_t backing; /* one request at a time */
 };
 
 int keeper_start(const struct keeper_mount *what, struct keeper **ret, struct error *err)
@@ -29,23 +32,31 @@ int keeper_start(const struct keeper_mount *what, struct keeper **ret, struct er
 	_cleanup_free_ char *path = NULL;
 	_cleanup_close_ int dir_fd = -1;
 	struct keeper_mount exact = *what;
-	int fds[2], r;
+	int fds[2], backing[2], r;
 
 	if (!k)
 		return -ENOMEM;
-	k->fd = -1;
+	k->fd = k->backing_fd = -1;
+	pthread_mutex_init(&k->backing, NULL);
 	r = mount_point_open(what->path, what->make_directory, what->subtype, &dir_fd, &path, err);
 	if (r < 0)
 		return r;
 	exact.path = path;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
 		return error_set(err, -errno, "cannot make a socket: %s", strerror(errno));
+	k->fd = fds[0];
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, backing) < 0) {
+		r = error_set(err, -errno, "cannot make a socket: %s", strerror(errno));
+		close(fds[1]);
+		return r;
+	}
+	k->backing_fd = backing[0];
 	k->pid = fork();
 	if (k->pid == 0)
-		keeper_process(&exact, fds[1], dir_fd);
+		keeper_process(&exact, fds[1], backing[1], dir_fd);
 	r = k->pid < 0 ? -errno : 0;
 	close(fds[1]);
-	k->fd = fds[0];
+	close(backing[1]);
 	if (r < 0)
 		return error_no_process(err, r);
 	*ret = steal_ptr(k);
@@ -155,6 +166,68 @@ int keeper_detach(struct keeper *k, struct error *err)
 	return command(k, KEEPER_DETACH, NULL, err);
 }
 
+static int send_backing(struct keeper *k, const struct keeper_backing *request, const int *fds,
+			size_t count)
+{
+	char control[CMSG_SPACE(KEEPER_BACKING_FDS * sizeof(int))] = {0};
+	struct iovec iov = {(void *)(uintptr_t)request, sizeof(*request)};
+	struct msghdr msg = {.msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = control,
+			     .msg_controllen = CMSG_SPACE(count * sizeof(int))};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+
+	*c = (struct cmsghdr){.cmsg_len = CMSG_LEN(count * sizeof(int)),
+			      .cmsg_level = SOL_SOCKET,
+			      .cmsg_type = SCM_RIGHTS};
+	memcpy(CMSG_DATA(c), fds, count * sizeof(int));
+	return sendmsg(k->backing_fd, &msg, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+static bool receive_backing(struct keeper *k, void *to, size_t size)
+{
+	ssize_t n;
+
+	do
+		n = recv(k->backing_fd, to, size, 0);
+	while (n < 0 && errno == EINTR);
+	return n == (ssize_t)size;
+}
+
+static int ask_backing(struct keeper *k, uint32_t close_id, const int *fds, size_t count)
+{
+	struct keeper_backing request = {.close_id = close_id};
+	struct keeper_backing_answer answer = {.code = -EPIPE};
+	uint8_t byte = 0;
+	bool done;
+
+	pthread_mutex_lock(&k->backing);
+	done = send(k->backing_fd, &byte, sizeof(byte), MSG_NOSIGNAL) == sizeof(byte) &&
+	       receive_backing(k, &byte, sizeof(byte)) &&
+	       send_backing(k, &request, fds, count) == 0 &&
+	       receive_backing(k, &answer, sizeof(answer));
+	pthread_mutex_unlock(&k->backing);
+	return done ? answer.code : -EPIPE;
+}
+
+int keeper_backing_open(struct keeper *k, int connection, int fd, uint32_t *ret, struct error *err)
+{
+	const int fds[] = {connection, fd};
+	int r = ask_backing(k, 0, fds, ARRAY_LEN(fds));
+
+	if (r <= 0)
+		return error_set(err, r < 0 ? r : -EPROTO,
+				 "the kernel takes no memory file for the mount's readers: %s",
+				 strerror(r < 0 ? -r : EPROTO));
+	*ret = (uint32_t)r;
+	return 0;
+}
+
+void keeper_backing_close(struct keeper *k, int connection, uint32_t id)
+{
+	(void)ask_backing(k, id, &connection, 1);
+}
+
 void keeper_forget(struct keeper *k)
 {
 	(void)command(k, KEEPER_FORGET, NULL, NULL);
@@ -164,10 +237,11 @@ void keeper_free(struct keeper *k)
 {
 	if (!k)
 		return;
-	if (k->fd >= 0)
-		close(k->fd);
+	closep(&k->fd);
+	closep(&k->backing_fd);
 	if (k->pid > 0)
 		while (waitpid(k->pid, NULL, 0) < 0 && errno == EINTR)
 			;
+	pthread_mutex_destroy(&k->backing);
 	free(k);
 }

@@ -7,7 +7,8 @@
  * daemon killed by SIGKILL leaves no dead mount. It also probes the mount from outside, which the
  * daemon itself must never do.
  *
- * Threads: keeper_start() before there are any; the rest by one thread at a time.
+ * Threads: keeper_start() before there are any; keeper_backing_*() any, also beside the others; the
+ * rest by one thread at a time.
  */
 #ifndef SEALEDFS_KEEPER_H
 #define SEALEDFS_KEEPER_H
@@ -31,6 +32,13 @@ int keeper_take_answer(struct keeper *k);
 int keeper_fd(const struct keeper *k);
 /* Detaches the mount from the name space; open files stay usable. */
 int keeper_detach(struct keeper *k, struct error *err);
+/*
+ * FUSE passthrough: registers a memory file that is sealed against every change with the
+ * connection; *ret, above 0, is what an open is answered with. -EPERM: this kernel or container
+ * does not let the keeper do it.
+ */
+int keeper_backing_open(struct keeper *k, int connection, int fd, uint32_t *ret, struct error *err);
+void keeper_backing_close(struct keeper *k, int connection, uint32_t id);
 /* Already unmounted by someone else: the keeper has nothing to unmount. */
 void keeper_forget(struct keeper *k);
 /* Ends the keeper, which unmounts if that is not done yet. */

@@ -1,9 +1,11 @@
 /*
  * The keeper. Job: mount, probe and unmount what was fixed when it was started. Requests of the
- * daemon carry no data. Must never outlive the daemon and leave the mount behind.
+ * daemon carry no data, but for those of keeper_backing.h. Must never outlive the daemon and leave
+ * the mount behind.
  */
 #include "fs/mount/keeper_process.h"
 
+#include "fs/mount/keeper_backing.h"
 #include "fs/mount/mount_table.h"
 #include "fs/service/confine.h"
 #include "fs/service/privileges.h"
@@ -12,6 +14,7 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <linux/mount.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
@@ -259,21 +262,30 @@ static int serve(struct state *s, int socket, enum keeper_op op)
 	return reply(socket, &answer, answer.code == 0 ? fd : -1);
 }
 
-/* All from 3 on but these. */
-static int close_others(int a, int b)
-{
-	unsigned low = (unsigned)MIN(a, b), high = (unsigned)MAX(a, b);
-	const unsigned gaps[][2] = {{3, low - 1}, {low + 1, high - 1}, {high + 1, UINT32_MAX}};
+#define KEPT 3
 
-	for (size_t i = 0; i < ARRAY_LEN(gaps); i++)
-		if (gaps[i][0] <= gaps[i][1] &&
-		    syscall(SYS_close_range, gaps[i][0], gaps[i][1], 0) < 0)
+/* All from 3 on but these. */
+static int close_others(const int kept[KEPT])
+{
+	unsigned from = 3;
+
+	for (;;) {
+		unsigned next = UINT32_MAX;
+
+		for (size_t i = 0; i < KEPT; i++)
+			if ((unsigned)kept[i] >= from)
+				next = MIN(next, (unsigned)kept[i]);
+		if (next > from &&
+		    syscall(SYS_close_range, from, next == UINT32_MAX ? next : next - 1, 0) < 0)
 			return -errno;
-	return 0;
+		if (next == UINT32_MAX)
+			return 0;
+		from = next + 1;
+	}
 }
 
 /* Own name, no output, and no signals that end the daemon: the keeper must outlive it briefly. */
-static int settle(int socket, int dir_fd)
+static int settle(const int kept[KEPT])
 {
 	static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGXFSZ};
 	struct privileges keep = {.mount = true};
@@ -290,25 +302,36 @@ static int settle(int socket, int dir_fd)
 	if (r < 0)
 		return r;
 	/* Among them the pipe on which the parent of the daemon waits. */
-	return close_others(socket, dir_fd);
+	return close_others(kept);
 }
 
-void keeper_process(const struct keeper_mount *what, int fd, int dir_fd)
+/* False: the daemon has ended. */
+static bool serve_next(struct state *s, int fd, int backing_fd)
 {
+	struct pollfd fds[] = {{.fd = fd, .events = POLLIN}, {.fd = backing_fd, .events = POLLIN}};
+	uint8_t op;
+
+	if (poll(fds, ARRAY_LEN(fds), -1) < 0)
+		return errno == EINTR;
+	if (fds[0].revents) {
+		ssize_t n = recv(fd, &op, sizeof(op), 0);
+
+		return (n < 0 && errno == EINTR) ||
+		       (n == sizeof(op) && serve(s, fd, (enum keeper_op)op) == 0);
+	}
+	return keeper_backing_serve(backing_fd) == 0;
+}
+
+void keeper_process(const struct keeper_mount *what, int fd, int backing_fd, int dir_fd)
+{
+	const int kept[KEPT] = {fd, backing_fd, dir_fd};
 	struct state s = {.what = what, .dir_fd = dir_fd};
 	struct keeper_answer ignored = {0};
-	uint8_t op;
-	ssize_t n;
 
-	if (settle(fd, dir_fd) < 0 || (!what->unconfined && confine_keeper(NULL) < 0))
+	if (settle(kept) < 0 || (!what->unconfined && confine_keeper(NULL) < 0))
 		_exit(EXIT_CODE_FAILURE);
-	for (;;) {
-		n = recv(fd, &op, sizeof(op), 0);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n != sizeof(op) || serve(&s, fd, (enum keeper_op)op) < 0)
-			break;
-	}
+	while (serve_next(&s, fd, backing_fd))
+		;
 	(void)detach(&s, true, &ignored);
 	_exit(EXIT_CODE_OK);
 }

@@ -37,8 +37,8 @@ struct keeper_answer {
 /* The program's arguments, before they are changed: the keeper overwrites them with its own name,
  * so that it is not mistaken for the daemon. */
 void keeper_title_area(int argc, char *const *argv);
-/* The keeper. fd: to the daemon; dir_fd: the mount point, by O_PATH; what->path: absolute, for
- * messages. Ends after the daemon has ended. */
-_Noreturn void keeper_process(const struct keeper_mount *what, int fd, int dir_fd);
+/* The keeper. fd: to the daemon; backing_fd: too, for keeper_backing.h; dir_fd: the mount point, by
+ * O_PATH; what->path: absolute, for messages. Ends after the daemon has ended. */
+_Noreturn void keeper_process(const struct keeper_mount *what, int fd, int backing_fd, int dir_fd);
 
 #endif
