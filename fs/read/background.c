@@ -65,7 +65,8 @@ static void drop_rests(struct background *t, const struct read_file *f)
 
 static bool is_over(struct read_file *f)
 {
-	return f->background.ended || atomic_load(&f->payload.abandoned);
+	return f->background.ended || atomic_load(&f->payload.abandoned) ||
+	       atomic_load(&f->kept_out) == READ_KEEPS_ALL_OUT;
 }
 
 /* Under the lock, like all functions that pick. */
@@ -117,7 +118,7 @@ static struct job pick_patient(struct background *t, uint64_t now_ms)
 			s->map_wanted = false;
 			return (struct job){.kind = JOB_MAP, .file = f};
 		}
-		if (!s->wanted)
+		if (!s->wanted || atomic_load(&f->kept_out) != READ_KEEPS_NOTHING_OUT)
 			continue;
 		if (pause)
 			r = pagecache_choose(t->engine->pagecache, f, now_ms, &job.chunk);

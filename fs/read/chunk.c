@@ -8,6 +8,7 @@
  */
 #include "fs/read/read_internal.h"
 
+#include "crypto/base/clock.h"
 #include "crypto/failure.h"
 #include "crypto/verity.h"
 
@@ -252,6 +253,26 @@ int file_load_chunk(struct read_file *f, uint64_t index, bool whole_extent, stru
 	}
 	file_note_load(f, r, err);
 	return r;
+}
+
+int read_file_load(struct read_file *f, uint64_t chunk, uint8_t *to, struct error *err)
+{
+	struct buffer b = {.data = to, .index = chunk};
+	struct reader_note note;
+	bool whole_extent;
+	int r = read_file_poisoned(f, err);
+
+	if (r < 0)
+		return r;
+	readers_note(f->engine->readers, &f->payload, chunk * SEAL_CHUNK_SIZE,
+		     seal_chunk_size(f->seal, chunk), monotonic_ms(), false, &note);
+	whole_extent = fetch_ahead(f->engine->fetch, &f->payload, &note);
+	return file_load_chunk(f, chunk, whole_extent, &b, err);
+}
+
+uint64_t read_file_length(const struct read_file *f)
+{
+	return f->payload.length;
 }
 
 int file_load_ahead(struct read_file *f, uint64_t index, struct buffer *b)

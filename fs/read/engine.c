@@ -197,6 +197,11 @@ void read_file_opened(struct read_file *f)
 	background_opened(f->engine->background, f);
 }
 
+void read_file_keep_out(struct read_file *f, enum read_kept_out what)
+{
+	atomic_store(&f->kept_out, (unsigned)what);
+}
+
 void read_file_shown(struct read_file *f)
 {
 	if (!atomic_exchange(&f->opened, true))

@@ -169,7 +169,7 @@ int pagecache_take(struct pagecache *t, struct read_file *f, uint64_t chunk, boo
 	if (!t->store)
 		return -ENOSPC;
 	pthread_mutex_lock(&t->lock);
-	room = has_room(t, now_ms);
+	room = atomic_load(&f->kept_out) != READ_KEEPS_ALL_OUT && has_room(t, now_ms);
 	missing = f->payload.chunk_count - f->pagecache.held_count;
 	if (rest_fits)
 		room = room && t->room >= PAGECACHE_MARGIN + missing * SEAL_CHUNK_SIZE;

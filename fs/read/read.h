@@ -109,6 +109,22 @@ int read_file_hash(struct read_file *f, uint8_t sha256[SHA256_SIZE], uint8_t sha
 		   struct error *err);
 
 /*
+ * One chunk into memory of the caller's, which has SEAL_CHUNK_SIZE bytes, or what is left of the
+ * file: fetched, decrypted and checked. While tables are in use. It counts as a reader in order.
+ * After an error nothing readable is left there; errors as read_file_read().
+ */
+int read_file_load(struct read_file *f, uint64_t chunk, uint8_t *to, struct error *err);
+uint64_t read_file_length(const struct read_file *f);
+/* What is not done ahead of its readers from now on, because they are, or will be, served from
+ * elsewhere. */
+enum read_kept_out {
+	READ_KEEPS_NOTHING_OUT,
+	READ_KEEPS_FILL_OUT, /* filling the page cache with all of it */
+	READ_KEEPS_ALL_OUT,  /* any push, and decrypting ahead */
+};
+void read_file_keep_out(struct read_file *f, enum read_kept_out what);
+
+/*
  * Plaintext pieces that stay valid (pinned in the engine's buffers) until read_result_clear().
  * Short only at end of file; count 0 at or past it. size is at most SEAL_EXTENT_SIZE.
  */

@@ -80,6 +80,7 @@ struct read_file {
 	struct background_file background;
 	struct pagecache_file pagecache;
 	atomic_bool opened;
+	atomic_uint kept_out;	    /* enum read_kept_out */
 	atomic_uint verity_chunks;  /* loaded, with check verity */
 	atomic_uint hash_per_mille; /* of their time that is hashing */
 
