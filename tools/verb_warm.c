@@ -1,6 +1,7 @@
 /*
  * sealctl warm: reads models into the page cache before they are needed. Job: choose what to read,
- * show progress, and explain failures with the daemon's report. Reads through the mount.
+ * show progress, and explain failures with the daemon's report. Reads through the mount, unless
+ * that keeps models in memory itself.
  */
 #include "crypto/base/clock.h"
 #include "crypto/base/log.h"
@@ -15,15 +16,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #define PASSES_MORE 2
 #define NEARLY 64 /* all but one part in so many */
+
+#define PAUSE_MS 20
 
 /* What is done of one model. */
 struct warmed {
 	const char *name;
 	uint64_t size, resident;
 	bool resident_known;
+	bool kept; /* in the mount's own memory (option resident) */
 	double seconds;
 };
 
@@ -61,6 +66,30 @@ static bool is_nearly_all(const struct warmed *w)
 	       w->size - w->resident <= w->size / NEARLY;
 }
 
+/*
+ * Where the mount keeps models in memory, it decrypts this one into it now; we wait. w->kept: done.
+ * Else it is to be read as usual: the mount does not, or cannot. -EINTR.
+ */
+static int ask_for_memory(int fd, struct warmed *w, struct progress *progress)
+{
+	struct mount_residency r = {.begin = 1};
+	uint64_t shown = 0;
+
+	while (ioctl(fd, MOUNT_IOCTL_WARM, &r) == 0 && r.state != MOUNT_NOT_RESIDENT &&
+	       r.state != MOUNT_RESIDENT) {
+		progress_add(progress, MAX(r.bytes, shown) - shown);
+		shown = MAX(r.bytes, shown);
+		if (interrupt_check(NULL) < 0)
+			return -EINTR;
+		monotonic_pause(PAUSE_MS);
+		r = (struct mount_residency){0};
+	}
+	w->kept = r.state == MOUNT_RESIDENT;
+	w->resident_known = w->kept;
+	w->resident = w->kept ? w->size : 0;
+	return 0;
+}
+
 static int warm_open(const struct mount_report *m, const json_t *model, struct warmed *w,
 		     bool quiet)
 {
@@ -71,8 +100,10 @@ static int warm_open(const struct mount_report *m, const json_t *model, struct w
 	if (fd < 0)
 		return fd;
 	progress = progress_new(w->name, w->size, quiet);
-	r = warm_file(fd, w->size, progress);
-	for (unsigned i = 0; r == 0 && i < PASSES_MORE; i++) {
+	r = ask_for_memory(fd, w, progress);
+	if (r == 0 && !w->kept)
+		r = warm_file(fd, w->size, progress);
+	for (unsigned i = 0; r == 0 && !w->kept && i < PASSES_MORE; i++) {
 		w->resident_known = resident_bytes_of(fd, w->size, &w->resident) == 0;
 		if (!is_nearly_all(w))
 			break;
@@ -82,7 +113,8 @@ static int warm_open(const struct mount_report *m, const json_t *model, struct w
 	progress_free(progress);
 	if (r == -EINTR) /* the file is in use */
 		return r;
-	w->resident_known = resident_bytes_of(fd, w->size, &w->resident) == 0;
+	if (!w->kept)
+		w->resident_known = resident_bytes_of(fd, w->size, &w->resident) == 0;
 	close(fd);
 	return r;
 }
@@ -95,6 +127,8 @@ static void print_text(const struct warmed *w)
 	name_printable(w->name, name);
 	print_safely(stdout, "%s  %s in %.1f s, %s/s", name, output_amount((double)w->size, a),
 		     w->seconds, output_amount(rate, b));
+	if (w->kept)
+		print_safely(stdout, "; resident");
 	if (w->resident_known && w->resident < w->size)
 		print_safely(stdout, "; %s of it in the page cache now",
 			     output_amount((double)w->resident, a));
@@ -107,6 +141,7 @@ static json_t *warmed_json(const struct warmed *w, const struct error *err, int 
 	json_t *to = json_pack("{s:o, s:I, s:f}", "name", output_text(w->name), "size_bytes",
 			       (json_int_t)w->size, "seconds", w->seconds);
 
+	json_object_set_new(to, "resident", json_boolean(w->kept));
 	if (w->resident_known)
 		json_object_set_new(to, "resident_bytes", json_integer((json_int_t)w->resident));
 	if (code < 0)
@@ -223,6 +258,7 @@ const struct verb verb_warm = {
 		"so that the next program that loads them finds them in memory. Unlocks and measures\n"
 		"models that are not open yet. Warns if memory is too small for them, and prints how\n"
 		"much is in the page cache at the end. The pages are charged to the control group of\n"
-		"this process.",
+		"this process. Where the mount keeps models in memory (option resident), it decrypts\n"
+		"them into that instead.",
 	.run = run,
 };

@@ -415,6 +415,8 @@ static int finish(struct config *c, struct error *err)
 		r = decide_set(c, err);
 	if (r == 0)
 		r = decide_module(c, err);
+	if (r == 0)
+		r = config_check_resident(c, err);
 	if (r < 0)
 		return r;
 	/* A mount by root from fstab is for other users, too, as far as mode and group allow. */

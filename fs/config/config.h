@@ -22,6 +22,8 @@
 #define CONFIG_MEMORY_DEFAULT ((size_t)256 << 20)
 #define CONFIG_MEMORY_MIN ((size_t)32 << 20)
 #define CONFIG_MEMORY_MAX ((size_t)64 << 30)
+#define CONFIG_RESIDENT_MIN ((uint64_t)1 << 20)
+#define CONFIG_RESIDENT_MAX ((uint64_t)1 << 50)
 #define CONFIG_STAGE_MIN ((uint64_t)1 << 20)
 #define CONFIG_STAGE_MAX ((uint64_t)1 << 50)
 
@@ -113,8 +115,10 @@ struct config {
 	enum crypto_choice crypto;
 	bool unconfined; /* without confine.h; for looking for faults */
 	enum read_fill fill;
-	char *stage;	      /* folder for copies of ciphertext; NULL: none */
-	uint64_t stage_bytes; /* 0: see fs/stage/staged.h */
+	bool resident;		 /* models may be kept in memory as a whole */
+	uint64_t resident_bytes; /* all of them; 0: what memory allows */
+	char *stage;		 /* folder for copies of ciphertext; NULL: none */
+	uint64_t stage_bytes;	 /* 0: see fs/stage/staged.h */
 
 	uid_t uid;
 	gid_t gid; /* with allow_other, root and no gid=: of the group sealedfs, if there is one */

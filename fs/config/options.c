@@ -87,14 +87,6 @@ static int parse_memory(struct config *c, const char *value, struct error *err)
 	return 0;
 }
 
-static int parse_stage_size(struct config *c, const char *value, struct error *err)
-{
-	if (config_size(value, CONFIG_STAGE_MIN, CONFIG_STAGE_MAX, &c->stage_bytes) < 0)
-		return bad_value(err, "stage-size", value,
-				 "must be a size from 1M to 1024T, as in 500G");
-	return 0;
-}
-
 static int parse_confine(struct config *c, const char *value, struct error *err)
 {
 	c->unconfined = strcmp(value, "off") == 0;
@@ -213,8 +205,9 @@ static const struct option_spec specs[] = {
 	{"crypto", OPT_PARSED, .parse = parse_crypto},
 	{"confine", OPT_PARSED, .parse = parse_confine},
 	{"fill", OPT_CHOICE, FIELD(fill), .words = fill_words},
+	{"resident", OPT_PARSED, .parse = config_parse_resident},
 	{"stage", OPT_STRING, FIELD(stage)},
-	{"stage-size", OPT_PARSED, .parse = parse_stage_size},
+	{"stage-size", OPT_PARSED, .parse = config_parse_stage_size},
 	{"uid", OPT_NUMBER, FIELD(uid), .max = UINT32_MAX - 1},
 	{"gid", OPT_PARSED, .parse = parse_gid},
 	{"mode", OPT_PARSED, .parse = parse_mode},

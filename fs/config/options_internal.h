@@ -19,5 +19,10 @@ int config_set_string(char **field, const char *value);
 int config_list_add(struct config_list *list, const char *value);
 /* As in 4096, 256M, 2G or 1T, from min to max bytes. -EINVAL. */
 int config_size(const char *value, uint64_t min, uint64_t max, uint64_t *ret);
+/* Options that are sizes. */
+int config_parse_stage_size(struct config *c, const char *value, struct error *err);
+int config_parse_resident(struct config *c, const char *value, struct error *err);
+/* It fits the other options. */
+int config_check_resident(const struct config *c, struct error *err);
 
 #endif

@@ -44,6 +44,37 @@ int config_size(const char *value, uint64_t min, uint64_t max, uint64_t *ret)
 	return 0;
 }
 
+int config_parse_stage_size(struct config *c, const char *value, struct error *err)
+{
+	if (config_size(value, CONFIG_STAGE_MIN, CONFIG_STAGE_MAX, &c->stage_bytes) == 0)
+		return 0;
+	return error_set(err, -EINVAL,
+			 "option stage-size=%s: must be a size from 1M to 1024T, as in 500G",
+			 value);
+}
+
+int config_parse_resident(struct config *c, const char *value, struct error *err)
+{
+	c->resident = strcmp(value, "off") != 0;
+	c->resident_bytes = 0;
+	if (!c->resident || strcmp(value, "auto") == 0 ||
+	    config_size(value, CONFIG_RESIDENT_MIN, CONFIG_RESIDENT_MAX, &c->resident_bytes) == 0)
+		return 0;
+	return error_set(err, -EINVAL,
+			 "option resident=%s: must be off, auto or a size from 1M to 1024T, as in "
+			 "40G",
+			 value);
+}
+
+int config_check_resident(const struct config *c, struct error *err)
+{
+	if (!c->resident || c->fill != READ_FILL_ALL)
+		return 0;
+	return error_set(err, -EINVAL,
+			 "options resident and fill=all: both keep whole models in memory; use one "
+			 "of them");
+}
+
 static void list_clear(struct config_list *list)
 {
 	for (size_t i = 0; i < list->count; i++)

@@ -168,6 +168,7 @@ int confine_by_config(const struct config *c, struct error *err)
 						      .writable = writable.items,
 						      .writable_count = writable.count,
 						      .devices = devices.items,
-						      .device_count = devices.count},
+						      .device_count = devices.count,
+						      .memory_files = c->resident},
 			      err);
 }

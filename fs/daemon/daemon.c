@@ -55,6 +55,8 @@ static int prepare_ops(struct daemon *d, struct error *err)
 	ops->life = &d->life;
 	ops->mountpoint = realpath(d->config->mountpoint, NULL);
 	ops->engine = d->means.engine;
+	ops->residents = d->residents;
+	ops->keeper = d->keeper;
 	ops->kept = &d->means.kept;
 	ops->source = d->means.source;
 	ops->aws = d->means.aws;
@@ -116,6 +118,8 @@ static bool let_go(struct daemon *d)
 		aws_cancel(d->means.aws);
 	reloaded = !d->reload || reload_end(d->reload, LINGER_MS);
 	catalog_stop(d->means.catalog);
+	if (d->residents)
+		residents_stop(d->residents);
 	read_engine_stop(d->means.engine);
 	late_stop(d->ops.late);
 	return reloaded;
@@ -167,7 +171,8 @@ int daemon_run(struct daemon *d, struct launch *launch, struct error *err)
 		return r;
 	idle = let_go(d);
 	if (!mount_stop(d->mount) || !idle || !catalog_idle(d->means.catalog, LINGER_MS) ||
-	    !read_engine_idle(d->means.engine, LINGER_MS)) {
+	    !read_engine_idle(d->means.engine, LINGER_MS) ||
+	    (d->residents && !residents_idle(d->residents, LINGER_MS))) {
 		if (r < 0)
 			log_error_object(LOG_ERR, err, r, NULL);
 		/* Readers hold files open, or a TPM or a network does not answer. Readers have had
@@ -191,6 +196,7 @@ void daemon_free(struct daemon *d)
 	keeper_free(d->keeper);
 	reload_free(d->reload);
 	means_clear(&d->means);
+	residents_free(d->residents);
 	free(d->ops.mountpoint);
 	free(d);
 }

@@ -15,7 +15,8 @@ struct daemon {
 	struct life life;
 	struct keeper *keeper; /* NULL: we may not mount; libfuse does it by fusermount3 */
 	struct means means;
-	bool unstaged; /* the disk for copies is full */
+	struct residents *residents; /* NULL: resident=off */
+	bool unstaged;		     /* the disk for copies is full */
 	struct ops_context ops;
 	struct mount *mount;
 	int signal_fd; /* -1: signals are not blocked yet */

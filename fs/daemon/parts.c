@@ -4,6 +4,7 @@
  */
 #include "crypto/base/log.h"
 #include "fs/daemon/daemon_internal.h"
+#include "fs/fuse/passthrough.h"
 #include "fs/stage/staged.h"
 
 #include <errno.h>
@@ -81,11 +82,28 @@ static void show_step(void *arg, unsigned step_ms, const char *text)
 		notify_extend(d->notify, step_ms);
 }
 
+static int make_residents(struct daemon *d, struct error *err)
+{
+	const struct config *c = d->config;
+	struct residents_options options = {
+		.limit = c->resident_bytes ? c->resident_bytes : UINT64_MAX,
+		.reserve = d->means.budget.total,
+		.attach = passthrough_attach,
+		.detach = passthrough_detach,
+		.arg = &d->ops,
+	};
+
+	return c->resident ? residents_new(&options, &d->residents, err) : 0;
+}
+
 int parts_finish(struct daemon *d, struct error *err)
 {
 	const struct kernel_ops kernel = ops_kernel(&d->ops);
-	const struct means_user user = {.kernel = &kernel, .show = show_step, .show_arg = d};
+	struct means_user user = {.kernel = &kernel, .show = show_step, .show_arg = d};
 	int r = open_stage(d, err);
 
+	if (r == 0)
+		r = make_residents(d, err);
+	user.residents = d->residents;
 	return r < 0 ? r : means_finish(&d->means, &user, err);
 }

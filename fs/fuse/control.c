@@ -191,6 +191,7 @@ static int snapshot_new(struct ops_context *c, const struct control_file *f, str
 		.config = c->config,
 		.catalog = c->catalog,
 		.engine = c->engine,
+		.residents = c->residents,
 		.source = c->source,
 		.aws = c->aws,
 		.late = c->late,
@@ -269,31 +270,4 @@ void control_release(fuse_req_t req, struct fuse_file_info *fi)
 
 	fuse_reply_err(req, 0);
 	snapshot_drop(c, (struct snapshot *)(uintptr_t)fi->fh);
-}
-
-/* Users who could send the daemon a signal. */
-static bool may_reload(fuse_req_t req)
-{
-	uid_t uid = fuse_req_ctx(req)->uid;
-
-	return uid == 0 || uid == geteuid();
-}
-
-void ops_ioctl(fuse_req_t req, fuse_ino_t ino, ops_command command, void *arg,
-	       struct fuse_file_info *fi, unsigned flags, const void *in, size_t in_size,
-	       size_t out_size)
-{
-	const struct ops_reload *reload = atomic_load(&ops_context(req)->reload);
-	uint32_t number = 0;
-	int r = -ENOTTY;
-
-	if (ino == VIEW_ROOT_INO && (unsigned)command == MOUNT_IOCTL_RELOAD) {
-		r = !may_reload(req) ? -EPERM : -EAGAIN;
-		if (r == -EAGAIN && reload && out_size == sizeof(number))
-			r = reload->begin(reload->arg, &number);
-	}
-	if (r < 0)
-		fuse_reply_err(req, -r);
-	else
-		fuse_reply_ioctl(req, 0, &number, sizeof(number));
 }

@@ -5,6 +5,7 @@
  * fewer bytes than requested inside the file: the kernel would fill the rest with zeros.
  */
 #include "fs/fuse/ops_internal.h"
+#include "fs/fuse/passthrough.h"
 #include "fs/models/process.h"
 
 #include <errno.h>
@@ -39,16 +40,39 @@ static bool open_left(void *arg)
 	return fuse_req_interrupted(arg) && is_killed(arg);
 }
 
+/* Set in file handles; they are pointers to large objects, whose lowest bits are 0. */
+#define IS_BYTES ((uint64_t)1)
+#define IS_ATTACHED ((uint64_t)2)
+
+static struct model *opened_model(const struct fuse_file_info *fi)
+{
+	return (struct model *)(uintptr_t)(fi->fh & ~IS_ATTACHED);
+}
+
+static void close_model(struct model *m, bool attached)
+{
+	if (model_resident(m))
+		resident_closed(model_resident(m), attached);
+	model_close(m);
+}
+
 static void open_ended(void *arg, struct model *m, int code)
 {
 	fuse_req_t req = arg;
 	struct fuse_file_info fi = {.fh = (uintptr_t)m, .keep_cache = 1};
 	struct catalog *catalog = ops_context(req)->catalog;
-	int r = code < 0 ? fuse_reply_err(req, -code) : fuse_reply_open(req, &fi);
+	uint32_t id = code == 0 && model_resident(m) ? resident_opened(model_resident(m)) : 0;
+	int r;
 
+	if (code < 0)
+		r = fuse_reply_err(req, -code);
+	else if (id != 0)
+		r = passthrough_reply_open(req, fi.fh | IS_ATTACHED, id);
+	else
+		r = fuse_reply_open(req, &fi);
 	/* -ENOENT: interrupted meanwhile. Then no release follows. */
 	if (code == 0 && r < 0)
-		model_close(m);
+		close_model(m, id != 0);
 	if (code < 0 || r < 0)
 		catalog_drop_model(catalog, m);
 }
@@ -57,9 +81,6 @@ static void open_ended(void *arg, struct model *m, int code)
  * Open files whose content lies in memory (VIEW_BYTES). It never changes under one inode, so the
  * kernel may keep its pages, and it stays until the last close, also after a reload.
  */
-
-/* Set in a file handle; other handles are pointers, which are even. */
-#define IS_BYTES ((uint64_t)1)
 
 static bool is_bytes(const struct fuse_file_info *fi)
 {
@@ -149,6 +170,11 @@ void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	model_open(m, open_ended, open_left, req);
 }
 
+struct model *ops_file_model(fuse_ino_t ino, const struct fuse_file_info *fi)
+{
+	return fi->fh == 0 || control_has_ino(ino) || is_bytes(fi) ? NULL : opened_model(fi);
+}
+
 void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct catalog *catalog = ops_context(req)->catalog;
@@ -162,8 +188,8 @@ void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	fuse_reply_err(req, 0);
-	model_close((struct model *)(uintptr_t)fi->fh);
-	catalog_drop_model(catalog, (struct model *)(uintptr_t)fi->fh);
+	close_model(opened_model(fi), fi->fh & IS_ATTACHED);
+	catalog_drop_model(catalog, opened_model(fi));
 }
 
 struct read_job {
@@ -228,14 +254,35 @@ static bool is_interrupted(void *request)
 
 const struct late_calls ops_late_calls = {answer_late, is_interrupted};
 
+/* From a model's plaintext in memory, or what is there of it. */
+static bool read_resident(const struct read_job *job, struct stats *stats)
+{
+	struct resident *resident = model_resident(job->model);
+	uint64_t length = read_file_length(model_file(job->model));
+	struct read_result result = {.count = 1};
+
+	if (!resident || (uint64_t)job->offset >= length || job->size == 0)
+		return false;
+	result.pieces[0].size = (size_t)MIN((uint64_t)job->size, length - (uint64_t)job->offset);
+	if (!resident_read(resident, (uint64_t)job->offset, result.pieces[0].size,
+			   &result.pieces[0].data))
+		return false;
+	reply_pieces(job->req, &result, stats);
+	resident_read_done(resident);
+	return true;
+}
+
 static void read_data(const struct read_job *job, struct stats *stats)
 {
 	struct ops_context *c = ops_context(job->req);
 	struct read_result result = {0};
 	struct error err = {0};
+	bool leaving = atomic_load(&c->leaving);
 	int r = -ECANCELED;
 
-	if (!atomic_load(&c->leaving))
+	if (!leaving && read_resident(job, stats))
+		return;
+	if (!leaving)
 		r = read_file_read(model_file(job->model), (uint64_t)job->offset, job->size,
 				   &result, &err);
 	if (r < 0) {
@@ -331,8 +378,7 @@ static bool read_elsewhere(const struct read_job *job)
 void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
 {
 	struct life *life = ops_context(req)->life;
-	struct read_job job = {req, size, offset, (struct model *)(uintptr_t)fi->fh,
-			       (fi->flags & O_DIRECT) != 0};
+	struct read_job job = {req, size, offset, opened_model(fi), (fi->flags & O_DIRECT) != 0};
 	unsigned long long waiting;
 
 	if (is_bytes(fi)) {

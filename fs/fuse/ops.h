@@ -9,7 +9,9 @@
 #include "fs/config/config.h"
 #include "fs/models/catalog.h"
 #include "fs/models/late.h"
+#include "fs/mount/keeper.h"
 #include "fs/mount/mount_root.h"
+#include "fs/resident/resident.h"
 #include "fs/service/life.h"
 
 #include <fuse_lowlevel.h>
@@ -47,6 +49,10 @@ struct ops_context {
 	const struct aws *aws;		     /* NULL: none */
 	int64_t started_s;		     /* since 1970 */
 	atomic_uint_least64_t control_bytes; /* of its open files */
+	struct residents *residents;	     /* NULL: resident=off */
+	struct keeper *keeper;		     /* NULL: none */
+	atomic_uint_least64_t init_request;  /* number of the kernel's first request; 0: answered */
+	atomic_bool passthrough_offered;     /* by it */
 	int begun_fd;			     /* an event for session.c: the session has begun */
 	atomic_bool leaving;		     /* unmounting: reads fail from now on */
 };

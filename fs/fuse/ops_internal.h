@@ -22,6 +22,8 @@ static inline struct catalog_place ops_place(fuse_req_t req, fuse_ino_t ino)
 void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi);
 void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+/* Of an open file; NULL: it is a directory, or its content is no model. */
+struct model *ops_file_model(fuse_ino_t ino, const struct fuse_file_info *fi);
 
 /* control.c: what concerns these inodes and names goes there. */
 bool control_has_ino(fuse_ino_t ino);
@@ -39,7 +41,7 @@ typedef int ops_command;
 #else
 typedef unsigned ops_command;
 #endif
-/* The only one is MOUNT_IOCTL_RELOAD, on the root. */
+/* ioctl.c: those of mount_root.h. */
 void ops_ioctl(fuse_req_t req, fuse_ino_t ino, ops_command command, void *arg,
 	       struct fuse_file_info *fi, unsigned flags, const void *in, size_t in_size,
 	       size_t out_size);

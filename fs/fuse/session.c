@@ -12,6 +12,7 @@
 #include "crypto/base/log.h"
 #include "crypto/base/thread.h"
 #include "fs/fuse/mount_options.h"
+#include "fs/fuse/passthrough.h"
 #include "fs/mount/mount_point.h"
 #include "fs/mount/mount_table.h"
 #include "fs/service/signals.h"
@@ -96,7 +97,15 @@ static int make_session(struct mount *m, const struct config *config, struct ops
 	return r;
 }
 
-static int mount_by_keeper(struct mount *m, struct error *err)
+static void refuse_residents(struct residents *residents, const char *why)
+{
+	struct error err = {0};
+
+	error_set(&err, -EOPNOTSUPP, "models cannot be resident: %s", why);
+	residents_allow(residents, &err);
+}
+
+static int mount_by_keeper(struct mount *m, struct ops_context *ops, struct error *err)
 {
 	char name[32];
 	int fd = -1, r = keeper_mount(m->keeper, &fd, err);
@@ -104,6 +113,10 @@ static int mount_by_keeper(struct mount *m, struct error *err)
 	if (r < 0)
 		return r;
 	m->mounted = true;
+	if (ops->residents && passthrough_start(ops, fd))
+		return 0;
+	if (ops->residents)
+		refuse_residents(ops->residents, "it takes libfuse 3.13 or later");
 	/* This tells libfuse that the mount exists; libfuse owns the descriptor now. */
 	(void)snprintf(name, sizeof(name), "/dev/fd/%d", fd);
 	if (fuse_session_mount(m->session, name) < 0) {
@@ -131,8 +144,11 @@ static bool has_fusermount(void)
 	return false;
 }
 
-static int mount_by_libfuse(struct mount *m, struct error *err)
+static int mount_by_libfuse(struct mount *m, struct ops_context *ops, struct error *err)
 {
+	if (ops->residents)
+		refuse_residents(ops->residents,
+				 "it takes the privilege to mount (CAP_SYS_ADMIN) at start");
 	if (access("/dev/fuse", F_OK) < 0) {
 		keeper_hint_no_fuse(err);
 		return error_set(err, -ENOENT, "cannot mount on %s: there is no /dev/fuse",
@@ -182,7 +198,7 @@ int mount_start(const struct config *config, struct ops_context *ops, struct kee
 	if (r < 0)
 		return r;
 	ops->session = m->session;
-	r = keeper ? mount_by_keeper(m, err) : mount_by_libfuse(m, err);
+	r = keeper ? mount_by_keeper(m, ops, err) : mount_by_libfuse(m, ops, err);
 	if (r < 0)
 		return r;
 	*ret = steal_ptr(m);

@@ -190,17 +190,34 @@ void catalog_release(struct catalog *c, struct generation *g)
 	pthread_mutex_unlock(&c->lock);
 }
 
+/* Under the lock. Older models that the current generation does not show leave memory, also where
+ * their generation stays because of others in it. */
+static void retire_replaced(struct catalog *c)
+{
+	for (struct generation *g = c->current ? c->current->older : NULL; g; g = g->older)
+		for (size_t i = 0; i < g->view->file_count; i++) {
+			struct model *m = models_get(g->models, g->view->files[i]);
+			const struct view_node *now =
+				view_by_ino(c->current->view, g->view->files[i]->ino);
+
+			if (model_resident(m) && (!now || now->kind != VIEW_FILE ||
+						  generation_model(c->current, now) != m))
+				resident_retire(model_resident(m));
+		}
+}
+
 /* Frees here and not when the last hold goes: that may happen in a job of the models themselves. */
 void catalog_reap(struct catalog *c)
 {
 	struct generation *dead = NULL;
 
 	pthread_mutex_lock(&c->lock);
+	retire_replaced(c);
 	/* A generation adopts from older ones only, and those come later in the list. */
 	for (struct generation **p = &c->newest; *p;) {
 		struct generation *g = *p;
 
-		if (g->holds > 0 || !models_idle(g->models, 0)) {
+		if (g->holds > 0 || !models_idle(g->models, 0) || !models_leave(g->models)) {
 			p = &g->older;
 			continue;
 		}

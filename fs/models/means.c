@@ -177,6 +177,7 @@ int means_finish(struct means *m, const struct means_user *user, struct error *e
 		.source = m->source,
 		.owners = m->owners,
 		.unlock = m->unlock,
+		.residents = user->residents,
 		.measure = c->measure,
 		.measure_options =
 			{

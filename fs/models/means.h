@@ -29,6 +29,7 @@ struct means {
 /* Who opens the models. */
 struct means_user {
 	const struct kernel_ops *kernel; /* copied; NULL: there is no mount */
+	struct residents *residents;	 /* for fs/resident; borrowed, outlives the models; NULL */
 	void (*show)(void *arg, unsigned step_ms, const char *text); /* as struct listing's */
 	void *show_arg;
 };

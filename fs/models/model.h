@@ -38,6 +38,8 @@ struct model_look {
 	uint64_t unlock_failures; /* opens that failed */
 	bool has_stats;		  /* once it was unlocked */
 	struct stats_snapshot stats;
+	bool may_be_resident; /* residency is known */
+	struct resident_look residency;
 };
 
 int models_new(const struct models_options *options, struct models **ret);
@@ -46,6 +48,8 @@ void models_free(struct models *m);
 struct model *models_get(struct models *m, const struct view_node *file);
 /* Ends all waiting and later opens with EINTR, and the log messages about failing reads. */
 void models_stop(struct models *m);
+/* None of them is to be in memory any more. True: none is. */
+bool models_leave(struct models *m);
 /* False: after wait_ms, a model is still being unlocked, waiting for a network or a TPM. */
 bool models_idle(struct models *m, unsigned wait_ms);
 
@@ -99,6 +103,8 @@ int model_introduce(void *target);
 
 /* The plaintext, once an open has succeeded. */
 struct read_file *model_file(struct model *m);
+/* The same in memory; NULL: it cannot be there. */
+struct resident *model_resident(struct model *m);
 
 /* Counts and logs a failed read: a poisoned file once, other errors rate-limited. */
 void model_read_failed(struct model *m, int code, const struct error *err);

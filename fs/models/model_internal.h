@@ -29,7 +29,8 @@ struct model {
 	struct model_waiter *waiters;
 	struct unlocked *unlocked; /* MODEL_CLOSED: its keys, if it has them; else NULL */
 	struct read_file *file;	   /* set once, with MODEL_OPEN; then readable without the lock */
-	int logged_code;	   /* of the last failure that was logged */
+	_Atomic(struct resident *) resident; /* set with file; NULL: it cannot be resident */
+	int logged_code;		     /* of the last failure that was logged */
 	uint64_t logged_ms;
 	uint64_t waits_logged_ms; /* 0: never */
 	bool poison_logged;

@@ -125,12 +125,23 @@ static int unlock_and_measure(struct model *m, struct unlocked *u, struct read_f
 	return r;
 }
 
+/* Without memory for it the model is just not resident. */
+static struct resident *make_resident(struct model *m, struct read_file *file)
+{
+	struct resident *resident = NULL;
+
+	if (m->set->options.residents)
+		(void)resident_new(m->set->options.residents, file, m->node->path, &resident);
+	return resident;
+}
+
 /* The model is MODEL_OPENING and this is the one thread to change that. */
 static int do_open(struct model *m, struct error *err, struct model_waiter **ret_waiters)
 {
 	_cleanup_(unlocked_freep) struct unlocked *u = NULL;
 	struct read_file *file = NULL;
 	struct measurement measurement = {0};
+	struct resident *resident = NULL;
 	int r = -ECANCELED;
 
 	pthread_mutex_lock(&m->lock);
@@ -138,10 +149,13 @@ static int do_open(struct model *m, struct error *err, struct model_waiter **ret
 	pthread_mutex_unlock(&m->lock);
 	if (!atomic_load(&m->set->stopping))
 		r = unlock_and_measure(m, steal_ptr(u), &file, &measurement, err);
+	if (r == 0)
+		resident = make_resident(m, file);
 	pthread_mutex_lock(&m->lock);
 	note_unlocking(m, r, err);
 	m->measurement = measurement;
 	m->file = file;
+	atomic_store(&m->resident, resident);
 	m->state = r == 0 ? MODEL_OPEN : MODEL_CLOSED;
 	*ret_waiters = steal_ptr(m->waiters);
 	pthread_mutex_unlock(&m->lock);

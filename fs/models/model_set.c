@@ -42,6 +42,7 @@ void models_free(struct models *m)
 	for (size_t i = 0; i < m->count; i++) {
 		measured_drop(m->options.measured, &m->items[i]);
 		unlocked_free(m->items[i].unlocked);
+		resident_free(model_resident(&m->items[i]));
 		read_file_free(m->items[i].file);
 		free(m->items[i].failed);
 		pthread_mutex_destroy(&m->items[i].lock);
@@ -92,6 +93,21 @@ struct read_file *model_file(struct model *m)
 	return m->file;
 }
 
+struct resident *model_resident(struct model *m)
+{
+	return atomic_load(&m->resident);
+}
+
+bool models_leave(struct models *m)
+{
+	bool gone = true;
+
+	for (size_t i = 0; i < m->count; i++)
+		if (model_resident(&m->items[i]))
+			gone = resident_leave(model_resident(&m->items[i])) && gone;
+	return gone;
+}
+
 bool model_claim(struct model *m, struct measured_model *ret)
 {
 	enum measure_mode mode = m->set->options.measure;
@@ -118,6 +134,10 @@ bool model_has_key(struct model *m)
 void model_look(struct model *m, struct model_look *ret)
 {
 	*ret = (struct model_look){0};
+	if (model_resident(m)) {
+		ret->may_be_resident = true;
+		resident_look(model_resident(m), &ret->residency);
+	}
 	pthread_mutex_lock(&m->lock);
 	ret->measurement = m->measurement;
 	ret->unlocked_s = m->unlocked_s;

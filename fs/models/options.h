@@ -9,6 +9,7 @@
 #include "fs/models/measured.h"
 #include "fs/models/mounted_set.h"
 #include "fs/read/read.h"
+#include "fs/resident/resident.h"
 #include "fs/unlock/unlock.h"
 #include "fs/view/view.h"
 
@@ -46,8 +47,9 @@ struct models_options {
 	struct measure_options measure_options;
 	struct measured *measured; /* filled in by the catalog */
 	struct kernel_ops kernel;
-	struct pool *openers; /* where models are unlocked */
-	void *owner;	      /* models_owner() */
+	struct residents *residents; /* NULL: none */
+	struct pool *openers;	     /* where models are unlocked */
+	void *owner;		     /* models_owner() */
 };
 
 #endif

@@ -26,6 +26,31 @@
  * root and the daemon's own user, else EPERM. EAGAIN: not now. */
 #define MOUNT_IOCTL_RELOAD _IOR(0xF5, 1, uint32_t)
 
+/* Of an open model: how far it is resident (sealedfs(8), option resident). EOPNOTSUPP:
+ * resident=off. */
+enum mount_residency_state {
+	MOUNT_NOT_RESIDENT, /* the report has the reason */
+	MOUNT_WAITING,
+	MOUNT_FILLING,
+	MOUNT_RESIDENT,
+	MOUNT_LEAVING,
+};
+struct mount_residency {
+	uint32_t begin; /* 1: it shall be resident */
+	uint32_t state; /* enum mount_residency_state; set by the answer, like the next */
+	uint64_t bytes; /* in memory */
+};
+#define MOUNT_IOCTL_WARM _IOWR(0xF5, 2, struct mount_residency)
+/* Of the root: models leave memory. For root and the daemon's own user, else EPERM. */
+struct mount_eviction {
+	uint64_t inode;	 /* 0: all */
+	uint32_t in_use; /* leave when their last reader closes them; set by the answer, like the
+			    next */
+	uint32_t leaving;
+	uint64_t bytes; /* of both, and of those that left now */
+};
+#define MOUNT_IOCTL_EVICT _IOWR(0xF5, 3, struct mount_eviction)
+
 struct mount_root {
 	int fd;	      /* the root directory, open for reading */
 	char *path;   /* where it is mounted */

@@ -10,6 +10,7 @@
 #include "crypto/base/json.h"
 #include "crypto/sealed_head.h"
 #include "fs/aws/aws.h"
+#include "fs/report/residency.h"
 #include "fs/stage/staged.h"
 
 #include <inttypes.h>
@@ -118,7 +119,7 @@ static void add_stats(const struct report_sources *s, json_t *to, const struct s
 				      stage_seconds(n->recent)));
 }
 
-static json_t *reason(const struct error *why)
+json_t *report_reason(const struct error *why)
 {
 	return json_pack("{s:o, s:o, s:i}", "message", json_outside_text(why->message), "hint",
 			 why->hint[0] ? json_outside_text(why->hint) : json_null(), "exit_code",
@@ -140,7 +141,7 @@ static json_t *report_pcr(const struct report_sources *s)
 	measured_look(catalog_options(s->catalog)->measured, &why);
 	json_object_set_new(to, "shows_what_is_served", json_boolean(why.code == 0));
 	if (why.code)
-		json_object_set_new(to, "reason", reason(&why));
+		json_object_set_new(to, "reason", report_reason(&why));
 	return to;
 }
 
@@ -190,13 +191,15 @@ static json_t *report_model(const struct report_sources *s, const struct view_no
 	if (file->recipients)
 		add_recipients(to, file->recipients);
 	if (look->why.code)
-		json_object_set_new(to, "reason", reason(&look->why));
+		json_object_set_new(to, "reason", report_reason(&look->why));
 	if (look->unlock_failures)
 		json_object_set_new(to, "unlock_failures", number(look->unlock_failures));
 	if (look->unlocked_s)
 		json_object_set_new(to, "unlocked", time_text(look->unlocked_s));
 	if (look->measurement.done)
 		json_object_set_new(to, "measured", measured(&look->measurement));
+	if (look->may_be_resident)
+		json_object_set_new(to, "residency", residency_of_model(&look->residency));
 	if (look->has_stats) {
 		add_stats(s, to, &look->stats);
 		add_waiting(to, s->late, file->ino);
@@ -220,6 +223,7 @@ static json_t *report_options(const struct report_sources *s)
 			    json_string(c->ready == CONFIG_READY_MEASURED ? "mount" : "open"));
 	json_object_set_new(to, "ready", json_string(config_word(c, "ready")));
 	json_object_set_new(to, "fill", json_string(config_word(c, "fill")));
+	json_object_set_new(to, "resident", json_string(c->resident ? "on" : "off"));
 	json_object_set_new(to, "stage", c->stage ? json_outside_text(c->stage) : json_null());
 	json_object_set_new(to, "owner_keys", number(c->owner_keys.count));
 	json_object_set_new(to, "allow_foreign_extend", json_boolean(c->allow_foreign_extend));
@@ -295,7 +299,7 @@ static json_t *report_listing(const struct report_sources *s, const struct view 
 		       "last_reload_failed", failed, "hidden", number(v->hidden_count), "notes",
 		       notes, "more_notes", number(v->more_notes));
 	if (failed)
-		json_object_set_new(to, "reason", reason(&s->reload_error));
+		json_object_set_new(to, "reason", report_reason(&s->reload_error));
 	return to;
 }
 
@@ -359,6 +363,8 @@ static json_t *report_head(const struct report_sources *s, const struct generati
 	json_object_set_new(to, "options", report_options(s));
 	json_object_set_new(to, "crypto", json_string(crypto));
 	json_object_set_new(to, "memory", report_memory(&engine));
+	if (s->residents)
+		json_object_set_new(to, "residents", residency_of_mount(s->residents));
 	if (s->config->measure != MEASURE_NONE)
 		json_object_set_new(to, "pcr", report_pcr(s));
 	if (generation_set(g))

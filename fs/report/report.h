@@ -16,6 +16,7 @@ struct report_sources {
 	const struct config *config;
 	struct catalog *catalog;
 	struct read_engine *engine;
+	struct residents *residents; /* NULL: none */
 	const struct source *source;
 	const struct aws *aws; /* NULL: none */
 	struct late *late;

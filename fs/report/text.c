@@ -116,6 +116,39 @@ static void print_pcr(const json_t *pcr, FILE *to)
 	print_reason(json_object_get(pcr, "reason"), to);
 }
 
+static void print_residents(const json_t *residents, FILE *to)
+{
+	const json_t *limit = json_object_get(residents, "limit_bytes");
+	char a[AMOUNT_SIZE], b[AMOUNT_SIZE];
+
+	if (!residents)
+		return;
+	print_safely(to, "  %-10s %s of plaintext in memory", "resident",
+		     amount(num(residents, "used_bytes"), a));
+	if (json_is_number(limit))
+		print_safely(to, ", at most %s", amount(json_number_value(limit), b));
+	fputc('\n', to);
+	if (json_object_get(residents, "reason"))
+		print_reason(json_object_get(residents, "reason"), to);
+}
+
+static void print_residency(const json_t *residency, FILE *to)
+{
+	const json_t *reason = json_object_get(residency, "reason");
+	char a[AMOUNT_SIZE];
+
+	if (!residency || (strcmp(word(residency, "state"), "none") == 0 && !reason))
+		return;
+	if (reason) {
+		print_safely(to, "    not resident: %s\n", word(reason, "message"));
+		return;
+	}
+	print_safely(to, "    %s: %s in memory; the kernel serves %.0f open file%s from it\n",
+		     word(residency, "state"), amount(num(residency, "bytes"), a),
+		     num(residency, "attached_files"),
+		     num(residency, "attached_files") == 1 ? "" : "s");
+}
+
 static void print_measured(const json_t *measured, FILE *to)
 {
 	if (measured)
@@ -197,6 +230,7 @@ void text_head(const json_t *report, FILE *to)
 	print_safely(to, "  %-10s %s\n", "fill", word(options, "fill"));
 	if (json_object_get(report, "crypto"))
 		print_safely(to, "  %-10s %s\n", "crypto", word(report, "crypto"));
+	print_residents(json_object_get(report, "residents"), to);
 	print_aws(json_object_get(report, "aws"), to);
 	print_stage(json_object_get(report, "stage"), to);
 	print_set(json_object_get(report, "set"), to);
@@ -263,6 +297,7 @@ void text_model(const json_t *m, FILE *to)
 		print_reason(reason, to);
 	print_recipients(m, to);
 	print_measured(json_object_get(m, "measured"), to);
+	print_residency(json_object_get(m, "residency"), to);
 	if (json_object_get(m, "recent"))
 		print_reading(m, to);
 	print_waiting(m, to);

@@ -33,10 +33,12 @@ int confine_keeper(struct error *err)
 #else
 
 #include <seccomp.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define PR_SET_VMA_NUMBER 0x53564d41 /* names of anonymous memory: newer C libraries */
+#define MFD_NOEXEC_SEAL_FLAG 0x0008U /* Linux 6.3 */
 
 /* What a running C program needs: memory, locks, time, its own signals, and to end. */
 static const char *const basic[] = {
@@ -181,7 +183,14 @@ static void release(scmp_filter_ctx *ctx)
 
 enum role { DAEMON, SERVER, KEEPER };
 
-static int filter(enum role role, struct error *err)
+static int allow_memory_files(scmp_filter_ctx ctx)
+{
+	return seccomp_rule_add(
+		ctx, SCMP_ACT_ALLOW, SCMP_SYS(memfd_create), 1,
+		SCMP_A1(SCMP_CMP_EQ, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL_FLAG));
+}
+
+static int filter(enum role role, bool memory_files, struct error *err)
 {
 	_cleanup_(release) scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 	int r = ctx ? ALLOW(ctx, basic) : -ENOMEM;
@@ -198,6 +207,8 @@ static int filter(enum role role, struct error *err)
 		r = ALLOW(ctx, files_write);
 	if (r == 0 && role != KEEPER)
 		r = allow_threads(ctx);
+	if (r == 0 && memory_files)
+		r = allow_memory_files(ctx);
 	if (r == 0)
 		r = seccomp_load(ctx);
 	return r < 0 ? error_set(err, r, "cannot filter system calls: %s", strerror(-r)) : 0;
@@ -215,7 +226,7 @@ static int confine(const struct confine_files *files, enum role role, struct err
 	if (abi == 0)
 		log_notice("this kernel has no Landlock: which files the daemon opens is not "
 			   "confined");
-	return filter(role, err);
+	return filter(role, files->memory_files, err);
 }
 
 int confine_daemon(const struct confine_files *files, struct error *err)
@@ -230,7 +241,7 @@ int confine_server(const struct confine_files *files, struct error *err)
 
 int confine_keeper(struct error *err)
 {
-	return filter(KEEPER, err);
+	return filter(KEEPER, false, err);
 }
 
 #endif

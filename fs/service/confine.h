@@ -11,6 +11,7 @@
 
 #include "crypto/base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct confine_files {
@@ -20,6 +21,7 @@ struct confine_files {
 	size_t writable_count;
 	const char *const *devices; /* character devices: read, write, ioctl */
 	size_t device_count;
+	bool memory_files; /* memfds that cannot be executed (MFD_NOEXEC_SEAL) may be made, too */
 };
 
 /* In the daemon, before it has threads: threads and files, no new process, no program, no mount.

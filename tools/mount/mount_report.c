@@ -242,8 +242,14 @@ static void add_residency(const struct mount_report *m, json_t *model)
 	uint64_t size = (uint64_t)json_integer_value(json_object_get(model, "size_bytes"));
 	const char *state = json_string_value(json_object_get(model, "state"));
 	_cleanup_close_ int fd = -1;
+	const char *kept =
+		json_string_value(json_object_get(json_object_get(model, "residency"), "state"));
 	uint64_t resident;
 
+	/* What is in the mount's own memory is not in the page cache, and a file that is open for
+	 * that question would keep its next readers from that memory. */
+	if (kept && strcmp(kept, "none") != 0)
+		return;
 	/* Only an opened model has pages; opening another one would unlock it. */
 	if (!json_object_get(model, "reads") ||
 	    (strcmp(state, "unlocked") != 0 && strcmp(state, "measured") != 0))

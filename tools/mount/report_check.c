@@ -53,6 +53,10 @@ static const char *const states[] = {"sealed",	 "unlocking", "unlocked", "measur
 static const char *const limits[] = {"idle",   "reader", "network",    "disk",
 				     "cipher", "hash",	 "page cache", NULL};
 
+static const char *const residents_words[] = {"on", "off", NULL};
+static const char *const residencies[] = {"none",     "waiting", "filling",
+					  "resident", "leaving", NULL};
+
 static const struct rule options[] = {
 	{"measure", KIND_WORD, 0, modes, NEEDED},
 	{"set", KIND_WORD, 0, sets, 0},
@@ -62,6 +66,7 @@ static const struct rule options[] = {
 	{"measure_when", KIND_WORD, 0, moments, 0},
 	{"ready", KIND_WORD, 0, readies, 0},
 	{"fill", KIND_WORD, 0, fills, NEEDED},
+	{"resident", KIND_WORD, 0, residents_words, 0},
 	{"stage", KIND_OUTSIDE, 8192, NULL, OR_NULL},
 	{"owner_keys", KIND_COUNT, 1024, NULL, NEEDED},
 	{"allow_foreign_extend", KIND_BOOL, 0, NULL, 0},
@@ -141,6 +146,18 @@ static const struct rule pcr[] = {
 	{"reason", KIND_OBJECT, 0, reason, 0},
 	{0},
 };
+static const struct rule residency[] = {
+	{"state", KIND_WORD, 0, residencies, NEEDED},
+	{"bytes", KIND_COUNT, 0, NULL, NEEDED},
+	{"attached_files", KIND_COUNT, 0, NULL, NEEDED},
+	{"reason", KIND_OBJECT, 0, reason, 0},
+	{0},
+};
+static const struct rule residents[] = {
+	{"limit_bytes", KIND_COUNT, 0, NULL, OR_NULL}, {"used_bytes", KIND_COUNT, 0, NULL, NEEDED},
+	{"possible", KIND_BOOL, 0, NULL, NEEDED},      {"huge_pages", KIND_BOOL, 0, NULL, 0},
+	{"reason", KIND_OBJECT, 0, reason, 0},	       {0},
+};
 static const struct rule model[] = {
 	{"name", KIND_NAME, 0, NULL, NEEDED},
 	{"inode", KIND_INODE, 0, NULL, NEEDED},
@@ -151,6 +168,7 @@ static const struct rule model[] = {
 	{"unlock_failures", KIND_COUNT, 0, NULL, 0},
 	{"unlocked", KIND_TIME, 0, NULL, OR_NULL},
 	{"measured", KIND_OBJECT, 0, measured, 0},
+	{"residency", KIND_OBJECT, 0, residency, 0},
 	STATS,
 	{0},
 };
@@ -165,6 +183,7 @@ static const struct rule whole[] = {
 	{"options", KIND_OBJECT, 0, options, NEEDED},
 	{"crypto", KIND_TEXT, 512, NULL, 0},
 	{"memory", KIND_NUMBERS, 0, NULL, NEEDED},
+	{"residents", KIND_OBJECT, 0, residents, 0},
 	{"pcr", KIND_OBJECT, 0, pcr, 0},
 	{"set", KIND_OBJECT, 0, set, 0},
 	{"listing", KIND_OBJECT, 0, listing, NEEDED},

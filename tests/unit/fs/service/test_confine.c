@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -122,6 +123,18 @@ static void no_new_rights(void)
 	DENIED(syscall(SYS_memfd_create, "x", 0));
 }
 
+/* For models in memory: what can be executed stays denied. */
+static void memory_files(void)
+{
+	const unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING | 0x0008U; /* MFD_NOEXEC_SEAL */
+
+	CHECK(confine_daemon(&(struct confine_files){.memory_files = true}, NULL) == 0);
+	CHECK(memfd_create("x", flags) >= 0 || errno == EINVAL);
+	DENIED(memfd_create("x", 0));
+	DENIED(memfd_create("x", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+	DENIED(memfd_create("x", flags | MFD_HUGETLB));
+}
+
 static void files_that_are_left(void)
 {
 	bool has_landlock = syscall(SYS_landlock_create_ruleset, NULL, 0, 1) > 0;
@@ -229,6 +242,7 @@ static void in_a_child(void (*run)(void))
 
 CHILD_TEST(no_programs_and_processes)
 CHILD_TEST(no_new_rights)
+CHILD_TEST(memory_files)
 CHILD_TEST(files_that_are_left)
 CHILD_TEST(threads_and_sockets)
 CHILD_TEST(later_threads_too)
@@ -239,6 +253,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_no_programs_and_processes),
 		cmocka_unit_test(test_no_new_rights),
+		cmocka_unit_test(test_memory_files),
 		cmocka_unit_test(test_files_that_are_left),
 		cmocka_unit_test(test_threads_and_sockets),
 		cmocka_unit_test(test_later_threads_too),
