@@ -2,7 +2,7 @@
  * FUSE callbacks for names, attributes and directories. Job: translate, nothing else. Trusts the
  * kernel for inode numbers and file handles. A file never changes, so the kernel may cache
  * everything without a limit: keep_cache and never direct_io, because otherwise each open would
- * drop the pages that a running model has mapped.
+ * drop the pages that a running model has mapped (opens of resident models: passthrough.h).
  */
 #include "fs/fuse/ops.h"
 
