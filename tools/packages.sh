@@ -29,6 +29,11 @@ packages_check=(
     debootstrap groff-base reuse
     chromium chromium-driver python3-selenium
 )
+# Debian 12 does not have it.
+case $(cat /etc/debian_version) in
+12* | bookworm*) ;;
+*) packages_check+=(python3-safetensors python3-numpy) ;;
+esac
 packages_bench=(
     gocryptfs rclone nginx-light curl openssl linux-perf
 )
