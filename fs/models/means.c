@@ -37,6 +37,9 @@ int means_plan(struct means *m, const struct config *c, struct error *err)
 	if (c->measure == MEASURE_DECLARED && c->owner_keys.count == 0)
 		log_warning("measure=declared without owner-key: the measurement only repeats what "
 			    "whoever sealed the model claims");
+	if (c->oms && c->owner_keys.count == 0)
+		log_warning("oms without owner-key: the bundle is compared with digests that "
+			    "whoever sealed the set claims");
 	m->kept = (struct allowance){
 		.limit = m->budget.kept, .advise = budget_advise, .advise_arg = &m->budget};
 	if (r == 0)

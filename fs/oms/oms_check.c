@@ -111,7 +111,7 @@ static int parse(const char *path, const struct oms_key *key, const uint8_t *byt
 	(void)snprintf(summary->key, sizeof(summary->key), "%s", oms_key_hint(key));
 	(void)snprintf(summary->name, sizeof(summary->name), "%s", (*ret)->name);
 	describe_unchecked(b, summary->unchecked);
-	return 0;
+	return digest_buffer(DIGEST_SHA256, bytes, size, summary->sha256);
 }
 
 int oms_read(const char *path, const struct oms_key *key, struct allowance *a,
@@ -174,7 +174,8 @@ static void compare_member(struct comparison *c, const struct oms_statement *s,
 
 	if (oms_statement_find(s, m->path))
 		return;
-	if (oms_statement_ignores(s, m->path)) {
+	if (oms_statement_ignores(s, m->path) ||
+	    memcmp(m->sha256, summary->sha256, SHA256_SIZE) == 0) {
 		if (summary->ignored++ == 0)
 			(void)snprintf(summary->first_ignored, sizeof(summary->first_ignored), "%s",
 				       m->path);

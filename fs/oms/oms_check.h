@@ -17,6 +17,7 @@ struct oms_summary {
 	char name[256];			    /* of the model, as the bundle has it */
 	char unchecked[OMS_UNCHECKED_SIZE]; /* what else it holds and nothing checked; "": nothing
 					     */
+	uint8_t sha256[SHA256_SIZE];	    /* of the bundle */
 	size_t files;
 	size_t ignored;			       /* members that it leaves out */
 	char first_ignored[SEAL_PATH_MAX + 1]; /* "": none */
@@ -35,8 +36,8 @@ int oms_read(const char *path, const struct oms_key *key, struct allowance *a,
 typedef void oms_finding(void *arg, const char *path, int code, const struct error *err);
 
 /* Each file of the statement must be a member with this SHA-256, and each member must be named or
- * ignored. `path` is the bundle's, for messages. Fills summary->ignored. Returns the number of
- * differences. */
+ * ignored, or be the bundle itself, which authors put beside the files. `path` is the bundle's, for
+ * messages. Fills summary->ignored. Returns the number of differences. */
 size_t oms_compare(const struct oms_statement *s, const struct set *set, const char *path,
 		   struct oms_summary *summary, oms_finding *finding, void *arg);
 

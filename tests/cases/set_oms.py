@@ -260,6 +260,26 @@ class Others(OmsCase):
         os.mkdir(self.bundle)
         self.refused_both(USAGE, "is not a regular file")
 
+    def test_the_bundle_beside_the_files(self):
+        self.sign()
+        shutil.copy(self.bundle, os.path.join(self.plain, "model.sig"))
+        self.seal()
+        self.set.admit()
+        self.set.put(2)
+        with self.mount(*self.bundled()) as mount:
+            self.assert_serves(mount, *self.NAMES, "model.sig")
+            self.assertIn('1 of the set\'s members, "model.sig" first', mount.log())
+        with open(self.bundle, "ab") as other:
+            other.write(b"\n")
+        self.refused_both(NOT_AUTHENTIC, '"model.sig" is a member of the set that')
+
+    def test_without_an_owner(self):
+        self.sign()
+        with self.lab.mount(self.sealed, "key-file=" + self.key, *self.MEASURE,
+                            *self.bundled()) as mount:
+            self.assert_serves(mount)
+            self.assertIn("oms without owner-key", mount.log())
+
     def test_options(self):
         self.sign()
         self.refused(USAGE, "need each other", options=("oms=" + self.bundle,))
