@@ -17,6 +17,7 @@
 enum {
 	OPTION_ADD_KEY_FILE = CLI_LONG,
 	OPTION_ADD_KMS_KEY,
+	OPTION_ADD_TPM,
 	OPTION_DROP,
 	OPTION_OWNER_KEY,
 	OPTION_SSE,
@@ -26,9 +27,11 @@ static const struct cli_option options[] = {
 	{OPTION_ADD_KEY_FILE, "add-key-file", "FILE", "a new recipient; repeatable"},
 	{OPTION_ADD_KMS_KEY, "add-kms-key", "KEY",
 	 "a new recipient: a KMS key id, ARN or alias/NAME;\nrepeatable"},
+	{OPTION_ADD_TPM, "add-tpm", "PCRS",
+	 "a new recipient: a TPM 2.0, as for seal --tpm;\nrepeatable"},
 	{OPTION_DROP, "drop", "RECIPIENT",
-	 "one that goes: a key ARN, or the id of a key file or its\n"
-	 "first 8 digits, as recipients shows them; repeatable"},
+	 "one that goes: a key ARN, or the id of a key file or TPM\n"
+	 "or its first 8 digits, as recipients shows them;\nrepeatable"},
 	OPENING_OPTIONS,
 	{OPTION_OWNER_KEY, "owner-key", "PUB",
 	 "the owner must be one of this file's public keys;\nrepeatable"},
@@ -67,6 +70,8 @@ static int take_option(struct settings *s, int id, struct error *err)
 		return add(a->keyfiles, &a->keyfile_count, s->cli, err);
 	case OPTION_ADD_KMS_KEY:
 		return add(a->kms_keys, &a->kms_count, s->cli, err);
+	case OPTION_ADD_TPM:
+		return add(a->tpms, &a->tpm_count, s->cli, err);
 	case OPTION_DROP:
 		return wish_drop(&s->rewrap.wish, s->cli->value, err);
 	case OPTION_OWNER_KEY:
@@ -200,8 +205,8 @@ static int prepare(struct settings *s, struct error *err)
 
 	if (r == 0 && !s->opening.unlock)
 		return cli_usage_error(s->cli, err,
-				       "a key that opens them is needed: give --key-file, --kms or "
-				       "--attest");
+				       "a key that opens them is needed: give --key-file, --kms, "
+				       "--attest or --tpm");
 	if (r == 0 && s->added.kms_count > 0)
 		r = cli_aws(s->cli, &aws, err);
 	if (r == 0)

@@ -337,6 +337,64 @@ class Elsewhere(TpmCase):
             self.assertFalse(os.path.exists(self.lab.path("never", "m.gguf.seal")))
 
 
+class Rewrap(TpmCase):
+    """A TPM among the recipients of what is sealed already, and check with it."""
+
+    def test_comes_and_goes(self):
+        key = self.lab.key_file("rewrap")
+        folder = self.sealed("--key-file", key)
+        payload = [name for name in os.listdir(folder) if name.endswith(".sealed")]
+        before = os.stat(os.path.join(folder, payload[0])).st_mtime_ns
+        self.lab.sealctl("rewrap", folder, "--add-tpm", "pcrs=4,7", "--key-file", key,
+                         tpm=self.tpm, expect=common.OK)
+        self.assert_opens(folder)
+        self.assertEqual(os.stat(os.path.join(folder, payload[0])).st_mtime_ns, before)
+        _, slot = self.slot(folder, 1)
+        again = self.lab.sealctl("rewrap", folder, "--add-tpm", "pcrs=4,7", "--key-file", key,
+                                 tpm=self.tpm, expect=common.OK)
+        self.assertIn("1 had these recipients already", again.out)
+        listed = self.lab.sealctl("recipients", folder, expect=common.OK).out
+        self.assertIn(f"TPM {slot.parent.hex()}: sha256 PCR 4,7: 1", listed)
+        # The key file goes, by means of the TPM.
+        kek = sf.kek_id(sf.load_kek(key)).hex()
+        self.lab.sealctl("rewrap", folder, "--drop", kek, "--tpm", tpm=self.tpm, expect=common.OK)
+        self.assertEqual(self.slot(folder)[1].values, slot.values)
+        self.assert_opens(folder)
+
+    def test_an_update_of_the_image(self):
+        """The new values are added before, by somebody who knows them; the old ones go after it."""
+        folder = self.sealed("--tpm", "pcrs=7")
+        _, old = self.slot(folder)
+        new = tpmslot.sha256(old.values[7], b"\x11" * 32).hex()
+        self.lab.sealctl("rewrap", folder, "--add-tpm", f"pcr=7:{new}", "--tpm", tpm=self.tpm,
+                         expect=common.OK)
+        self.assert_opens(folder)
+        self.tpm.extend(7, sha256="11" * 32)
+        self.assert_opens(folder)
+        self.lab.sealctl("rewrap", folder, "--drop", old.parent.hex()[:8], "--add-tpm", "pcrs=7",
+                         "--tpm", tpm=self.tpm, expect=common.OK)
+        seal, slot = self.slot(folder)
+        self.assertEqual((seal.slot_count, slot.values[7].hex()), (1, new))
+        self.assert_opens(folder)
+
+    def test_check(self):
+        folder = self.sealed("--tpm", "pcrs=7")
+        self.lab.sealctl("check", folder, "--tpm", tpm=self.tpm, expect=common.OK)
+        done = self.lab.sealctl("check", folder, "--key-file", self.lab.key_file("check"))
+        self.assert_result(done, common.REFUSED, "it is sealed for TPM", "give --tpm on the machine")
+        self.tpm.extend(7, sha256="11" * 32)
+        done = self.lab.sealctl("check", folder, "--tpm", tpm=self.tpm)
+        self.assert_result(done, common.REFUSED, "PCR 7 is")
+        self.assert_tpm_clean()
+
+    def test_set(self):
+        key = self.lab.key_file("set")
+        folder = self.sealed("--key-file", key, "--set", "one")
+        self.lab.sealctl("rewrap", folder, "--add-tpm", "pcrs=7", "--key-file", key, tpm=self.tpm,
+                         expect=common.OK)
+        self.assert_opens(folder)
+
+
 class Signed(TpmCase):
     """Policies that the builder of an image signs."""
 

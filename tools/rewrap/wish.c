@@ -28,6 +28,8 @@ bool slot_same_recipient(const struct seal_slot *a, const struct seal_slot *b)
 	case SEAL_SLOT_SET:
 		return slot_set_id(a) && slot_set_id(b) &&
 		       memcmp(slot_set_id(a), slot_set_id(b), SLOT_SET_ID_SIZE) == 0;
+	case SEAL_SLOT_TPM2:
+		return slot_same_tpm(a, b);
 	default:
 		return a->body_size == b->body_size && memcmp(a->body, b->body, a->body_size) == 0;
 	}
@@ -35,14 +37,21 @@ bool slot_same_recipient(const struct seal_slot *a, const struct seal_slot *b)
 
 bool slot_is_called(const struct seal_slot *slot, const char *text)
 {
-	char hex[2 * SLOT_KEYFILE_ID_SIZE + 1];
+	const uint8_t *keyfile = slot_keyfile_id(slot);
+	char hex[2 * SHA256_SIZE + 1];
 	struct kms_slot kms;
+	struct tpm_slot tpm;
 
 	if (slot_parse_kms(slot, &kms, NULL) == 0)
 		return strcmp(kms.arn, text) == 0;
-	if (!slot_keyfile_id(slot) || strlen(text) < ID_DIGITS_MIN)
+	if (strlen(text) < ID_DIGITS_MIN)
 		return false;
-	hex_encode(slot_keyfile_id(slot), SLOT_KEYFILE_ID_SIZE, hex);
+	if (keyfile)
+		hex_encode(keyfile, SLOT_KEYFILE_ID_SIZE, hex);
+	else if (slot_parse_tpm(slot, &tpm, NULL) == 0)
+		hex_encode(tpm.parent, SHA256_SIZE, hex);
+	else
+		return false;
 	return strncmp(hex, text, strlen(text)) == 0;
 }
 
@@ -60,7 +69,7 @@ int wish_drop(struct wish *w, const char *text, struct error *err)
 		error_hint(err, "sealctl recipients lists them");
 		return error_set(
 			err, -EINVAL,
-			"--drop %s: neither the ARN of a KMS key nor the id of a key file, "
+			"--drop %s: neither the ARN of a KMS key nor the id of a key file or TPM, "
 			"or its first %d digits at least",
 			text, ID_DIGITS_MIN);
 	}
@@ -116,8 +125,14 @@ int wish_make(struct wish *w, const struct recipient_options *options, struct aw
 
 		r = add(w, options->keyfiles[i], &one, aws, err);
 	}
+	for (unsigned i = 0; r == 0 && i < options->tpm_count; i++) {
+		struct recipient_options one = {.tpms = {options->tpms[i]}, .tpm_count = 1};
+
+		r = add(w, options->tpms[i], &one, aws, err);
+	}
 	if (r == 0 && w->added_count + w->dropped_count == 0)
-		return error_set(err, -EINVAL, "give --add-key-file, --add-kms-key or --drop");
+		return error_set(err, -EINVAL,
+				 "give --add-key-file, --add-kms-key, --add-tpm or --drop");
 	return r;
 }
 

@@ -24,7 +24,8 @@ struct wish {
 	unsigned dropped_count;
 };
 
-/* Loads key files. options: each recipient that comes. -EINVAL: nothing is asked, or too much. */
+/* Loads key files, asks the TPM. options: each recipient that comes. -EINVAL: nothing is asked, or
+ * too much. */
 int wish_make(struct wish *w, const struct recipient_options *options, struct aws *aws,
 	      struct error *err);
 void wish_clear(struct wish *w);
@@ -52,7 +53,8 @@ int plan_wrap(struct plan_slots *p, const uint8_t id[SEAL_FILE_ID_SIZE], const s
 
 /* The same recipient, whatever the wrapped key. */
 bool slot_same_recipient(const struct seal_slot *a, const struct seal_slot *b);
-/* text: a key ARN, or the id of a key file or at least its first 8 digits. */
+/* text: a key ARN, or the id of a key file or the storage key of a TPM, or at least its first 8
+ * digits. */
 bool slot_is_called(const struct seal_slot *slot, const char *text);
 
 #endif

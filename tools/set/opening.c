@@ -32,6 +32,13 @@ int opening_take(struct opening *o, struct cli *cli, int id, struct error *err)
 	case OPENING_ATTEST:
 		o->attest = true;
 		return 0;
+	case OPENING_TPM:
+		o->tpm = true;
+		return 0;
+	case OPENING_TPM_SIGNATURES:
+		o->tpm = true;
+		o->tpm_signatures = cli->value;
+		return 0;
 	default:
 		o->tcti = cli->value;
 		return 0;
@@ -44,10 +51,12 @@ int opening_make(struct opening *o, struct cli *cli, struct error *err)
 				   .keyfile_count = o->keyfile_count,
 				   .kms_pins = o->kms_keys,
 				   .kms_pin_count = o->kms_key_count,
-				   .kms_policy = o->kms_policy};
+				   .kms_policy = o->kms_policy,
+				   .use_tpm = o->tpm,
+				   .tpm = {.tcti = o->tcti, .signatures = o->tpm_signatures}};
 	int r = 0;
 
-	if (!o->kms && !o->attest && o->keyfile_count == 0)
+	if (!o->kms && !o->attest && !o->tpm && o->keyfile_count == 0)
 		return 0;
 	if (o->kms || o->attest)
 		r = cli_aws(cli, &u.aws, err);

@@ -15,6 +15,8 @@ enum {
 	OPENING_KMS_KEY,
 	OPENING_KMS_POLICY,
 	OPENING_ATTEST,
+	OPENING_TPM,
+	OPENING_TPM_SIGNATURES,
 	OPENING_TCTI,
 };
 
@@ -27,6 +29,9 @@ enum {
 		{OPENING_KMS_POLICY, "kms-policy", "FILE",                                          \
 		 "the key's policy: shows which PCR is another if KMS\nrefuses"},                   \
 		{OPENING_ATTEST, "attest", NULL, "open with KMS and this machine's NitroTPM"},      \
+		{OPENING_TPM, "tpm", NULL, "open with this machine's TPM, without KMS"},            \
+		{OPENING_TPM_SIGNATURES, "tpm-policy-signature", "FILE",                            \
+		 "signed policies for --tpm; default: where systemd puts\nthem"},                   \
 	{                                                                                           \
 		OPENING_TCTI, "tcti", "TCTI", "which TPM; default: /dev/tpmrm0, /dev/tpm0"          \
 	}
@@ -38,8 +43,8 @@ struct opening {
 	size_t keyfile_count;
 	const char *kms_keys[SEAL_SLOTS_MAX];
 	size_t kms_key_count;
-	bool kms, attest;
-	const char *kms_policy, *tcti;
+	bool kms, attest, tpm;
+	const char *kms_policy, *tcti, *tpm_signatures;
 	struct attest_provider *provider;
 	struct unlock *unlock; /* NULL: no option was given */
 };

@@ -79,6 +79,72 @@ static void kms_bodies_of_every_other_length_are_malformed(void **state)
 	assert_int_equal(slot_parse_kms(&cut, &kms, NULL), -EPROTO);
 }
 
+/* Parts of a slot for a TPM; all bytes are 0xD5, so they look like a modulus, too. */
+static struct tpm_slot tpm_parts(uint8_t bytes[SLOT_TPM_RSA_MAX])
+{
+	memset(bytes, 0xD5, SLOT_TPM_RSA_MAX);
+	return (struct tpm_slot){.parent = bytes,
+				 .bank = DIGEST_SHA256,
+				 .selection = 1u << 7,
+				 .values = bytes,
+				 .policy_key = bytes,
+				 .unique = bytes,
+				 .seed = bytes,
+				 .seed_size = SLOT_TPM_POINT_SIZE,
+				 .integrity = bytes,
+				 .sensitive = bytes};
+}
+
+static void tpm_round_trip(void **state)
+{
+	uint8_t bytes[SLOT_TPM_RSA_MAX];
+	struct tpm_slot parts = tpm_parts(bytes), got;
+	struct seal_slot slot, cut;
+
+	assert_int_equal(slot_make_tpm(&parts, &slot, NULL), 0);
+	assert_int_equal(slot.body_size, 180 + 32 + 64);
+	assert_int_equal(slot_parse_tpm(&slot, &got, NULL), 0);
+	assert_int_equal(got.value_count, 1);
+	assert_true(slot_same_tpm(&slot, &slot));
+	for (unsigned n = 0; n <= SEAL_SLOT_BODY_MAX; n++) {
+		cut = slot;
+		cut.body_size = (uint16_t)n;
+		assert_int_equal(slot_parse_tpm(&cut, &got, NULL),
+				 n == slot.body_size ? 0 : -EPROTO);
+	}
+	cut = slot;
+	cut.body[slot.body_size - 1] ^= 1; /* another wrap for the same recipient */
+	assert_true(slot_same_tpm(&slot, &cut));
+	cut.body[0] ^= 1;
+	assert_false(slot_same_tpm(&slot, &cut));
+}
+
+static void tpm_slots_that_cannot_be_made(void **state)
+{
+	uint8_t bytes[SLOT_TPM_RSA_MAX];
+	struct tpm_slot parts = tpm_parts(bytes);
+	struct seal_slot slot;
+
+	parts.bank = DIGEST_SHA1;
+	assert_int_equal(slot_make_tpm(&parts, &slot, NULL), -EINVAL);
+	parts = tpm_parts(bytes);
+	parts.selection = 0;
+	assert_int_equal(slot_make_tpm(&parts, &slot, NULL), -EINVAL);
+	parts.bank = 0; /* and no policy key: nothing to fulfil */
+	assert_int_equal(slot_make_tpm(&parts, &slot, NULL), -EINVAL);
+	parts.policy_key_size = 256;
+	assert_int_equal(slot_make_tpm(&parts, &slot, NULL), 0);
+	parts.policy_key_size = 384;
+	parts.seed_size = 384;
+	assert_int_equal(slot_make_tpm(&parts, &slot, NULL), 0);
+	parts = tpm_parts(bytes);
+	parts.selection = 7; /* three values and the longest keys do not fit */
+	parts.policy_key_size = parts.seed_size = 384;
+	assert_int_equal(slot_make_tpm(&parts, &slot, NULL), -EINVAL);
+	parts.seed_size = 128;
+	assert_int_equal(slot_make_tpm(&parts, &slot, NULL), -EINVAL);
+}
+
 static void shapes(void **state)
 {
 	uint8_t bytes[SEAL_SLOT_SIZE] = {0};
@@ -279,6 +345,8 @@ int main(void)
 		cmocka_unit_test(kms_round_trip),
 		cmocka_unit_test(kms_slots_that_cannot_be_made),
 		cmocka_unit_test(kms_bodies_of_every_other_length_are_malformed),
+		cmocka_unit_test(tpm_round_trip),
+		cmocka_unit_test(tpm_slots_that_cannot_be_made),
 		cmocka_unit_test(shapes),
 		cmocka_unit_test(a_generated_key_file_is_private_and_unique),
 		cmocka_unit_test(the_key_id_is_the_vectors),
