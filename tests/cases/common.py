@@ -23,6 +23,7 @@ import grp
 import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -329,9 +330,21 @@ class Lab:
     def close(self):
         try:
             self.stack.close()
+            self._show_sanitizers()
         finally:
             self.guardian.stdin.close()
             self.guardian.wait(900)  # tens of thousands of files on a slow disk
+
+    def _show_sanitizers(self):
+        """What a daemon's sanitizer found is never forgiven: tests/run.py has to see it."""
+        if not {"ASAN_OPTIONS", "TSAN_OPTIONS"} & set(os.environ):
+            return
+        for entry in os.scandir(self.dir):
+            if entry.name.endswith(".log") and entry.is_file(follow_symlinks=False):
+                text = read_text(entry.path)
+                at = re.search(r"\w+Sanitizer: |runtime error: ", text)
+                if at:
+                    sys.stderr.write(f"--- {entry.name}:\n{text[max(0, at.start() - 200):][:6000]}---\n")
 
     def path(self, *parts, make=False):
         path = os.path.join(self.dir, *parts)

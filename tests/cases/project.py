@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import unittest
+import unittest.mock
 
 import common
 
@@ -116,6 +117,16 @@ class Check(unittest.TestCase):
                 self.assertEqual((result.passed, result.failed), (1, 1))
                 self.assertNotIn("unsteady", printed)
                 self.assertNotIn("again, alone", log)
+
+    def test_what_a_daemons_sanitizer_found_is_shown(self):
+        shown = io.StringIO()
+        with unittest.mock.patch.dict(os.environ, {"TSAN_OPTIONS": "exitcode=66"}), \
+                contextlib.redirect_stderr(shown):
+            lab = common.Lab()
+            with open(lab.path("mnt.x.log"), "w", encoding="ascii") as out:
+                out.write("ready\nWARNING: ThreadSanitizer: data race (pid=1)\n")
+            lab.close()
+        self.assertTrue(run_results.sanitizer_found(1, shown.getvalue()), shown.getvalue())
 
     def test_many_failures_are_not_unsteady(self):
         result, asked = run_results.Result(), []
