@@ -30,7 +30,7 @@ ASAN = os.path.join(BUILD, "asan")
 TSAN = os.path.join(BUILD, "tsan")
 PYTHON = "/usr/bin/python3"
 JOBS = str(os.cpu_count() or 2)
-WAITERS = 2 * int(JOBS)  # of programs that wait more than they compute
+WAITERS = min(4 * int(JOBS), 16)  # of programs that wait much more than they compute
 
 
 def run(log, *argv, env=None, timeout=1200):
