@@ -284,11 +284,11 @@ class Refusals(ServeCase):
         self.assertEqual(server.stop(), 0)
 
     def test_rate(self):
-        server = self.server("--rate", "6")
+        server = self.server("--rate", "1")
         self.assertEqual(server.ask("/v1/mounts")[0], 200)
         status, headers, body = server.ask(EVIDENCE + NONCE)
         self.assert_refused((status, headers, body), 429)
-        self.assertIn(int(headers["Retry-After"]), range(1, 11))
+        self.assertIn(int(headers["Retry-After"]), range(1, 61))
         # What costs nothing is answered.
         self.assertEqual(server.ask("/x")[0], 404)
         with self.lab.tpm.fault(op="vendor", kind="rc", rc="0x101"):
@@ -343,7 +343,7 @@ class Callers(ServeCase):
             if number % 2:
                 connection.sendall(b"GET /v1/mounts HT")
             held.append(connection)
-        common.wait_for("an answer", lambda: self.answers(server), timeout_s=60)
+        common.wait_for("an answer", lambda: self.answers(server))
         self.assertIsNone(server.process.poll())
         self.assertEqual(server.stop(), 0)
 
