@@ -359,9 +359,11 @@ static int decide_set(struct config *c, struct error *err)
 				 "option set-id=%s: must be the 64 hex digits that sealctl set "
 				 "list prints",
 				 c->set_id);
-	if (!c->oms != !c->oms_key) {
+	if (!c->oms != !c->oms_key || (c->oms_read && !c->oms)) {
 		error_hint(err, "oms names the bundle, oms-key the public key that signs it");
-		return error_set(err, -EINVAL, "options oms and oms-key need each other");
+		return error_set(err, -EINVAL,
+				 "options oms and oms-key need each other, and oms-read needs "
+				 "both");
 	}
 	if (c->oms && c->oms[0] != '/')
 		return error_set(err, -EINVAL, "option oms=%s: must begin with /", c->oms);

@@ -90,6 +90,7 @@ struct config {
 	char *set_state;	  /* file of the highest versions seen; NULL: none */
 	unsigned set_min_version; /* 0: any */
 	char *oms, *oms_key;	  /* bundle and key that the set must have; NULL: none */
+	bool oms_read;		  /* and each member's bytes its SHA-256 */
 	unsigned pcr;
 	bool pcr_given;
 	bool lock_pcr; /* after measuring; of a Nitro Secure Module only */

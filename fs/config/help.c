@@ -57,6 +57,8 @@ static const char text[] =
 	"  oms=BUNDLE            the set must have exactly the files that this OpenSSF\n"
 	"                        Model Signing bundle signs; implies set=require\n"
 	"  oms-key=FILE          the public key (P-256, P-384, P-521; PEM) that signs it\n"
+	"  oms-read              read each member whole at its first open, and refuse it if\n"
+	"                        its bytes do not have the SHA-256 that the bundle signs\n"
 	"  ready=open|unlocked|measured\n"
 	"                        before the mount is ready, do nothing to models\n"
 	"                        (default), unlock them, or unlock and measure them in\n"

@@ -178,6 +178,7 @@ static const struct option_spec specs[] = {
 	{"set-min-version", OPT_NUMBER, FIELD(set_min_version), .max = UINT32_MAX},
 	{"oms", OPT_STRING, FIELD(oms)},
 	{"oms-key", OPT_STRING, FIELD(oms_key)},
+	{"oms-read", OPT_FLAG, FIELD(oms_read)},
 	{"pcr", OPT_PARSED, .parse = parse_pcr},
 	{"lock-pcr", OPT_FLAG, FIELD(lock_pcr)},
 	{"allow-foreign-extend", OPT_FLAG, FIELD(allow_foreign_extend)},

@@ -182,6 +182,7 @@ int means_finish(struct means *m, const struct means_user *user, struct error *e
 		.unlock = m->unlock,
 		.residents = user->residents,
 		.measure = c->measure,
+		.read_whole = c->oms_read,
 		.measure_options =
 			{
 				.pcr = c->pcr,

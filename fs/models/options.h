@@ -44,6 +44,7 @@ struct models_options {
 	struct unlock *unlock;
 	struct read_engine *engine;
 	enum measure_mode measure;
+	bool read_whole; /* the plaintext must have the SHA-256 that its seal states */
 	struct measure_options measure_options;
 	struct measured *measured; /* filled in by the catalog */
 	struct kernel_ops kernel;

@@ -154,9 +154,10 @@ static int find_payload(struct opening *s, struct error *err)
 			 (unsigned long long)s->payload.size, (unsigned long long)s->file->size);
 }
 
-static enum chunk_check check_for(enum measure_mode mode)
+/* What was read whole must stay what it was. */
+static enum chunk_check check_for(const struct models_options *o)
 {
-	switch (mode) {
+	switch (o->measure) {
 	case MEASURE_VERITY:
 	case MEASURE_SET:
 		return CHUNK_CHECK_VERITY;
@@ -164,11 +165,11 @@ static enum chunk_check check_for(enum measure_mode mode)
 	case MEASURE_SHA384:
 		return CHUNK_CHECK_FINGERPRINT;
 	default:
-		return CHUNK_CHECK_TAG;
+		return o->read_whole ? CHUNK_CHECK_VERITY : CHUNK_CHECK_TAG;
 	}
 }
 
-/* The bare modes: the plaintext must have the digests that the owner stated. */
+/* The plaintext must have the digests that the owner stated. */
 static int hash_plaintext(const struct unlocked *u, bool both, struct model_digests *ret,
 			  struct error *err)
 {
@@ -275,7 +276,7 @@ static int make_file(struct opening *s, struct read_file **ret, struct error *er
 {
 	struct read_file_options options = {
 		.source = s->o->source,
-		.check = check_for(s->o->measure),
+		.check = check_for(s->o),
 		.payload_name = s->payload.name,
 		.version = s->payload.version,
 		.label = s->payload_label,
@@ -337,8 +338,13 @@ int unlocked_measure(struct unlocked *u, const struct models_options *o,
 		     const struct view_node *file, const void *key, struct read_file **ret,
 		     struct measurement *ret_measured, struct error *err)
 {
-	int r = measure(u, o, file, key, ret_measured, err);
+	struct model_digests digests;
+	int r = o->read_whole && !measure_mode_is_bare(o->measure)
+			? hash_plaintext(u, false, &digests, err)
+			: 0;
 
+	if (r == 0)
+		r = measure(u, o, file, key, ret_measured, err);
 	if (r == 0)
 		*ret = steal_ptr(u->plain);
 	unlocked_free(u);

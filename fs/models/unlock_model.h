@@ -20,9 +20,9 @@ int unlock_model(const struct models_options *o, const struct view_node *file,
 int unlocked_claim(const struct unlocked *u, enum measure_mode mode, struct measure_event *ret,
 		   struct error *err);
 /*
- * Measures, in the bare modes after reading the whole model, and returns the plaintext. Takes u,
- * also after an error. key: for measured.h. *ret_measured (may be NULL) is set on success. Errors
- * as pcr.h and read.h; the caller frees *ret.
+ * Measures, in the bare modes and with read_whole after reading the whole model, and returns the
+ * plaintext. Takes u, also after an error. key: for measured.h. *ret_measured (may be NULL) is set
+ * on success. Errors as pcr.h and read.h; the caller frees *ret.
  */
 int unlocked_measure(struct unlocked *u, const struct models_options *o,
 		     const struct view_node *file, const void *key, struct read_file **ret,

@@ -2,6 +2,8 @@
 """fs/oms, fs/models, fs/formats, tools/set: OpenSSF Model Signing: our bundles for others' verifiers, and others' bundles for our mounts."""
 
 import base64
+import errno
+import hashlib
 import json
 import os
 import shutil
@@ -272,6 +274,35 @@ class Others(OmsCase):
         with open(self.bundle, "ab") as other:
             other.write(b"\n")
         self.refused_both(NOT_AUTHENTIC, '"model.sig" is a member of the set that')
+
+    def test_a_sealer_who_lies(self):
+        """The owner's seal states the author's SHA-256 for other bytes. Who measures sees it; oms-read refuses it."""
+        self.sign()
+        good = common.read_bytes(os.path.join(self.plain, "b.bin"))
+        bad = bytes([good[0] ^ 1]) + good[1:]
+        with open(self.pem, "rb") as pem:
+            owner = serialization.load_pem_private_key(pem.read(), None)
+        data_key, file_id = os.urandom(32), os.urandom(32)
+        body = common_sets.sealwriter.keyfile_slot(self.set.kek, data_key, file_id, os.urandom(12))
+        draft = common_sets.sealwriter.Draft(
+            bad, path=b"b.bin", file_id=file_id, data_key=data_key, slots=[body], owner=owner,
+            sha256=hashlib.sha256(good).digest())
+        draft.write(self.sealed, "b.bin")
+        self.set.admit()
+        self.set.put(2)
+        with self.mount(*self.bundled()) as mount:
+            self.assertEqual(common.read_bytes(mount.join("b.bin")), bad)
+            self.assertEqual(oracle_judges(mount, self.bundle, self.pub256), "b.bin is another file")
+        with self.mount(*self.bundled("oms-read")) as mount:
+            self.assert_io_error(mount.join("b.bin"), errno.EIO, errno.EBADMSG)
+            self.assert_serves(mount, "a.bin", "dir/c.bin")
+            self.assertIn("does not have the SHA-256 that the seal states", mount.log())
+
+    def test_bytes_that_are_read(self):
+        self.sign()
+        with self.mount(*self.bundled("oms-read", "ready=unlocked")) as mount:
+            self.assert_serves(mount)
+        self.refused(USAGE, "oms-read needs both", options=("oms-read",))
 
     def test_without_an_owner(self):
         self.sign()
