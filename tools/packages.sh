@@ -64,8 +64,10 @@ install_packages() {
     echo "installing ${#missing[@]} packages: ${missing[*]}"
     local log
     log=$(mktemp)
-    if ! { apt-get -qq update &&
-        DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${missing[@]}"
+    # A mirror that hiccups, or another apt-get that has the lock, is no reason to give up.
+    local apt=(apt-get -qq -o Acquire::Retries=5 -o DPkg::Lock::Timeout=600)
+    if ! { "${apt[@]}" update && DEBIAN_FRONTEND=noninteractive "${apt[@]}" -y \
+        --no-install-recommends install "${missing[@]}"
     } >"$log" 2>&1 </dev/null; then
         tail -n 20 "$log" >&2
         rm -f "$log"

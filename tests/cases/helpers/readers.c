@@ -124,8 +124,12 @@ static void map_window(int fd, off_t at, int flags, int lock)
 
 static void map_all(int fd, int flags, int lock)
 {
-	for (off_t at = 0; at < size && !over(); at += (off_t)WINDOW)
+	off_t at = 0;
+
+	do {
 		map_window(fd, at, flags, lock);
+		at += (off_t)WINDOW;
+	} while (at < size && !over());
 }
 
 static void read_ahead(int fd, unsigned char *buffer)
@@ -198,7 +202,7 @@ static void *work(void *kind)
 		mmap(NULL, PIECE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	int fd;
 
-	while (!over()) {
+	do {
 		fd = open(model_path, O_RDONLY | direct);
 		if (fd < 0) {
 			errors++;
@@ -210,7 +214,7 @@ static void *work(void *kind)
 		/* What was read from the cache says nothing about the source. */
 		posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 		close(fd);
-	}
+	} while (!over());
 	return NULL;
 }
 
