@@ -24,7 +24,7 @@ packages_demo=(
 )
 packages_check=(
     clang-format clang-tidy cppcheck shellcheck fsverity attr git nginx-light openssl
-    util-linux xz-utils
+    util-linux xz-utils zsh fish
     radosgw ceph-mon ceph-osd ceph-common python3-boto3 python3-jwt
     debootstrap groff-base reuse
     chromium chromium-driver python3-selenium

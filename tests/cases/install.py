@@ -32,6 +32,9 @@ def expected(lib, share, sbin, binaries):
             f"{lib}/sysusers.d/sealedfs.conf", f"{lib}/tmpfiles.d/sealedfs.conf",
             f"{share}/bash-completion/completions/sealctl",
             f"{share}/bash-completion/completions/sealedfs",
+            f"{share}/zsh/site-functions/_sealctl", f"{share}/zsh/site-functions/_sealedfs",
+            f"{share}/fish/vendor_completions.d/sealctl.fish",
+            f"{share}/fish/vendor_completions.d/sealedfs.fish",
             *(f"{share}/man/{page}" for page in MAN)}
 
 

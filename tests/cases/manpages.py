@@ -166,16 +166,18 @@ class Pages(unittest.TestCase):
                 self.assertIn(f"{found[0]}({found[1]})", ours, name)
 
 
+PROGRAMS = {"sealctl": common.SEALCTL, "sealedfs": common.SEALEDFS}
+
+
 class Completions(unittest.TestCase):
     """bash asks for words."""
 
     def complete(self, program, *words):
         """What is offered for the last word."""
-        path = {"sealctl": common.SEALCTL, "sealedfs": common.SEALEDFS}[program]
         script = (f'source {COMPLETIONS}/{program}; compopt() {{ :; }}; '
                   'COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); '
                   f'_{program} "$1"; printf "%s\\n" "${{COMPREPLY[@]}}"')
-        return set(output("bash", "-c", script, "bash", path, *words).split())
+        return set(output("bash", "-c", script, "bash", PROGRAMS[program], *words).split())
 
     def test_sealctl(self):
         self.assertLessEqual({"seal", "check", "--help"}, self.complete("sealctl", ""))
@@ -194,6 +196,43 @@ class Completions(unittest.TestCase):
         self.assertEqual({word.rstrip("=") for word in self.complete("sealedfs", "-o", "")},
                          mount_options(text))
         self.assertEqual(self.complete("sealedfs", "-o", "pcr=15,own"), {"pcr=15,owner-key="})
+
+
+class CompletionsZsh(Completions):
+    """zsh takes what the function adds, and chooses itself what fits."""
+
+    # The builtins that exist only while zsh completes. -P '*,' takes what is before the last comma.
+    BUILTINS = r"""
+        compset() { IPREFIX=${PREFIX%,*},; [[ $PREFIX == *,* ]] || IPREFIX=; PREFIX=${PREFIX##*,} }
+        compadd() { [[ $1 != -S ]] || shift 2; [[ $1 != -- ]] || shift; print -l -- $IPREFIX${^@} }
+        _describe() { print -l -- ${${(P)2}%%:*} }
+        _files() { print -- "(files)" }
+        """
+
+    def complete(self, program, *words):
+        if not shutil.which("zsh"):
+            self.skipTest("no zsh")
+        script = (f'{self.BUILTINS} words=("$@"); CURRENT=$#; PREFIX=${{words[-1]}}; IPREFIX=; '
+                  f'set --; source {COMPLETIONS}/_{program}')
+        found = output("zsh", "-f", "-c", script, "zsh", PROGRAMS[program], *words).split()
+        return {word for word in found if word.startswith(words[-1])}
+
+
+class CompletionsFish(Completions):
+    """fish itself, which finds the program by PATH."""
+
+    def complete(self, program, *words):
+        if not shutil.which("fish"):
+            self.skipTest("no fish")
+        lab = common.Lab()
+        self.addCleanup(lab.close)
+        os.symlink(PROGRAMS[program], lab.path("bin", program))
+        script = (f'source {COMPLETIONS}/{program}.fish; set -x PATH {lab.path("bin")} $PATH; '
+                  f'cd {lab.path("empty", make=True)}; complete -C "{" ".join((program, *words))}"')
+        done = subprocess.run(["fish", "--no-config", "-c", script], check=True, text=True,
+                              env={**os.environ, "HOME": lab.path("home", make=True)}, timeout=60,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        return {line.split("\t")[0] for line in done.stdout.splitlines()}
 
 
 if __name__ == "__main__":
