@@ -438,13 +438,21 @@ def suite_arm64(result, log):
     one(result, run(log, "tests/arm64", os.path.join(BUILD, "arm64"), timeout=3600)[0], "arm64")
 
 
+def suite_package(result, log):
+    """The package: built twice, judged by lintian, used in minimal roots. Only when asked for."""
+    for suite in ("bookworm", "trixie"):
+        code, out = run(log, "tests/package", suite, os.path.join(BUILD, "package-" + suite), timeout=7200)
+        result.add(passed=len(re.findall(r"^ok: ", out, re.M)))
+        one(result, code, "package on " + suite)
+
+
 # These compute, or read the source. They run one after the other beside the suites that mostly wait, and
 # get what those leave of the processors.
 BESIDE = ("build-asan", "build-tsan", "format", "cppcheck", "tidy", "shellcheck", "hygiene")
 AFTER = {"unit-asan": "build-asan", "cases-asan": "build-asan", "unit-tsan": "build-tsan",
          "cases-tsan": "build-tsan"}
 # Take long, and are run by name.
-LONG = ("fuzz", "builds", "thorough", "debian13", "arm64")
+LONG = ("fuzz", "builds", "thorough", "debian13", "arm64", "package")
 SUITES = [
     ("build", suite_build),
     ("unit", suite_unit),
@@ -469,6 +477,7 @@ SUITES = [
     ("thorough", suite_thorough),
     ("debian13", suite_debian13),
     ("arm64", suite_arm64),
+    ("package", suite_package),
 ]
 
 
