@@ -102,29 +102,66 @@ static TSS2_RC undefine(struct tpm *t, ESYS_TR handle)
 					      ESYS_TR_NONE, ESYS_TR_NONE));
 }
 
-/* Removes the index when it looks exactly like one of ours. The caller holds the index's lock. */
-static bool remove_stale(struct tpm *t, uint32_t index)
+/* True when the index looks exactly like one of ours; *ret is then to be closed or undefined. */
+static bool is_ours(struct tpm *t, uint32_t index, ESYS_TR *ret)
 {
 	_cleanup_esys_ TPM2B_NV_PUBLIC *found = NULL;
 	TPM2B_NV_PUBLIC ours = index_template(index);
-	ESYS_TR handle = ESYS_TR_NONE;
 
 	if (tpm_call(Esys_TR_FromTPMPublic(t->esys, index, tpm_session(t, TPMA_SESSION_AUDIT),
-					   ESYS_TR_NONE, ESYS_TR_NONE, &handle)) != TSS2_RC_SUCCESS)
+					   ESYS_TR_NONE, ESYS_TR_NONE, ret)) != TSS2_RC_SUCCESS)
 		return false;
-	if (tpm_call(Esys_NV_ReadPublic(t->esys, handle, tpm_session(t, TPMA_SESSION_AUDIT),
+	if (tpm_call(Esys_NV_ReadPublic(t->esys, *ret, tpm_session(t, TPMA_SESSION_AUDIT),
 					ESYS_TR_NONE, ESYS_TR_NONE, &found, NULL)) ==
 		    TSS2_RC_SUCCESS &&
 	    found &&
 	    (found->nvPublic.attributes & ~(TPMA_NV)TPMA_NV_WRITTEN) == ours.nvPublic.attributes &&
 	    found->nvPublic.dataSize == ours.nvPublic.dataSize &&
 	    found->nvPublic.nameAlg == ours.nvPublic.nameAlg &&
-	    found->nvPublic.authPolicy.size == 0 && undefine(t, handle) == TSS2_RC_SUCCESS) {
+	    found->nvPublic.authPolicy.size == 0)
+		return true;
+	(void)Esys_TR_Close(t->esys, ret);
+	return false;
+}
+
+/* The caller holds the index's lock. */
+static bool remove_stale(struct tpm *t, uint32_t index)
+{
+	ESYS_TR handle = ESYS_TR_NONE;
+
+	if (!is_ours(t, index, &handle))
+		return false;
+	if (undefine(t, handle) == TSS2_RC_SUCCESS) {
 		log_debug("removed the NV index 0x%08x that a dead process had left", index);
 		return true;
 	}
 	(void)Esys_TR_Close(t->esys, &handle);
 	return false;
+}
+
+int mailbox_list(struct tpm *t, uint32_t *ret, size_t max, size_t *ret_count, struct error *err)
+{
+	_cleanup_esys_ TPMS_CAPABILITY_DATA *data = NULL;
+	const TPML_HANDLE *list;
+	TSS2_RC rc = tpm_call(Esys_GetCapability(
+		t->esys, tpm_session(t, TPMA_SESSION_AUDIT), ESYS_TR_NONE, ESYS_TR_NONE,
+		TPM2_CAP_HANDLES, OWNER_RANGE_FIRST, TPM2_MAX_CAP_HANDLES, NULL, &data));
+
+	*ret_count = 0;
+	if (rc != TSS2_RC_SUCCESS)
+		return tpm_fail(err, -EIO, rc, "cannot list the TPM's NV indices");
+	list = &data->data.handles;
+	for (UINT32 i = 0; i < MIN(list->count, (UINT32)TPM2_MAX_CAP_HANDLES); i++) {
+		uint32_t index = list->handle[i];
+		ESYS_TR handle = ESYS_TR_NONE;
+
+		if ((index & ~(uint32_t)OWNER_RANGE_MASK) != OWNER_RANGE_FIRST ||
+		    *ret_count == max || !is_ours(t, index, &handle))
+			continue;
+		(void)Esys_TR_Close(t->esys, &handle);
+		ret[(*ret_count)++] = index;
+	}
+	return 0;
 }
 
 static int draw_index(uint32_t *ret)

@@ -44,6 +44,12 @@ int mailbox_read(struct mailbox *m, size_t offset, uint8_t *out, size_t *ret_siz
 /* Removes the index; opens a new connection for it when the old one broke. */
 void mailbox_close(struct mailbox *m);
 
+/*
+ * The indices that look like mailboxes, of any process: one in use, or left by a process that died.
+ * At most max. -EIO.
+ */
+int mailbox_list(struct tpm *t, uint32_t *ret, size_t max, size_t *ret_count, struct error *err);
+
 /* vendor.c. Has the TPM replace the request by its response. -EOPNOTSUPP: no such command. */
 int mailbox_request(struct mailbox *m, struct error *err);
 

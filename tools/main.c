@@ -17,7 +17,7 @@
 static const struct verb *const verbs[] = {
 	&verb_keygen,  &verb_seal,   &verb_set,	   &verb_rewrap, &verb_recipients, &verb_inspect,
 	&verb_hash,    &verb_check,  &verb_clean,  &verb_attest, &verb_cat,	   &verb_policy,
-	&verb_tpm_key, &verb_verify, &verb_status, &verb_warm,	 &verb_evict};
+	&verb_tpm_key, &verb_verify, &verb_status, &verb_warm,	 &verb_evict,	   &verb_doctor};
 
 /* Finishes the output; fails if part of it was lost. */
 static int printed(void)

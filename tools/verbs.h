@@ -8,6 +8,7 @@ extern const struct verb verb_attest;
 extern const struct verb verb_cat;
 extern const struct verb verb_check;
 extern const struct verb verb_clean;
+extern const struct verb verb_doctor;
 extern const struct verb verb_evict;
 extern const struct verb verb_hash;
 extern const struct verb verb_inspect;

@@ -45,7 +45,8 @@ ARROWS = {
     "tools/verify": ("tools/evidence", "tools/inspect", "attest/verdict"),
     "tools/policy": ("tools/verify", "fs/keypolicy"),
     "tools/serve": ("tools/verify", "fs/service"),
-    "tools": ("tools/cat", "tools/policy", "tools/rewrap", "tools/serve", "fs/config", "fs/report"),
+    "tools/doctor": ("tools/policy", "tools/mount", "fs/config"),
+    "tools": ("tools/cat", "tools/doctor", "tools/policy", "tools/rewrap", "tools/serve", "fs/config", "fs/report"),
 }
 
 
