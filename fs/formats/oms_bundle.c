@@ -11,6 +11,8 @@
 
 #define SIGNATURE_MAX 512
 #define CERTIFICATE_MAX 65536
+/* Values outside the payload; real bundles have some hundred. */
+#define PARTS_MAX 65536
 
 void oms_bundle_free(struct oms_bundle *b)
 {
@@ -176,18 +178,31 @@ static bool known_media_type(const char *type)
 	return false;
 }
 
+/* Before memory is taken for them: nothing of the bundle was checked yet. */
+static bool has_many_parts(const char *text, size_t size)
+{
+	size_t parts = 0;
+
+	for (size_t i = 0; i < size && parts <= PARTS_MAX; i++)
+		parts += text[i] == ',' || text[i] == '{' || text[i] == '[';
+	return parts > PARTS_MAX;
+}
+
 int oms_bundle_parse(const char *label, const void *bytes, size_t size, struct oms_bundle **ret,
 		     struct error *err)
 {
 	static const char *const known[] = {"mediaType", "verificationMaterial", "dsseEnvelope",
 					    NULL};
 	_cleanup_(oms_bundle_freep) struct oms_bundle *b = calloc(1, sizeof(*b));
-	_cleanup_json_ json_t *root = json_object_parse(bytes, size);
+	_cleanup_json_ json_t *root = NULL;
 	char printable[NAME_PRINTABLE_SIZE];
 	int r;
 
 	if (!b)
 		return -ENOMEM;
+	if (has_many_parts(bytes, size))
+		return oms_refuse(label, err, "it has more than %d parts", PARTS_MAX);
+	root = json_object_parse(bytes, size);
 	if (!root)
 		return oms_refuse(label, err, "it is not one whole JSON object");
 	name_printable(json_text(root, "mediaType"), printable);

@@ -184,6 +184,21 @@ static void test_bundles_refused(void **state)
 	oms_bundle_free(b);
 }
 
+static void test_more_parts_than_memory(void **state)
+{
+	size_t size = 4 << 20;
+	_cleanup_free_ char *text = malloc(size);
+	struct oms_bundle *b = NULL;
+	struct error err = {0};
+
+	assert_non_null(text);
+	for (size_t i = 0; i < size; i++)
+		text[i] = "{},"[i % 3];
+	text[0] = '[';
+	assert_int_equal(oms_bundle_parse("x", text, size, &b, &err), -EPROTO);
+	assert_non_null(strstr(err.message, "more than 65536 parts"));
+}
+
 #define TYPES                                       \
 	"\"_type\":\"https://in-toto.io/Statement/" \
 	"v1\",\"predicateType\":\"https://model_signing/signature/v1.0\","
@@ -300,6 +315,7 @@ int main(void)
 		cmocka_unit_test(test_good_vectors),
 		cmocka_unit_test(test_bad_vectors),
 		cmocka_unit_test(test_bundles_refused),
+		cmocka_unit_test(test_more_parts_than_memory),
 		cmocka_unit_test(test_statements_refused),
 		cmocka_unit_test(test_a_name_twice),
 		cmocka_unit_test(test_what_is_written_is_read),
