@@ -1,11 +1,13 @@
 /*
  * Which files are sealed under which names. Job: check operands and options against each other, and
- * make the plan. Reads headers of files, and no more of them.
+ * make the plan; open what is in it. Reads headers of files, and no more of them.
  */
 #include "tools/seal_plan.h"
 
 #include "crypto/name.h"
 #include "fs/formats/gguf_name.h"
+#include "tools/common/interrupt.h"
+#include "tools/common/progress.h"
 #include "tools/seal/aws_sample.h"
 #include "tools/seal/checkout.h"
 
@@ -116,4 +118,37 @@ int seal_plan_origin(struct seal_settings *s, const struct cli *cli, struct erro
 	if (r == 0 && s->origin.size > 0)
 		s->set.facts = &s->origin;
 	return r < 0 ? error_set(err, r, "out of memory") : 0;
+}
+
+static void cancel_input(void *ctx)
+{
+	input_cancel(ctx);
+}
+
+static int spool(const struct cli *cli, struct input *in, struct error *err)
+{
+	_cleanup_(progress_freep) struct progress *progress =
+		progress_new("spooling", PROGRESS_TOTAL_UNKNOWN, cli->quiet);
+	int r = interrupt_hook(cancel_input, in);
+
+	if (r < 0)
+		return r;
+	r = input_spool(in, progress, err);
+	interrupt_unhook(cancel_input, in);
+	return r;
+}
+
+int seal_plan_open(const struct seal_settings *s, struct cli *cli, const struct plan_entry *entry,
+		   struct input **ret, struct error *err)
+{
+	int r = s->from_sample ? aws_sample_open(cli, entry->path, s->sample_key, ret, err)
+			       : input_open(entry->path, ret, err);
+
+	if (r == 0 && s->length)
+		r = input_promise_length(*ret, s->length_bytes, err);
+	if (r == 0 && input_length(*ret) == INPUT_LENGTH_UNKNOWN)
+		r = spool(cli, *ret, err);
+	if (r == 0 && input_length(*ret) > SEAL_LENGTH_MAX)
+		r = error_set(err, -EFBIG, "%s is longer than 16 TiB", entry->path);
+	return r;
 }

@@ -9,9 +9,9 @@
 #include "tools/common/output.h"
 #include "tools/common/progress.h"
 #include "tools/inspect/describe_set.h"
-#include "tools/seal/aws_sample.h"
 #include "tools/seal_plan.h"
 #include "tools/seal_result.h"
+#include "tools/seal_unchanged.h"
 #include "tools/set/set_values.h"
 #include "tools/verbs.h"
 
@@ -30,6 +30,7 @@ enum {
 	OPTION_NO_FACTS,
 	OPTION_SET,
 	OPTION_ALONE,
+	OPTION_AGAIN,
 	OPTION_EXPIRES,
 	OPTION_MIN_VERSION,
 	OPTION_SET_ID,
@@ -63,6 +64,7 @@ static const struct cli_option options[] = {
 	 "make what is sealed members of the set NAME at DEST;\nit is made if there is none"},
 	{OPTION_ALONE, "alone", NULL,
 	 "with --set: the recipients can open each member\nwithout the set, too"},
+	{OPTION_AGAIN, "again", NULL, "with --set: also members whose plaintext is unchanged"},
 	{OPTION_EXPIRES, "expires", "WHEN",
 	 "with --set: mounts refuse the set from then on: a time\n(2027-01-31T00:00:00Z), 90d, "
 	 "12h, or never"},
@@ -166,6 +168,9 @@ static int take_option(struct seal_settings *s, struct cli *cli, int id, struct 
 	case OPTION_ALONE:
 		s->set.alone = true;
 		return 0;
+	case OPTION_AGAIN:
+		s->again = true;
+		return 0;
 	case OPTION_EXPIRES:
 		s->set.has_expires = true;
 		return set_expiry_parse(cli->value, &s->set.expires, err);
@@ -191,24 +196,6 @@ static int take_option(struct seal_settings *s, struct cli *cli, int id, struct 
 	}
 }
 
-static void cancel_input(void *ctx)
-{
-	input_cancel(ctx);
-}
-
-static int spool(const struct cli *cli, struct input *in, struct error *err)
-{
-	_cleanup_(progress_freep) struct progress *progress =
-		progress_new("spooling", PROGRESS_TOTAL_UNKNOWN, cli->quiet);
-	int r = interrupt_hook(cancel_input, in);
-
-	if (r < 0)
-		return r;
-	r = input_spool(in, progress, err);
-	interrupt_unhook(cancel_input, in);
-	return r;
-}
-
 static void report(const struct cli *cli, const struct seal_request *req,
 		   const struct seal_result *res, const char *name, json_t **results)
 {
@@ -219,27 +206,12 @@ static void report(const struct cli *cli, const struct seal_request *req,
 	fflush(stdout);
 }
 
-static int open_entry(const struct seal_settings *s, struct cli *cli,
-		      const struct plan_entry *entry, struct input **ret, struct error *err)
-{
-	int r = s->from_sample ? aws_sample_open(cli, entry->path, s->sample_key, ret, err)
-			       : input_open(entry->path, ret, err);
-
-	if (r == 0 && s->length)
-		r = input_promise_length(*ret, s->length_bytes, err);
-	if (r == 0 && input_length(*ret) == INPUT_LENGTH_UNKNOWN)
-		r = spool(cli, *ret, err);
-	if (r == 0 && input_length(*ret) > SEAL_LENGTH_MAX)
-		r = error_set(err, -EFBIG, "%s is longer than 16 TiB", entry->path);
-	return r;
-}
-
 static int seal_entry(struct seal_settings *s, struct cli *cli, const struct seal_request *req,
 		      const struct plan_entry *entry, json_t **results, struct error *err)
 {
 	_cleanup_(input_freep) struct input *in = NULL;
 	struct seal_result res = {0};
-	int r = open_entry(s, cli, entry, &in, err);
+	int r = seal_plan_open(s, cli, entry, &in, err);
 
 	if (r == 0)
 		r = seal_input(req, in, entry->name, &res, err);
@@ -265,7 +237,7 @@ static int seal_together(struct seal_settings *s, struct cli *cli, const struct 
 	if (r == 0 && s->from_ollama) {
 		r = seal_import(req, &s->import, batch, err);
 	} else if (r == 0 && s->plan.count > 0) {
-		r = open_entry(s, cli, e, &in, err);
+		r = seal_plan_open(s, cli, e, &in, err);
 		if (r == 0)
 			r = seal_described(req, &s->bundle, in, e->name, batch, err);
 	}
@@ -290,8 +262,12 @@ static int seal_each(struct seal_settings *s, struct cli *cli, const struct seal
 	for (size_t i = 0; r == 0 && i < s->plan.count; i++) {
 		one.number = i + 1;
 		r = interrupt_check(err);
+		if (r == 0 && s->set.name)
+			r = seal_is_unchanged(s, cli, &s->plan.entries[i], err);
+		s->unchanged += r == 1;
 		if (r == 0)
 			r = seal_entry(s, cli, &one, &s->plan.entries[i], results, err);
+		r = MIN(r, 0);
 		if (r < 0 && i > 0 && !s->set.name)
 			log_notice("%zu of %zu files were sealed before the failure", i,
 				   s->plan.count);
@@ -311,6 +287,8 @@ static int seal_all(struct seal_settings *s, struct cli *cli, const struct seal_
 	if (r == 0 && s->set.name)
 		r = set_sealing_commit(&s->sealing, err);
 	r = interrupt_translate(r, err);
+	if (r == 0)
+		seal_print_unchanged(s, cli);
 	if (!cli->json) {
 		json_decref(results);
 		return r;
@@ -318,6 +296,8 @@ static int seal_all(struct seal_settings *s, struct cli *cli, const struct seal_
 	value = json_pack("{s:o}", "sealed", results);
 	if (r == 0 && s->set.name)
 		json_object_set_new(value, "set", describe_set_json(s->sealing.store.set, NULL));
+	if (r == 0 && s->set.name)
+		json_object_set_new(value, "unchanged", json_integer((json_int_t)s->unchanged));
 	if (r < 0) {
 		json_object_set_new(value, "error", output_error_json(err, r));
 		cli->failure_reported = true;
@@ -385,11 +365,11 @@ static int run(struct cli *cli, struct error *err)
 	if (r == 0 && s.sample_key && !s.from_sample)
 		r = cli_usage_error(cli, err, "--sample-key goes with --from-aws-sample");
 	if (r == 0 && !s.set.name &&
-	    (s.set.alone || s.set.has_expires || s.set.pins.min_version || s.set.pins.id ||
-	     s.set.pins.state))
+	    (s.set.alone || s.again || s.set.has_expires || s.set.pins.min_version ||
+	     s.set.pins.id || s.set.pins.state))
 		r = cli_usage_error(cli, err,
-				    "--alone, --expires, --min-version, --set-id and --set-state "
-				    "go with --set");
+				    "--alone, --again, --expires, --min-version, --set-id and "
+				    "--set-state go with --set");
 	if (r == 0)
 		r = open_and_seal(&s, cli, err);
 	plan_clear(&s.plan);

@@ -89,7 +89,7 @@ class Directory(Base):
         after = json.loads(self.lab.sealctl("hash", *options, self.dest).out)
         self.assertEqual(before["pcr"], after["pcr"])
         self.assertIn("sha384", before["pcr"]["set"])
-        self.seal("-q")  # again: other keys and ids, the same content
+        self.seal("-q", "--again")  # other keys and ids, the same content
         again = json.loads(self.lab.sealctl("hash", *options, self.dest).out)
         self.assertEqual(before["pcr"], again["pcr"])
 
@@ -153,6 +153,89 @@ class Directory(Base):
         self.seal("-q", expect=common.FAILURE)
         self.assertEqual(files(self.dest), before)
         self.assertEqual(self.read(), (1, {"a": b"a"}))
+
+
+class Unchanged(Base):
+    """What the set has already is not sealed again."""
+
+    PLAIN = {"a": b"a" * 700_000, "dir/b": b"bb", "empty": b""}
+
+    def setUp(self):
+        super().setUp()
+        for path, content in self.PLAIN.items():
+            self.write(path, content)
+        self.seal("-q")
+        self.before = self.objects()
+
+    def objects(self):
+        """What identifies each object and its content."""
+        return {name: (os.stat(os.path.join(self.dest, name)).st_ino,
+                       common.read_bytes(os.path.join(self.dest, name))) for name in files(self.dest)}
+
+    def sealed(self, *args, unchanged):
+        done = json.loads(self.seal("--json", *args).out)
+        self.assertEqual(done["unchanged"], unchanged)
+        return sorted(each["name"] for each in done["sealed"])
+
+    def test_nothing_changed(self):
+        done = self.seal()
+        self.assertIn("3 members are unchanged and not sealed again", done.out)
+        self.assertEqual(self.objects(), self.before)
+        self.assertEqual(self.sealed(unchanged=3), [])
+        self.assertEqual(self.objects(), self.before)
+
+    def test_what_changed_is_sealed(self):
+        self.write("dir/b", b"BB")
+        self.write("new", b"new")
+        self.assertEqual(self.sealed(unchanged=2), ["dir/b", "new"])
+        self.assertEqual(self.read(), (2, {**self.PLAIN, "dir/b": b"BB", "new": b"new"}))
+        after = self.objects()
+        self.assertEqual({n: after[n] for n in after if n[0] in "ae"},
+                         {n: self.before[n] for n in self.before if n[0] in "ae"})
+        self.assertIn("4 members are unchanged", self.seal("--expires", "9d").out)
+        self.assertEqual(self.read()[0], 3)
+
+    def test_all_when_told(self):
+        self.assertEqual(self.sealed("--again", unchanged=0), sorted(self.PLAIN))
+        self.assertEqual(self.read(), (2, self.PLAIN))
+        self.lab.sealctl("seal", self.plain, self.dest, "--key-file", self.key, "--again", expect=USAGE)
+
+    def test_what_is_not_there_any_more(self):
+        payload, = (name for name in files(self.dest) if name.startswith("a.") and name.endswith(".sealed"))
+        os.unlink(os.path.join(self.dest, payload))
+        os.unlink(os.path.join(self.dest, "empty.seal"))
+        done = self.seal("--json")
+        self.assertIn('"a" is sealed again: ', done.err)
+        self.assertEqual(json.loads(done.out)["unchanged"], 1)
+        self.assertEqual(self.read(), (2, self.PLAIN))
+        payload, = (name for name in files(self.dest) if name.startswith("a.") and name.endswith(".sealed"))
+        os.truncate(os.path.join(self.dest, payload), 5)
+        self.assertEqual(self.sealed(unchanged=2), ["a"])
+        self.assertEqual(self.read(), (3, self.PLAIN))
+
+    def test_another_seal_in_its_place(self):
+        other = self.lab.path("other-place")
+        self.lab.seal(self.plain, other, "--key-file", self.key, "--sign", self.private, "-q")
+        for name in ("dir/b.seal",):
+            os.replace(os.path.join(other, name), os.path.join(self.dest, name))
+        self.assertEqual(self.sealed(unchanged=2), ["dir/b"])
+
+    def test_alone(self):
+        self.assertEqual(self.sealed("--alone", unchanged=0), sorted(self.PLAIN))
+        self.assertEqual(self.sealed("--alone", unchanged=3), [])
+        self.assertEqual(self.read(), (2, self.PLAIN))
+
+    def test_a_pipe_and_other_facts(self):
+        done = self.lab.run(common.SEALCTL, "seal", "-", self.dest, "--name", "dir/b", "--set", "demo",
+                            "--key-file", self.key, "--sign", self.private, "--json", stdin=b"bb")
+        self.assertEqual((done.code, json.loads(done.out)["unchanged"]), (OK, 0), done.err)
+        self.assertEqual(self.read()[0], 2)
+        self.write(".git/HEAD", REVISION.encode() + b"\n")
+        self.assertEqual(self.sealed(unchanged=3), [])
+        self.assertEqual(self.read()[0], 3)
+        self.assertIn(REVISION.encode(), reader.open_set(self.dest, self.key).facts)
+        self.assertEqual(self.sealed(unchanged=3), [])
+        self.assertEqual(self.read()[0], 3)
 
 
 class Checkouts(Base):

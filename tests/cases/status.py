@@ -248,7 +248,8 @@ class Seals(Mounted):
         """Its head, before anything is opened, and of the newest version after a reload."""
         source = self.lab.path("as-set")
         for _ in range(2):
-            self.lab.seal(self.lab.path("plain", "a.gguf"), source, "--set", "w", "--key-file", self.key)
+            self.lab.seal(self.lab.path("plain", "a.gguf"), source, "--set", "w", "--again", "--key-file",
+                          self.key)
             head = common.read_bytes(os.path.join(source, "sealed.set"))[:self.HEAD]
             with self.mount(source=source) as mount:
                 seen = json.loads(control(mount, "seals.json"))

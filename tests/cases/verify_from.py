@@ -101,7 +101,7 @@ class Consumer(FromCase):
         """The machine shows the set's own statement: name, version and who signed it."""
         server, place = self.server(), self.lab.path("sealed", "set")
         for _ in range(2):
-            self.lab.seal(self.lab.path("plain"), place, "--set", "prod", "--key-file", self.key, "--sign", self.private)
+            self.lab.seal(self.lab.path("plain"), place, "--set", "prod", "--again", "--key-file", self.key, "--sign", self.private)
         with self.lab.mount(place, "key-file=" + self.key, "attest=none", "owner-key=" + self.public,
                             "event-log=" + self.events, "ready=measured"):
             answer = server.evidence(b"n" * 32)

@@ -79,6 +79,35 @@ static void check_member(const struct set_store *s, const struct source_listing 
 	finding(arg, label ? label : "?", r, &failure);
 }
 
+static bool has_own_slot(const struct seal *seal)
+{
+	for (unsigned i = 0; i < seal_slot_count(seal); i++)
+		if (!slot_set_id(seal_slot(seal, i)))
+			return true;
+	return false;
+}
+
+int set_check_one(const struct set_store *s, const struct set_member *m, bool alone,
+		  struct error *err)
+{
+	_cleanup_free_ char *object = NULL, *name = set_seal_name(m), *payload = NULL;
+	_cleanup_(source_object_clear) struct source_object o = {0};
+	_cleanup_seal_ struct seal *seal = NULL;
+	int r = name ? set_members_find(s, m, &seal, &object, err) : -ENOMEM;
+
+	if (r == 0)
+		r = seal_payload_name(seal, name, &payload);
+	if (r == 0)
+		r = source_stat(s->source, payload, &o, err);
+	if (r == 0 && o.size != m->length)
+		r = seal_fail(err, SEAL_BAD_PAYLOAD_SIZE, payload,
+			      "it has %" PRIu64 " bytes, the set states %" PRIu64, o.size,
+			      m->length);
+	if (r == 0 && alone && !has_own_slot(seal))
+		r = error_set(err, -EACCES, "%s can be opened through the set only", object);
+	return r < 0 ? r : check_slot(s, seal, err);
+}
+
 static void check_addition(const struct set_store *s, const char *name, set_finding *finding,
 			   void *arg)
 {

@@ -16,5 +16,9 @@ typedef void set_finding(void *arg, const char *label, int code, const struct er
  */
 int set_check(const struct set_store *s, const struct source_listing *listing, set_finding *finding,
 	      void *arg, struct error *err);
+/* One member: its seal, its payload's size, its slot. alone: it must have a slot of its own beside
+ * the set's. Errors as set_members_find(); -EBADMSG, -ENOENT, -EACCES. */
+int set_check_one(const struct set_store *s, const struct set_member *m, bool alone,
+		  struct error *err);
 
 #endif

@@ -200,6 +200,15 @@ static void remove_old(const struct set_sealing *s)
 	}
 }
 
+/* Nothing was sealed, and nothing else is to be stated. */
+static bool is_as_before(const struct set_sealing *s)
+{
+	const struct set_seal_options *o = &s->options;
+
+	return s->store.set && s->count == 0 && !o->has_expires &&
+	       (!o->facts || strcmp(o->facts->text, set_header(s->store.set)->facts) == 0);
+}
+
 int set_sealing_commit(struct set_sealing *s, struct error *err)
 {
 	struct set_change c = {.name = s->options.name,
@@ -216,7 +225,7 @@ int set_sealing_commit(struct set_sealing *s, struct error *err)
 	int r;
 
 	/* The order of members may change; traces are found by the path. */
-	r = set_store_commit(&s->store, &c, err);
+	r = is_as_before(s) ? 0 : set_store_commit(&s->store, &c, err);
 	if (r < 0)
 		return r;
 	r = set_members_finish(&s->store, err);
