@@ -47,6 +47,8 @@ int aws_new(const struct aws_options *options, struct aws **ret, struct error *e
 	r = http_client_new(&a->http);
 	if (r >= 0)
 		http_client_allow_plain(a->http, &a->config.allow_http);
+	if (r >= 0)
+		r = http_client_set_routes(a->http, &options->net, err);
 	if (r >= 0 && a->config.ca_file)
 		r = http_client_set_ca_file(a->http, a->config.ca_file);
 	if (r >= 0)

@@ -28,6 +28,8 @@ struct aws_options {
 	const char *kms_endpoint; /* URL */
 	/* Servers that may be contacted without TLS: transport.h. Borrowed until aws_free(). */
 	struct transport_hosts allow_http;
+	/* The only ways to servers: values of net=, fs/net/route.h. Not needed after aws_new(). */
+	struct transport_hosts net;
 	bool interactive; /* a person runs this: may start credential_process, ask for MFA codes */
 	bool path_style;
 	bool anonymous;	    /* S3 without credentials */

@@ -109,6 +109,7 @@ struct config {
 
 	struct config_list kms_keys;   /* pins: kms_arn.h; sorted, none twice; empty: any key */
 	char *kms_policy;	       /* file: explains what KMS refuses; NULL: none */
+	struct config_list net;	       /* ways to servers: fs/net/route.h; empty: the network */
 	struct config_list allow_http; /* HOST[:PORT]: may be contacted without TLS */
 	char *region, *profile, *s3_endpoint, *kms_endpoint; /* NULL: see aws.h */
 	bool path_style, anonymous, request_payer;

@@ -198,6 +198,7 @@ static const struct option_spec specs[] = {
 	{"profile", OPT_STRING, FIELD(profile)},
 	{"s3-endpoint", OPT_STRING, FIELD(s3_endpoint)},
 	{"kms-endpoint", OPT_STRING, FIELD(kms_endpoint)},
+	{"net", OPT_LIST, FIELD(net), .parse = config_add_net},
 	{"allow-http", OPT_LIST, FIELD(allow_http)},
 	{"path-style", OPT_FLAG, FIELD(path_style)},
 	{"no-sign-request", OPT_FLAG, FIELD(anonymous)},

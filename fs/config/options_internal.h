@@ -17,6 +17,8 @@ int config_apply_key(void *arg, const char *key, const char *value, struct error
 /* Replaces *field by a copy. -ENOMEM. */
 int config_set_string(char **field, const char *value);
 int config_list_add(struct config_list *list, const char *value);
+/* A value of net=. -EINVAL. */
+int config_add_net(struct config *c, const char *value, struct error *err);
 /* As in 4096, 256M, 2G or 1T, from min to max bytes. -EINVAL. */
 int config_size(const char *value, uint64_t min, uint64_t max, uint64_t *ret);
 /* Options that are sizes. */

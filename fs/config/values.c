@@ -2,6 +2,7 @@
  * The values of a struct config. Job: own its strings, and answer what follows from single fields.
  */
 #include "fs/config/options_internal.h"
+#include "fs/net/route.h"
 
 #include "crypto/base/encode.h"
 #include "crypto/base/log.h"
@@ -87,6 +88,7 @@ void config_clear(struct config *c)
 	list_clear(&c->owner_keys);
 	list_clear(&c->keyfiles);
 	list_clear(&c->kms_keys);
+	list_clear(&c->net);
 	list_clear(&c->allow_http);
 	list_clear(&c->models);
 	free(c->source);
@@ -122,4 +124,12 @@ int config_log_level(const struct config *c)
 mode_t config_directory_mode(const struct config *c)
 {
 	return c->mode | (c->mode & 0444) >> 2;
+}
+
+int config_add_net(struct config *c, const char *value, struct error *err)
+{
+	struct route route;
+	int r = route_parse(value, &route, err);
+
+	return r < 0 ? r : config_list_add(&c->net, value);
 }

@@ -106,6 +106,7 @@ static int open_means(struct means *m, struct error *err)
 		.profile = c->profile,
 		.s3_endpoint = c->s3_endpoint,
 		.kms_endpoint = c->kms_endpoint,
+		.net = {(const char *const *)c->net.items, c->net.count},
 		.allow_http = {(const char *const *)c->allow_http.items, c->allow_http.count},
 		.path_style = c->path_style,
 		.anonymous = c->anonymous,

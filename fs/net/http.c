@@ -19,6 +19,7 @@ struct http_client {
 	pthread_cond_t wakeup;		     /* signalled on cancel; CLOCK_MONOTONIC */
 	struct http_handle *idle;	     /* last used first; guarded by lock */
 	const struct transport_hosts *plain; /* NULL: none */
+	struct relay *relay;		     /* NULL: no routes */
 	char *ca_file;			     /* immutable once requests run */
 	struct http_silence silence;	     /* likewise */
 	atomic_bool cancelled;
@@ -38,6 +39,12 @@ int http_client_set_ca_file(struct http_client *c, const char *path)
 void http_client_allow_plain(struct http_client *c, const struct transport_hosts *hosts)
 {
 	c->plain = hosts;
+}
+
+int http_client_set_routes(struct http_client *c, const struct transport_hosts *places,
+			   struct error *err)
+{
+	return places->count > 0 ? relay_new(places->items, places->count, &c->relay, err) : 0;
 }
 
 void http_client_observe_silence(struct http_client *c, http_silence_observer *observe, void *arg)
@@ -81,6 +88,7 @@ void http_client_free(struct http_client *c)
 		c->idle = h->next;
 		handle_free(h);
 	}
+	relay_free(c->relay);
 	pthread_cond_destroy(&c->wakeup);
 	pthread_mutex_destroy(&c->lock);
 	free(c->ca_file);
@@ -170,10 +178,37 @@ static void return_handle(struct http_client *c, struct http_handle *h)
 	pthread_mutex_unlock(&c->lock);
 }
 
+/* HOST:PORT of "scheme://HOST[:PORT]". */
+static void find_authority(const char *origin, char ret[HTTP_ORIGIN_MAX])
+{
+	const char *host = strstr(origin, "://") + 3, *bracket = strchr(host, ']');
+	const char *port = strncmp(origin, "https", 5) == 0 ? ":443" : ":80";
+
+	if (strchr(bracket ? bracket : host, ':'))
+		port = "";
+	(void)snprintf(ret, HTTP_ORIGIN_MAX, "%s%s", host, port);
+}
+
+/* Whether x takes a route; -EHOSTUNREACH: it has to, and there is none. */
+static int choose_route(const struct http_client *c, struct http_exchange *x, const char *origin,
+			struct error *err)
+{
+	if (!c->relay || x->transport == TRANSPORT_LOOPBACK || x->req->unix_socket)
+		return 0;
+	x->relay = c->relay;
+	find_authority(origin, x->authority);
+	return relay_check(c->relay, x->authority, err);
+}
+
 int http_perform(struct http_client *c, const struct http_request *req, struct http_response *ret,
 		 struct error *err)
 {
 	char origin[HTTP_ORIGIN_MAX] = "";
+	struct http_exchange x = {.req = req,
+				  .resp = ret,
+				  .ca_file = c->ca_file,
+				  .cancelled = &c->cancelled,
+				  .silence = &c->silence};
 	struct http_handle *h = NULL;
 	enum transport transport = transport_judge(req->url, req->peer, c->plain);
 	int r;
@@ -185,19 +220,17 @@ int http_perform(struct http_client *c, const struct http_request *req, struct h
 		return error_set(err, -EINVAL, "not a URL that can be asked: %.200s", req->url);
 	if (transport == TRANSPORT_REFUSED)
 		return transport_check(req->url, "request", req->peer, c->plain, err);
+	x.transport = transport;
+	r = choose_route(c, &x, origin, err);
+	if (r < 0)
+		return r;
 	r = take_handle(c, origin, &h);
 	if (r < 0)
 		return error_set(err, r, "out of memory for a connection");
+	x.handle = h;
 	if (req->secret_body)
 		http_wipe_on_free(true);
-	r = http_exchange_run(&(struct http_exchange){.req = req,
-						      .resp = ret,
-						      .handle = h,
-						      .transport = transport,
-						      .ca_file = c->ca_file,
-						      .cancelled = &c->cancelled,
-						      .silence = &c->silence},
-			      err);
+	r = http_exchange_run(&x, err);
 	/* A secret answer is still in the handle's buffers; after a failure libcurl keeps state
 	 * that refuses options. */
 	if (req->secret_body || r < 0)

@@ -27,6 +27,10 @@ int http_client_set_ca_file(struct http_client *c, const char *path);
 /* Servers that may be contacted without TLS. Borrowed as long as the client lives; before the first
  * request. */
 void http_client_allow_plain(struct http_client *c, const struct transport_hosts *hosts);
+/* The only ways out, but for http to loopback addresses: values of net= (route.h), copied. Before
+ * the first request. No proxy of the environment is used then. -EINVAL, -ENOMEM, -EIO. */
+int http_client_set_routes(struct http_client *c, const struct transport_hosts *places,
+			   struct error *err);
 /* Set before the first request. */
 void http_client_observe_silence(struct http_client *c, http_silence_observer *observe, void *arg);
 /* For shutdown: running calls return -ECANCELED within a second, later ones at once. */

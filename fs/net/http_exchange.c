@@ -362,6 +362,11 @@ int http_exchange_run(struct http_exchange *x, struct error *err)
 		rc = keep_certificate(c, x->resp);
 	/* Nothing in the handle may point at this exchange any more. */
 	r = map_code(x, rc);
+	if (r < 0 && !x->failure && x->relay) {
+		int why = relay_trouble(x->relay, x->authority, err);
+
+		r = why < 0 ? why : r;
+	}
 	if (r < 0)
 		r = report(x, rc, r, err);
 	curl_easy_reset(c);

@@ -7,6 +7,7 @@
 
 #include "crypto/base/error.h"
 #include "fs/net/message.h"
+#include "fs/net/relay.h"
 
 #include <curl/curl.h>
 #include <stdatomic.h>
@@ -33,6 +34,8 @@ struct http_exchange {
 	const char *ca_file; /* NULL: the system's */
 	const atomic_bool *cancelled;
 	const struct http_silence *silence;
+	struct relay *relay;		 /* NULL: connect directly */
+	char authority[HTTP_ORIGIN_MAX]; /* with relay: HOST:PORT */
 	/* State of the callbacks. */
 	size_t capacity;
 	size_t header_bytes;

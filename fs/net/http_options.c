@@ -90,6 +90,16 @@ static curl_socket_t open_loopback(void *arg, curlsocktype purpose, struct curl_
 	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
+static curl_socket_t open_relayed(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+	const struct http_exchange *x = arg;
+	int fd = purpose == CURLSOCKTYPE_IPCXN && address->family == AF_UNIX
+			 ? relay_socket(x->relay, x->authority)
+			 : -EINVAL;
+
+	return fd < 0 ? CURL_SOCKET_BAD : fd;
+}
+
 /* One scheme, no redirects, and no proxy where the request itself is not encrypted. */
 static CURLcode set_transport(CURL *c, const struct http_exchange *x)
 {
@@ -108,6 +118,13 @@ static CURLcode set_transport(CURL *c, const struct http_exchange *x)
 #endif
 	if (x->transport != TRANSPORT_TLS || x->req->peer)
 		SET(CURLOPT_NOPROXY, "*");
+	if (x->relay) {
+		SET(CURLOPT_NOPROXY, "*");
+		SET(CURLOPT_ABSTRACT_UNIX_SOCKET, relay_name(x->relay));
+		SET(CURLOPT_OPENSOCKETFUNCTION, open_relayed);
+		SET(CURLOPT_OPENSOCKETDATA, x);
+		return rc;
+	}
 	if (x->req->unix_socket)
 		SET(CURLOPT_UNIX_SOCKET_PATH, x->req->unix_socket);
 	else if (x->transport == TRANSPORT_LOOPBACK)

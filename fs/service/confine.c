@@ -124,6 +124,7 @@ static const char *const daemon_only[] = {
 	"splice",	   "tee",	    "vmsplice",	     "signalfd4",      "timerfd_create",
 	"timerfd_settime", "connect",	    "bind",	     "getsockname",    "getpeername",
 	"getsockopt",	   "setsockopt",    "shutdown",	     "socketpair",     "setsid",
+	"accept4", /* nothing listens but what net= needs, and that does already */
 	"chdir",	   "wait4",	    "capget", /* going to the background; the keeper's end
 						       */
 };
@@ -156,7 +157,7 @@ static int allow_each(scmp_filter_ctx ctx, const char *const *names, size_t coun
 static int allow_threads(scmp_filter_ctx ctx)
 {
 	static const int options[] = {PR_SET_NAME, PR_GET_NAME, PR_SET_VMA_NUMBER};
-	static const int families[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
+	static const int families[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_VSOCK};
 	/* Flags are the first argument on all machines that we run on. A thread, not a process. */
 	int r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
 				 SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
