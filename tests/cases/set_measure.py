@@ -356,7 +356,7 @@ class Bucket(SetMeasured):
             self.assertEqual(self.tpm.pcr("sha384"), found["pcr"]["set"]["sha384"])
             self.assertEqual([entry["operation"] for entry in self.lab.kms.log()], ["Decrypt"])
             # Whoever seals the same files again: the same value, and a newer version.
-            self.lab.seal(self.plain + "/", *seal)
+            self.lab.seal(self.plain + "/", *seal, "--again")
             self.lab.kms.clear_log()
             self.reload(mount)
             common.drop_cache(mount.join("a.bin"))
