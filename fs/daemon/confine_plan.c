@@ -118,7 +118,7 @@ static void add_tpm(struct list *l, const char *tcti)
 		add(l, "/dev");
 }
 
-static int make_runtime_dir(const struct config *c, struct list *l, struct error *err)
+static int make_runtime_dir(struct list *l, struct error *err)
 {
 	char path[PATH_MAX];
 	int r;
@@ -129,7 +129,6 @@ static int make_runtime_dir(const struct config *c, struct list *l, struct error
 	if (r < 0)
 		return r;
 	add_folder_of(l, path);
-	add_folder_of(l, c->event_log);
 	return 0;
 }
 
@@ -139,11 +138,13 @@ int confine_by_config(const struct config *c, struct error *err)
 	const char *tcti = c->tcti ? c->tcti : getenv("SEALEDFS_TCTI");
 	bool tpm = c->measure != MEASURE_NONE || c->attest != CONFIG_ATTEST_NONE;
 	bool slots = !tpm && !tpm_missing(c->tcti);
-	int r = tpm ? make_runtime_dir(c, &writable, err) : 0;
+	int r = tpm ? make_runtime_dir(&writable, err) : 0;
 
 	/* Nothing but a slot may need the TPM; a reload can bring one at any time. */
 	if (slots)
-		(void)make_runtime_dir(c, &writable, NULL);
+		(void)make_runtime_dir(&writable, NULL);
+	if (tpm)
+		add_folder_of(&writable, c->event_log);
 
 	add_system(&read_only);
 	if (r == 0)
