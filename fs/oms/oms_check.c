@@ -71,27 +71,27 @@ static void describe_unchecked(const struct oms_bundle *b, char out[OMS_UNCHECKE
 			       n > 0 ? ", " : "", b->timestamps, b->timestamps == 1 ? "" : "s");
 }
 
+/* Only the signature decides: writers make the hint in more than one way. */
 static int check_signature(const struct oms_bundle *b, const char *path, const struct oms_key *key,
 			   struct error *err)
 {
 	_cleanup_free_ uint8_t *bytes = NULL;
 	char hint[NAME_PRINTABLE_SIZE];
 	size_t size = 0;
-	int r;
+	int r = oms_signed_bytes(b->payload, b->payload_size, &bytes, &size);
 
+	if (r == 0)
+		r = oms_key_verify(key, bytes, size, b->signature, b->signature_size);
+	if (r != -EBADMSG)
+		return r;
 	name_printable(b->hint, hint);
 	if (b->hint && strcmp(b->hint, oms_key_hint(key)) != 0)
 		return error_set(
-			err, -EBADMSG,
+			err, r,
 			"%s was signed by another key: it names the key \"%s\", and \"%s\" is %s",
 			path, hint, oms_key_path(key), oms_key_hint(key));
-	r = oms_signed_bytes(b->payload, b->payload_size, &bytes, &size);
-	if (r == 0)
-		r = oms_key_verify(key, bytes, size, b->signature, b->signature_size);
-	if (r == -EBADMSG)
-		error_set(err, r, "%s: its signature is not one of the key \"%s\" over its payload",
-			  path, oms_key_path(key));
-	return r;
+	return error_set(err, r, "%s: its signature is not one of the key \"%s\" over its payload",
+			 path, oms_key_path(key));
 }
 
 static int parse(const char *path, const struct oms_key *key, const uint8_t *bytes, size_t size,

@@ -176,6 +176,12 @@ class Others(OmsCase):
             self.assertIn('OMS bundle: 3 files of "plain"',
                           self.lab.sealctl("status", mount.path, expect=OK).out)
 
+    def test_a_hint_is_a_hint(self):
+        for hint in ("SHA256:abc", oms.fingerprint(self.private.public_key()).upper()):
+            self.sign(hint=hint)
+            with self.mount(*self.bundled()) as mount:
+                self.assert_serves(mount)
+
     def test_files_that_differ(self):
         self.sign()
         state = os.path.join(self.dir, "state")
@@ -413,6 +419,29 @@ class Reference(OmsCase):
         self.refused(NOT_AUTHENTIC, "signature is not one of the key",
                      options=("oms=" + reference("v1.1.0-sigstore.sig"),
                               "oms-key=" + self.trusted("p256.pub")))
+
+
+class Bucket(common.Case):
+    """A set in S3: one object is read for a bundle, and none of a payload."""
+
+    PARTS = ("s3",)
+
+    def test_in_a_bucket(self):
+        key, (private, pub) = self.lab.key_file(), self.lab.owner_key()
+        where, plain = self.lab.s3_url("signed/"), self.lab.path("plain", make=True)
+        for seed, name in enumerate(("a.bin", "b.bin")):
+            common.make_model(os.path.join(plain, name), 700_000, seed)
+        self.lab.sealctl("seal", plain, where, "--set", "s", "--key-file", key, "--sign", private, "-q",
+                         expect=OK)
+        _, pem256, pub256 = make_key(self.lab.path("author"))
+        bundle = self.lab.path("model.sig")
+        self.lab.s3.clear_log()
+        self.lab.sealctl("set", "export", "--oms", bundle, "--oms-key", pem256, "--owner-key", pub,
+                         where, expect=OK)
+        self.assertEqual({os.path.basename(e["key"]) for e in self.lab.s3.log()}, {"sealed.set"})
+        with self.lab.mount(where, "key-file=" + key, "owner-key=" + pub, "attest=none",
+                            "measure=none", "oms=" + bundle, "oms-key=" + pub256, "oms-read") as mount:
+            self.assertEqual(oracle_judges(mount, bundle, pub256), 2)
 
 
 class Descriptions(OllamaCase):
