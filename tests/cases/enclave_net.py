@@ -9,8 +9,10 @@ import unittest
 import common
 from common import FAILURE, MIB, OK, UNREACHABLE, USAGE
 
+import ask
 import common_measuring
 import common_nginx
+import llama
 import measured
 from common_enclave import EnclaveCase, IMAGE
 from common_parent import Parent, can_unshare, without_network
@@ -201,6 +203,28 @@ class Acceptance(Routed):
         decrypt = [call for call in calls if call["operation"] == "Decrypt"][-1]
         self.assertEqual((decrypt["verdict"], decrypt["recipient"]["genuine"], decrypt["recipient"]["pcrs"]["0"]),
                          ("ok", True, IMAGE[0]))
+        self.assert_tls()
+
+    def test_llama_server(self):
+        """It says the same as from the plain file, from memory that holds the model."""
+        reason = llama.fetch_llama()
+        if reason:
+            self.skipTest(reason)
+        path = self.lab.path("plain", "tiny.gguf")
+        subprocess.run(["/usr/bin/python3", llama.GENERATOR, "--size", "50", "--seed", "1", "--out", path], check=True,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.lab.seal(path, self.lab.s3_url("prod/"), "--kms-key", "alias/enclave", "--sign", self.private)
+        options = self.options(f"net=unix:{self.parent.proxy()}", "lock-pcr", "pcr=20")
+        before = [common.SEALCTL, "cat", "-o", options, self.lab.s3_url("prod/tiny.gguf"), "--"]
+        want = ask.ask(llama.LLAMA, path, "mmap", deadline_s=llama.LOAD_S)[0]
+        got = ask.ask(llama.LLAMA, "{}", "mmap", self.lab.path("llama.log"), deadline_s=llama.LOAD_S, before=before,
+                      env=self.environment())[0]
+        self.assertEqual(got, want)
+        self.assertGreater(len(set(got)), 1)
+        start = measured.start_text("verity", "nsm", [measured.signer_id(self.public)])
+        self.assertEqual(self.nsm.pcr(20), common_measuring.predicted("verity", "sha384", path, start=start))
+        self.assertIn(20, self.nsm.state()["locked"])
+        self.nsm.operations()
         self.assert_tls()
 
 

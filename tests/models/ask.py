@@ -52,30 +52,31 @@ def wait_until_loaded(server, base, log_path, deadline_s):
         raise LoadFailed("exit code %s\n%s" % (server.poll(), "".join(log.readlines()[-15:])))
 
 
-def start(llama, model, load_mode, port, log):
+def start(llama, model, load_mode, port, log, before=(), env=None):
+    """before: words of a program that starts the server."""
     return subprocess.Popen(
-        [LAUNCHER, "run", llama, "--model", model, "--host", "127.0.0.1", "--port", str(port),
+        [*before, LAUNCHER, "run", llama, "--model", model, "--host", "127.0.0.1", "--port", str(port),
          "--no-webui", "--offline", "-c", "256", "-np", "1", "-t", "2", "--load-mode", load_mode],
-        stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+        stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=env)
 
 
-def ask(llama, model, load_mode, log_path=os.devnull, tokens=16, deadline_s=300, **request):
-    """request: members of llama-server's /completion that differ from ours."""
+def ask(llama, model, load_mode, log_path=os.devnull, tokens=16, deadline_s=300, before=(), env=None, **request):
+    """before, env: as start(). request: members of llama-server's /completion that differ from ours."""
     for _ in range(5):
         try:
-            return ask_once(llama, model, load_mode, log_path, tokens, deadline_s, request)
+            return ask_once(llama, model, load_mode, log_path, tokens, deadline_s, request, before, env)
         except LoadFailed as failure:
             if "couldn't bind" not in str(failure):  # somebody else has taken the port meanwhile
                 raise
     raise LoadFailed("no free port")
 
 
-def ask_once(llama, model, load_mode, log_path, tokens, deadline_s, request):
+def ask_once(llama, model, load_mode, log_path, tokens, deadline_s, request, before=(), env=None):
     port = free_port()
     base = "http://127.0.0.1:%d" % port
     started = time.monotonic()
     with open(log_path, "wb") as log:
-        server = start(llama, model, load_mode, port, log)
+        server = start(llama, model, load_mode, port, log, before, env)
         try:
             wait_until_loaded(server, base, log_path, deadline_s)
             loaded = time.monotonic()
