@@ -10,6 +10,7 @@
 
 #include <stdarg.h>
 #include <string.h>
+#include <strings.h>
 
 #define DECRYPT "kms:Decrypt"
 #define NITROTPM_NAME "NitroTPMPCR"
@@ -173,6 +174,19 @@ static void append_row(const struct explain_row *row, const char *before, char *
 		       keypolicy_text(row->wanted, 1) ? " or others" : "");
 }
 
+/* A key that is named by its ARN, as in a seal, never meets that. */
+static bool wants_alias(const json_t *statement)
+{
+	json_t *block, *wanted;
+	const char *operator, * key;
+
+	json_object_foreach (json_object_get(statement, "Condition"), operator, block)
+		json_object_foreach (block, key, wanted)
+			if (strcasecmp(key, "kms:RequestAlias") == 0)
+				return true;
+	return false;
+}
+
 void explain_summary(const struct keypolicy *p, const struct explanation *e, char *out, size_t size)
 {
 	size_t none = keypolicy_count(p), at = e->nearest;
@@ -202,5 +216,7 @@ void explain_summary(const struct keypolicy *p, const struct explanation *e, cha
 	if (fits)
 		append(out, size, "; %s",
 		       e->denied_by < none ? "it denies"
-					   : "the reason is another condition, or who asks");
+		       : wants_alias(keypolicy_statement(p, at))
+			       ? "it wants kms:RequestAlias, and the key is asked by its ARN"
+			       : "the reason is another condition, or who asks");
 }
