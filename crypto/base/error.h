@@ -26,7 +26,7 @@
 
 #include <errno.h>
 
-#define ERROR_MESSAGE_MAX 1024
+#define ERROR_MESSAGE_MAX 1472
 #define ERROR_HINT_MAX 512
 
 struct error {

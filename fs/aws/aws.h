@@ -9,6 +9,7 @@
 #define SEALEDFS_AWS_H
 
 #include "crypto/base/error.h"
+#include "fs/aws/endpoint.h"
 #include "fs/aws/options.h"
 #include "fs/net/message.h"
 
@@ -24,6 +25,8 @@ int aws_new(const struct aws_options *options, struct aws **ret, struct error *e
  * credentials are for. "aws" when no region is known. -ECANCELED.
  */
 int aws_partition(struct aws *a, const char **ret);
+/* The region to use if nothing else decides. */
+int aws_default_region(struct aws *aws, char ret[ENDPOINT_REGION_MAX], struct error *err);
 /* Only when no call is running. */
 void aws_free(struct aws *a);
 /* Before the first call; only one. */

@@ -4,6 +4,7 @@
 #ifndef SEALEDFS_AWS_AWS_INTERNAL_H
 #define SEALEDFS_AWS_AWS_INTERNAL_H
 
+#include "fs/aws/aws.h"
 #include "fs/aws/call.h"
 #include "fs/aws/config.h"
 
@@ -21,8 +22,5 @@ struct aws {
 	pthread_mutex_t lock;
 	char region[ENDPOINT_REGION_MAX]; /* from IMDS or by default; guarded by lock */
 };
-
-/* The region to use if nothing else decides. */
-int aws_default_region(struct aws *aws, char ret[ENDPOINT_REGION_MAX], struct error *err);
 
 #endif

@@ -68,7 +68,22 @@ int kms_arn_parse(const char *text, struct kms_arn *ret)
 	    !endpoint_region_valid(ret->region) || !is_account(ret->account) ||
 	    strcmp(ret->partition, endpoint_partition(ret->region)) != 0)
 		return -EINVAL;
-	return strncmp(p, "key/", 4) == 0 && is_key_id(p + 4) ? 0 : -EINVAL;
+	if (strncmp(p, "key/", 4) != 0 || !is_key_id(p + 4))
+		return -EINVAL;
+	ret->multi_region = p[4] == 'm';
+	return 0;
+}
+
+int kms_arn_in_region(const char *text, const char *region, char *out, size_t size)
+{
+	struct kms_arn arn;
+	int n;
+
+	if (kms_arn_parse(text, &arn) < 0)
+		return -EINVAL;
+	n = snprintf(out, size, "arn:%s:kms:%s:%s:%s", arn.partition, region, arn.account,
+		     strstr(text, ":key/") + 1);
+	return n > 0 && (size_t)n < size ? 0 : -EINVAL;
 }
 
 /* The parts of "account/ACCOUNT[/REGION]"; region is "" without one. */

@@ -16,6 +16,7 @@ struct kms_arn {
 	char partition[ENDPOINT_REGION_MAX];
 	char region[ENDPOINT_REGION_MAX];
 	char account[KMS_ACCOUNT_DIGITS + 1];
+	bool multi_region; /* one of several related keys, in different regions */
 };
 
 /*
@@ -24,6 +25,8 @@ struct kms_arn {
  * point it at another key at any time.
  */
 int kms_arn_parse(const char *text, struct kms_arn *ret);
+/* The ARN that a related multi-Region key has there, of the ARN of a key. -EINVAL: too long. */
+int kms_arn_in_region(const char *text, const char *region, char *out, size_t size);
 
 /*
  * A pin is a key's ARN, "account/ACCOUNT" or "account/ACCOUNT/REGION". -EINVAL with a message that

@@ -8,11 +8,8 @@
 
 #include "crypto/base/log.h"
 #include "crypto/failure.h"
-#include "fs/aws/kms.h"
-#include "fs/aws/kms_arn.h"
 #include "fs/unlock/denial.h"
 #include "fs/unlock/kms_recipient.h"
-#include "fs/unlock/no_means.h"
 #include "fs/unlock/unlock_internal.h"
 
 #include <errno.h>
@@ -130,15 +127,7 @@ int attempt_take(struct attempt *a, struct secret *key, const char *where, struc
 			 where, a->seal ? "seal" : "set");
 }
 
-static bool is_pinned(const struct unlock *u, const char *text, const struct kms_arn *arn)
-{
-	for (size_t i = 0; i < u->pin_count; i++)
-		if (kms_pin_matches(u->pins[i], text, arn))
-			return true;
-	return u->pin_count == 0;
-}
-
-static bool take_token(struct unlock *u, struct tokens *t)
+bool unlock_take_token(struct unlock *u, struct tokens *t)
 {
 	struct timespec now;
 	bool may;
@@ -157,76 +146,11 @@ static bool take_token(struct unlock *u, struct tokens *t)
 	return may;
 }
 
-static void return_tokens(struct unlock *u, struct tokens *t, unsigned count)
+void unlock_return_tokens(struct unlock *u, struct tokens *t, unsigned count)
 {
 	pthread_mutex_lock(&u->lock);
 	t->left = MIN(t->max, t->left + count);
 	pthread_mutex_unlock(&u->lock);
-}
-
-/* NULL when the key may be asked, else why not. */
-static const char *find_objection(const struct attempt *a, const char *text, const char *partition)
-{
-	struct kms_arn arn;
-
-	if (kms_arn_parse(text, &arn) < 0)
-		return "not the ARN of a KMS key";
-	if (strcmp(arn.partition, partition) != 0)
-		return "not of this region's partition";
-	if (!is_pinned(a->u, text, &arn))
-		return "no kms-key names it";
-	if (a->asked >= UNLOCK_KMS_ASKED_MAX)
-		return "enough others were asked: see kms-key";
-	if (a->asked > 0 && !take_token(a->u, &a->u->further))
-		return "too many requests for other keys were refused: see kms-key";
-	return NULL;
-}
-
-static void pass_over(struct attempt *a, const char *arn, const char *why)
-{
-	size_t at = strlen(a->not_asked), room = sizeof(a->not_asked) - at;
-	int n = snprintf(a->not_asked + at, room, "%s%s (%s)", at ? ", " : "", arn, why);
-
-	a->passed_over++;
-	log_debug("%s: %s is not asked: %s", a->name, arn, why);
-	if (n < 0 || (size_t)n >= room)
-		a->not_asked[at] = '\0';
-}
-
-/* -ENOKEY: this slot did not open it, or is not asked. */
-static int try_kms(struct attempt *a, unsigned index, const struct seal_slot *slot,
-		   const char *partition, struct secret **ret)
-{
-	struct secret *key = NULL;
-	struct error err = {0};
-	char where[WHERE_MAX];
-	struct kms_slot kms = {0};
-	int e;
-
-	e = slot_parse_kms(slot, &kms, &err);
-	if (e == 0) {
-		const char *objection = find_objection(a, kms.arn, partition);
-
-		if (objection) {
-			pass_over(a, kms.arn, objection);
-			return -ENOKEY;
-		}
-		a->asked++;
-	}
-	a->tried++;
-	if (e == 0 && a->u->recipients)
-		e = kms_recipient_decrypt(a->u->aws, a->u->recipients, &kms, a->id, &key, &err);
-	else if (e == 0)
-		e = kms_decrypt(a->u->aws, kms.arn, a->id, kms.blob, kms.blob_size, &key, &err);
-	(void)snprintf(where, sizeof(where), "slot %u (%s)", index, kms.arn);
-	if (e < 0)
-		error_prefix(&err, e, "%s: %s", a->name, where);
-	else
-		e = attempt_take(a, key, where, ret, &err);
-	if (e == 0)
-		return 0;
-	attempt_failed(a, &err, e);
-	return e;
 }
 
 static int none_asked(const struct attempt *a, struct error *err)
@@ -234,40 +158,6 @@ static int none_asked(const struct attempt *a, struct error *err)
 	seal_fail(err, SEAL_NO_RECIPIENT, a->name, "%u of its KMS keys were not asked: %s",
 		  a->passed_over, a->not_asked);
 	error_hint(err, "name the key that is meant with the option kms-key");
-	return -ENOKEY;
-}
-
-/* The failure that says most, and which keys had no say in it. */
-static int report(const struct attempt *a, struct error *err)
-{
-	struct error e = a->worst;
-
-	if (a->passed_over > 0) {
-		size_t at = strlen(e.message);
-
-		(void)snprintf(e.message + at, sizeof(e.message) - at,
-			       "; %u KMS keys were not asked: %s", a->passed_over, a->not_asked);
-	}
-	if (err && !err->code)
-		*err = e;
-	return e.code;
-}
-
-static int try_kms_slots(struct attempt *a, struct secret **ret, struct error *err)
-{
-	const char *partition = NULL;
-
-	for (unsigned n = 0; n < a->head->slot_count; n++) {
-		if (a->head->slots[n].type != SEAL_SLOT_KMS || !a->u->aws)
-			continue;
-		if (!partition && aws_partition(a->u->aws, &partition) < 0)
-			return error_set(err, -ECANCELED, "%s: stopped", a->name);
-		if (try_kms(a, n, &a->head->slots[n], partition, ret) < 0)
-			continue;
-		if (a->asked > 1)
-			return_tokens(a->u, &a->u->further, a->asked - 1);
-		return 0;
-	}
 	return -ENOKEY;
 }
 
@@ -308,11 +198,11 @@ static int run_attempt(struct attempt *a, struct secret **ret, struct error *err
 		return 0;
 	if (attempt_keyfiles(a, ret) == 0 || attempt_tpm(a, ret) == 0)
 		return 0;
-	r = try_kms_slots(a, ret, err);
+	r = attempt_kms(a, ret, err);
 	if (r != -ENOKEY)
 		return r;
 	if (a->tried > 0)
-		return report(a, err);
+		return attempt_report(a, err);
 	return a->passed_over > 0 ? none_asked(a, err) : unlock_no_means(a->head, a->name, err);
 }
 
@@ -375,5 +265,5 @@ void unlock_batch_end(struct unlock *u)
 
 bool unlock_may_repeat(struct unlock *u)
 {
-	return take_token(u, &u->repeats);
+	return unlock_take_token(u, &u->repeats);
 }

@@ -35,6 +35,12 @@ struct unlock {
 	struct tokens repeats, further;
 };
 
+/* A KMS key that was asked, and why that failed, in short. */
+struct kms_note {
+	char where[WHERE_MAX];
+	char why[112];
+};
+
 /* One seal or set being opened: what was tried, and the failure that says most. */
 struct attempt {
 	struct unlock *u;
@@ -46,6 +52,8 @@ struct attempt {
 	unsigned tried, asked;		       /* asked: KMS keys */
 	unsigned passed_over;		       /* KMS slots */
 	char not_asked[UNLOCK_RECIPIENTS_MAX]; /* the first of them, and why */
+	struct kms_note notes[UNLOCK_KMS_ASKED_MAX];
+	unsigned note_count;
 	struct error worst;
 };
 
@@ -55,6 +63,14 @@ void attempt_failed(struct attempt *a, const struct error *err, int code);
 int attempt_take(struct attempt *a, struct secret *key, const char *where, struct secret **ret,
 		 struct error *err);
 
+bool unlock_take_token(struct unlock *u, struct tokens *t);
+void unlock_return_tokens(struct unlock *u, struct tokens *t, unsigned count);
+
+/* kms_slots.c. -ENOKEY: no KMS slot opened it; -ECANCELED. */
+int attempt_kms(struct attempt *a, struct secret **ret, struct error *err);
+/* After everything failed: the failure that says most, why each other KMS key failed, and which
+ * ones had no say in it. */
+int attempt_report(const struct attempt *a, struct error *err);
 /* local_slots.c: what needs no network. -ENOKEY: no slot of this kind opened it. */
 int attempt_keyfiles(struct attempt *a, struct secret **ret);
 int attempt_tpm(struct attempt *a, struct secret **ret);

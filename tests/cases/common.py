@@ -199,12 +199,13 @@ class Kms(Emulator):
         self.url = self.values["url"]
         self.key("alias/models", {index: tpm.pcr("sha384", index) for index in (4, 7, 12)})
 
-    def key(self, alias, pcrs=None, access_keys=None, state=None):
-        """Makes or changes a key; returns its ARN. access_keys: as kms_store.check_policy()."""
+    def key(self, alias, pcrs=None, access_keys=None, state=None, **where):
+        """Makes or changes a key; returns its ARN. access_keys: as kms_store.check_policy(); where:
+        region, multi_region, id, as KeyStore.put()."""
         policy = {"pcrs": {str(index): value for index, value in (pcrs or {}).items()}}
         if access_keys is not None:
             policy["access_keys"] = access_keys
-        wanted = {"aliases": [alias], "policy": policy}
+        wanted = {"aliases": [alias], "policy": policy, **where}
         if state:
             wanted["state"] = state
         return json.loads(self.ask("POST", "keys", wanted))["arn"]

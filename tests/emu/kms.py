@@ -13,6 +13,7 @@ import binascii
 import itertools
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -34,6 +35,7 @@ from kms_store import KmsError
 
 CONTENT_TYPE = "application/x-amz-json-1.1"
 TARGET_PREFIX = "TrentService."
+SCOPE = re.compile(r"Credential=[^/]+/\d{8}/([a-z0-9-]+)/kms/aws4_request")
 ERROR_PREFIX = "com.amazonaws.kms#"
 MAX_BLOB_BYTES = 6144
 MAX_PLAINTEXT_BYTES = 4096
@@ -61,6 +63,7 @@ class Call:
         self.operation = operation
         self.request_id = request_id
         self.access_key_id = None
+        self.region = None
         self.body = {}
         self.key_arn = None
         self.context = None
@@ -155,6 +158,8 @@ class KmsEmulator:
     def _log(self, call, verdict):
         self.log.add(operation=call.operation, request_id=call.request_id, verdict=verdict,
                      access_key_id=call.access_key_id, key=call.key_arn, context=call.context,
+                     key_id=call.body.get("KeyId") if isinstance(call.body, dict) else None,
+                     region=call.region,
                      recipient=call.recipient.summary() if call.recipient else None,
                      form=call.form, faults=sorted(call.faults))
 
@@ -166,10 +171,11 @@ class KmsEmulator:
             raise KmsError("UnknownOperationException", "", 404)
         if request.header("Content-Type", "") != CONTENT_TYPE:
             raise KmsError("UnknownOperationException", "")
+        call.region = self._region_of(request)
         try:
             call.access_key_id = sigv4.verify(
                 request.command, request.raw_path, request.raw_query, request.header_list,
-                request.body, self.credentials, "kms", self.now(), region=self.region)
+                request.body, self.credentials, "kms", self.now(), region=call.region)
         except sigv4.SigV4Error as refusal:
             raise KmsError(refusal.code, refusal.message) from refusal
         if call.operation not in operations:
@@ -182,6 +188,11 @@ class KmsEmulator:
             raise KmsError("SerializationException", "not an object")
         self._read_common(call)
         return operations[call.operation](call)
+
+    def _region_of(self, request):
+        """A test has one server for all regions: the one that the caller signed for, if it has keys."""
+        scope = SCOPE.search(request.header("Authorization", ""))
+        return scope[1] if scope and scope[1] in self.store.regions() else self.region
 
     def _read_common(self, call):
         context = call.body.get("EncryptionContext") or {}
@@ -232,7 +243,7 @@ class KmsEmulator:
 
     def _re_encrypt(self, call):
         """Only as a dry run without a ciphertext, from a key to itself."""
-        source, destination = (self.store.find(self._key_id(call, member))
+        source, destination = (self.store.find(self._key_id(call, member), call.region)
                                for member in ("SourceKeyId", "DestinationKeyId"))
         if source is not destination or not call.body.get("DryRunModifiers"):
             raise KmsError("UnsupportedOperationException", "")
@@ -241,7 +252,7 @@ class KmsEmulator:
 
     def _create_grant(self, call):
         """Only as a dry run."""
-        key = self.store.find(self._key_id(call))
+        key = self.store.find(self._key_id(call), call.region)
         if not call.body.get("Operations") or not call.body.get("GranteePrincipal"):
             raise KmsError("ValidationException", "GranteePrincipal and Operations are required")
         if not call.body.get("DryRun"):
@@ -250,7 +261,7 @@ class KmsEmulator:
         return {"GrantId": "0" * 64, "GrantToken": "emulated"}
 
     def _get_key_policy(self, call):
-        key = self.store.find(self._key_id(call))
+        key = self.store.find(self._key_id(call), call.region)
         call.key_arn = self.store.arn(key)
         if "document" not in key.policy:
             raise KmsError("AccessDeniedException", "this key has a short policy of the emulator's")
@@ -259,13 +270,13 @@ class KmsEmulator:
 
     def _decrypt(self, call):
         if call.body.get("DryRunModifiers") and "CiphertextBlob" not in call.body:
-            self._authorize(call, self.store.find(self._key_id(call)))
+            self._authorize(call, self.store.find(self._key_id(call), call.region))
             return {"KeyId": call.key_arn}
         blob = self._blob(call, "CiphertextBlob", MAX_BLOB_BYTES)
         if call.body.get("EncryptionAlgorithm", "SYMMETRIC_DEFAULT") != "SYMMETRIC_DEFAULT":
             raise KmsError("InvalidKeyUsageException", "")
-        named = self.store.find(call.body["KeyId"]) if call.body.get("KeyId") else None
-        key = self.store.key_of_blob(blob)
+        named = self.store.find(call.body["KeyId"], call.region) if call.body.get("KeyId") else None
+        key = self.store.key_of_blob(blob, call.region)
         if named is not None and named is not key:
             call.key_arn = self.store.arn(named)
             raise KmsError("IncorrectKeyException", "The key ID in the request does not identify "
@@ -277,14 +288,14 @@ class KmsEmulator:
 
     def _encrypt(self, call):
         plaintext = self._blob(call, "Plaintext", MAX_PLAINTEXT_BYTES)
-        key = self.store.find(self._key_id(call))
+        key = self.store.find(self._key_id(call), call.region)
         self._authorize(call, key)
         blob = self.store.wrap(key, plaintext, call.context)
         return {"CiphertextBlob": base64.b64encode(blob).decode(),
                 "EncryptionAlgorithm": "SYMMETRIC_DEFAULT", "KeyId": self._answer_arn(call)}
 
     def _generate_data_key(self, call):
-        key = self.store.find(self._key_id(call))
+        key = self.store.find(self._key_id(call), call.region)
         spec, count = call.body.get("KeySpec"), call.body.get("NumberOfBytes")
         if (spec is None) == (count is None):
             raise KmsError("ValidationException",
@@ -345,7 +356,8 @@ class KmsEmulator:
             try:
                 wanted = json.loads(request.body)
                 key = self.store.put(wanted.get("id"), wanted.get("aliases"),
-                                     wanted.get("policy"), wanted.get("state"))
+                                     wanted.get("policy"), wanted.get("state"),
+                                     wanted.get("region"), wanted.get("multi_region", False))
             except (ValueError, AttributeError) as failure:
                 return emu_http.json_answer(400, {"error": str(failure)})
             return emu_http.json_answer(200, {"arn": self.store.arn(key)})

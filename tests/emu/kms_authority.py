@@ -24,7 +24,13 @@ def role_of(principal):
     return f"{head}:role/{rest.split('/')[0]}"
 
 
-def context_of(call, principal):
+def alias_of(name):
+    """alias/NAME of an alias or its ARN; None of a key id or ARN: kms:RequestAlias is not there then."""
+    _, found, rest = name.rpartition("alias/") if isinstance(name, str) else ("", "", "")
+    return "alias/" + rest if found else None
+
+
+def context_of(call, principal, key):
     account = principal.split(":")[4]
     context = {"kms:CallerAccount": account, "aws:PrincipalAccount": account,
                "aws:PrincipalArn": role_of(principal), "aws:PrincipalIsAWSService": "false",
@@ -33,6 +39,11 @@ def context_of(call, principal):
         context[f"kms:EncryptionContext:{name}"] = value
     if call.context:
         context["kms:EncryptionContextKeys"] = sorted(call.context)
+    if alias_of(call.body.get("KeyId")):
+        context["kms:RequestAlias"] = alias_of(call.body["KeyId"])
+    if key.aliases:
+        context["kms:ResourceAliases"] = sorted(key.aliases)
+    context["kms:MultiRegion"] = key.key_id.startswith("mrk-")
     if call.operation == "CreateGrant":
         context["kms:GrantIsForAWSResource"] = "false"
         context["kms:GranteePrincipal"] = call.body.get("GranteePrincipal", "")
@@ -58,7 +69,7 @@ def authorize(call, key, key_arn, account, action):
         allowed = False
     else:
         decision = iam_policy.decide(policy["document"], principal, "kms:" + action, key_arn,
-                                     context_of(call, principal))
+                                     context_of(call, principal, key))
         # What is left to IAM is allowed here: the test's own account has such a policy.
         allowed = decision in ("allow", "iam")
         if decision == "deny":

@@ -17,7 +17,7 @@ struct check_options {
 enum check_result { CHECK_PASSED, CHECK_FAILED, CHECK_SKIPPED };
 
 #define CHECK_STEPS_MAX 8
-#define CHECK_DETAIL_MAX 1024
+#define CHECK_DETAIL_MAX ERROR_MESSAGE_MAX
 
 struct check_report {
 	struct check_step {

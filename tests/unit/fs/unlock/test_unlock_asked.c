@@ -86,6 +86,95 @@ static void test_foreign_partitions_and_aliases(void **state)
 	assert_int_equal(world.asked_count, 0);
 }
 
+#define FAILS(n, error)                     \
+	do {                                \
+		world.kms[n].code = error;  \
+		world.kms[n].says = #error; \
+		world.kms[n].hint = "";     \
+	} while (0)
+
+/* ARN_A ends in 0 and is in eu-central-1, ARN_B in us-east-1, as the many are. */
+static void test_the_own_region_first(void **state)
+{
+	struct fixture *f = *state;
+
+	make_seal(f, "ba23");
+	world.region = "eu-central-1";
+	FAILS(0, -EKEYREJECTED);
+	assert_int_equal(open_it(f, HAS_AWS, NULL, NULL), 0);
+	assert_string_equal(world.asked, "00");
+	world.asked_count = 0;
+	memset(world.asked, 0, sizeof(world.asked));
+	world.region = "us-east-1";
+	FAILS(1, -EKEYREJECTED);
+	assert_int_equal(open_it(f, HAS_AWS, NULL, NULL), -EKEYREJECTED);
+	assert_string_equal(world.asked, "0230");
+	/* Without a region in the order of the slots. */
+	world.asked_count = 0;
+	world.region = NULL;
+	assert_int_equal(open_it(f, HAS_AWS | HAS_PROVIDER, NULL, NULL), -EKEYREJECTED);
+	assert_string_equal(world.asked, "0023");
+}
+
+/* What did not answer has no other key asked before the rest had their turn. */
+static void test_a_silent_region_comes_last(void **state)
+{
+	struct fixture *f = *state;
+	struct error err = {0};
+
+	make_seal(f, "b2am");
+	FAILS(1, -ETIMEDOUT);
+	FAILS(0, -EKEYREJECTED);
+	FAILS(2, -ENOKEY);
+	assert_int_equal(open_it(f, HAS_AWS, NULL, &err), -ETIMEDOUT);
+	assert_string_equal(world.asked, "002e");
+	assert_says(&err, "slot 0 (" ARN_B "): -ETIMEDOUT; also asked: slot 2 (" ARN_A
+			  "): -EKEYREJECTED, slot 1 (" ARN_MANY
+			  "2): -EKEYREJECTED, slot 3 (" ARN_MULTI "): -ENOKEY");
+}
+
+static void ask_anew(void)
+{
+	world.asked_count = 0;
+	memset(world.asked, 0, sizeof(world.asked));
+}
+
+static void test_replicas(void **state)
+{
+	struct fixture *f = *state;
+	struct error err = {0};
+
+	make_seal(f, "am");
+	world.region = "eu-west-1";
+	assert_int_equal(open_it(f, HAS_AWS, NULL, NULL), 0);
+	assert_string_equal(world.asked, "R");
+	/* There is none here: the key that the seal names. */
+	ask_anew();
+	FAILS(3, -ENOKEY);
+	FAILS(0, -EKEYREJECTED);
+	assert_int_equal(open_it(f, HAS_AWS, NULL, NULL), 0);
+	assert_string_equal(world.asked, "R0e");
+	ask_anew();
+	FAILS(2, -EKEYREJECTED);
+	assert_int_equal(open_it(f, HAS_AWS, NULL, &err), -EKEYREJECTED);
+	assert_says(&err, "also asked: slot 1 (" ARN_REPLICA "): -ENOKEY");
+	/* A pin means what it says. */
+	ask_anew();
+	world.pins[world.pin_count++] = ARN_MULTI;
+	assert_int_equal(open_it(f, HAS_AWS, NULL, NULL), -EKEYREJECTED);
+	assert_string_equal(world.asked, "e");
+	ask_anew();
+	world.pins[0] = ARN_REPLICA;
+	assert_int_equal(open_it(f, HAS_AWS, NULL, NULL), -ENOKEY);
+	assert_string_equal(world.asked, "R");
+	/* Of a key that is for one region nothing is guessed; nor in the key's own region. */
+	ask_anew();
+	world.pin_count = 0;
+	world.region = "us-east-1";
+	assert_int_equal(open_it(f, HAS_AWS, NULL, NULL), -EKEYREJECTED);
+	assert_string_equal(world.asked, "e0");
+}
+
 static void test_repeats_are_few(void **state)
 {
 	struct unlock_options options = {0};
@@ -106,6 +195,9 @@ int main(void)
 		WITH_FIXTURE(test_pinned_keys_only),
 		WITH_FIXTURE(test_nobody_is_pinned),
 		WITH_FIXTURE(test_foreign_partitions_and_aliases),
+		WITH_FIXTURE(test_the_own_region_first),
+		WITH_FIXTURE(test_a_silent_region_comes_last),
+		WITH_FIXTURE(test_replicas),
 		cmocka_unit_test(test_repeats_are_few),
 	};
 

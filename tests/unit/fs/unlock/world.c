@@ -25,6 +25,12 @@ int aws_partition(struct aws *aws, const char **ret)
 	return 0;
 }
 
+int aws_default_region(struct aws *aws, char ret[ENDPOINT_REGION_MAX], struct error *err)
+{
+	snprintf(ret, ENDPOINT_REGION_MAX, "%s", world.region ? world.region : "");
+	return world.region ? 0 : -ENOENT;
+}
+
 static size_t load(const char *name, uint8_t *out, size_t max)
 {
 	char path[512];
@@ -104,9 +110,12 @@ static size_t make_envelope(uint8_t *ber)
 
 static int answer(const char *arn, struct error *err)
 {
-	int which = strcmp(arn, ARN_B) == 0;
+	int which = strcmp(arn, ARN_B) == 0	    ? 1
+		    : strcmp(arn, ARN_MULTI) == 0   ? 2
+		    : strcmp(arn, ARN_REPLICA) == 0 ? 3
+						    : 0;
 
-	world.asked[world.asked_count++] = arn[strlen(arn) - 1];
+	world.asked[world.asked_count++] = which == 3 ? 'R' : arn[strlen(arn) - 1];
 	/* Of the other keys the last letter is enough to know. */
 	if (which || strcmp(arn, ARN_A) == 0 || strncmp(arn, ARN_MANY, strlen(ARN_MANY)) == 0)
 		;
@@ -198,6 +207,7 @@ static void make_kms_slot(char which, struct seal_slot *ret)
 	char many[] = ARN_MANY "?";
 	const char *arn = which == 'a'	 ? ARN_A
 			  : which == 'b' ? ARN_B
+			  : which == 'm' ? ARN_MULTI
 			  : which == 'C' ? ARN_CHINA
 			  : which == 'A' ? ARN_ALIAS
 					 : many;
