@@ -143,6 +143,7 @@ static int run(struct cli *cli, struct error *err)
 	if (s.search_count && cli_operands(cli) == 0)
 		return cli_usage_error(cli, err, "--search needs the PLACE of the models");
 	r = examine(&s, &d, err);
+	cli_clear(cli); /* its options point into the configuration */
 	config_clear(&d.config);
 	closep(&d.root);
 	json_decref(d.findings);

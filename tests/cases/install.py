@@ -144,6 +144,42 @@ class Plans(unittest.TestCase):
         self.assertLessEqual(expected("/usr/lib", "/usr/share", "/usr/sbin", "/usr/bin")
                              - {"/usr/sbin/mount.sealedfs"}, found)
 
+    def test_rpm(self):
+        """The RPM specification has the files that are installed with its options."""
+        spec = common.read_text(os.path.join(common.TOP, "tools", "rpm", "sealedfs.spec"))
+        folders = {"_prefix": "/usr", "_bindir": "/usr/bin", "_datadir": "/usr/share", "_mandir": "/usr/share/man",
+                   "_unitdir": "/usr/lib/systemd/system", "_sysusersdir": "/usr/lib/sysusers.d",
+                   "_systemdgeneratordir": "/usr/lib/systemd/system-generators",
+                   "_tmpfilesdir": "/usr/lib/tmpfiles.d"}
+        found = set()
+        for line in re.search(r"^%files\n(.*?)^%changelog", spec, re.S | re.M)[1].splitlines():
+            if line.startswith("%{"):
+                path = re.sub(r"%{(\w+)}", lambda macro: folders[macro[1]], line).rstrip("*")
+                found.add(path + "/ollama.conf" if path == "/usr/share/sealedfs" else path)
+        self.assertEqual(found, expected("/usr/lib", "/usr/share", "/usr/sbin", "/usr/bin"))
+        options = re.findall(r"(-D[\w-]+-dir)=", spec)
+        known = common.read_text(os.path.join(common.TOP, "meson_options.txt"))
+        self.assertEqual([name for name in options if f"'{name[2:]}'" not in known], [])
+
+    def test_one_version(self):
+        """Of meson.build, the packages and the news."""
+        def first(pattern, *path):
+            return re.search(pattern, common.read_text(os.path.join(common.TOP, *path)), re.M)[1]
+        version = first(r"version : '([\d.]+)'", "meson.build")
+        self.assertEqual(first(r"^sealedfs \(([\d.]+)-1\)", "tools", "debian", "changelog"), version)
+        self.assertEqual(first(r"^Version: *(\S+)$", "tools", "rpm", "sealedfs.spec"), version)
+        self.assertEqual(first(r"^## ([\d.]+) ", "NEWS.md"), version)
+
+    def test_debian_needs_what_the_build_needs(self):
+        """Each development package of tools/packages.sh is in Build-Depends."""
+        control = common.read_text(os.path.join(common.TOP, "tools", "debian", "control"))
+        needed = set(re.findall(r"^(?:Build-Depends:)? +([a-z0-9-]+)", control, re.M))
+        script = f". {common.TOP}/tools/packages.sh; echo ${{packages_build[@]}}"
+        packages = {name for name in run("bash", "-c", script).split()
+                    if name.endswith("-dev") and name not in ("libc6-dev", "libcmocka-dev")}
+        self.assertGreater(len(packages), 8)
+        self.assertEqual(packages - needed, set())
+
     def test_private_prefix_without_the_dropin(self):
         found = self.plan("opt", "--prefix=/opt/sealedfs", "-Dollama-dropin=false",
                           "-Dsystemd-unit-dir=/etc/systemd/system")

@@ -329,4 +329,5 @@ void cli_clear(struct cli *cli)
 	aws_free(cli->aws);
 	cli->aws = NULL;
 	free(cli->plain_hosts);
+	cli->plain_hosts = NULL;
 }
