@@ -4,6 +4,7 @@
 The healthy tree has no finding; each case changes one thing, and that one finding appears. Drives tools/doctor.
 """
 
+import glob
 import os
 import re
 
@@ -64,6 +65,9 @@ class Healthy(TreeCase):
         page = common.read_text(os.path.join(common.TOP, "tools", "man", "sealctl.1.scd"))
         section = re.search(r"^# DOCTOR\n(.*?)^# ", page, re.S | re.M)[1]
         self.assertEqual(names - set(re.findall(r"\*([a-z0-9-]+)\*", section)), set())
+        # And a case of each has it.
+        cases = "".join(map(common.read_text, glob.glob(os.path.join(common.CASES, "doctor_*.py"))))
+        self.assertEqual({name for name in names if not re.search(f'"{name}[":]', cases)}, set())
 
     def test_usage(self):
         for argv in (("a", "b"), ("-o", "measure=none"), ("x.conf", "-o", "measure=none"),
