@@ -182,6 +182,7 @@ class Completions(unittest.TestCase):
     def test_sealctl(self):
         self.assertLessEqual({"seal", "check", "--help"}, self.complete("sealctl", ""))
         self.assertEqual(self.complete("sealctl", "ins"), {"inspect"})
+        self.assertEqual(self.complete("sealctl", "tpm"), {"tpm-key"})
         self.assertEqual(self.complete("sealctl", "keygen", "o"), {"owner"})
         found = self.complete("sealctl", "seal", "--k")
         self.assertEqual(found, {"--kms-key", "--key-file", "--kms-endpoint"})

@@ -2,7 +2,7 @@
 # listed twice.
 
 function __sealctl_verbs
-    sealctl --help 2>/dev/null | sed -nE '/^Verbs:/,/^$/s/^  ([a-z]+) +(.*)/\1\t\2/p'
+    sealctl --help 2>/dev/null | sed -nE '/^Verbs:/,/^$/s/^  ([a-z-]+) +(.*)/\1\t\2/p'
 end
 
 function __sealctl_options
