@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""fs/oms, fs/models, fs/formats, tools/set: OpenSSF Model Signing: our bundles for others' verifiers, and others' bundles for our mounts."""
+"""fs/oms, fs/models, fs/formats, tools/set, tools/doctor: OpenSSF Model Signing: our bundles for others' verifiers, and others' bundles for our mounts."""
 
 import base64
 import errno
@@ -327,6 +327,24 @@ class Others(OmsCase):
         self.refused(USAGE, "holds no public key", options=self.bundled(pub=self.pem256))
         os.unlink(os.path.join(self.sealed, common_sets.OBJECT))
         self.refused(FAILURE, "there is no set", options=self.bundled())
+
+    def test_the_doctor_looks_at_it(self):
+        def look(*options):
+            report = json.loads(self.lab.sealctl("doctor", "--json", self.sealed, "-o",
+                                                 ",".join(self.options(*options))).out)
+            return ([f["what"] for f in report["findings"] if f["id"] == "oms-bundle"],
+                    [f["what"] for f in report["noted"] if f["group"] == "oms"])
+
+        self.sign()
+        self.assertEqual(look(), ([], []))
+        self.assertEqual(look(*self.bundled()), ([], [self.bundle + ' signs 3 files of "plain"']))
+        other = make_key(os.path.join(self.dir, "other"))[2]
+        for options, word in ((self.bundled(pub=other), "was signed by another key"),
+                              (self.bundled(pub=self.pub), "holds no public key"),
+                              (self.bundled(bundle=self.pub), "is no OMS bundle")):
+            (found,), noted = look(*options)
+            self.assertIn(word, found)
+            self.assertEqual(noted, [])
 
     def test_a_newer_version_needs_its_bundle(self):
         self.sign()

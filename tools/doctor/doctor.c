@@ -13,10 +13,9 @@ static const struct {
 	const char *name;
 	void (*look)(struct doctor *d);
 } groups[] = {
-	{"fuse", doctor_look_fuse},	{"memory", doctor_look_memory},
-	{"tpm", doctor_look_tpm},	{"aws", doctor_look_aws},
-	{"policy", doctor_look_policy}, {"ollama", doctor_look_ollama},
-	{"image", doctor_look_image},
+	{"fuse", doctor_look_fuse},	{"memory", doctor_look_memory}, {"tpm", doctor_look_tpm},
+	{"aws", doctor_look_aws},	{"policy", doctor_look_policy}, {"oms", doctor_look_bundle},
+	{"ollama", doctor_look_ollama}, {"image", doctor_look_image},
 };
 
 static json_t *entry(const struct doctor *d, const char *text)

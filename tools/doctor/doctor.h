@@ -75,6 +75,7 @@ void doctor_look_fuse(struct doctor *d);
 void doctor_look_memory(struct doctor *d);
 void doctor_look_aws(struct doctor *d);
 void doctor_look_policy(struct doctor *d);
+void doctor_look_bundle(struct doctor *d);
 void doctor_look_ollama(struct doctor *d);
 void doctor_look_tpm(struct doctor *d);
 void doctor_look_image(struct doctor *d);

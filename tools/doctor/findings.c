@@ -107,6 +107,9 @@ static const struct finding_kind kinds[FINDINGS] = {
 	[FINDING_KEY_POLICY] = {"key-policy", "KMS would not release the data key",
 				"boot the approved image, or add its measurements to the policy: "
 				"sealctl policy --measurements"},
+	[FINDING_OMS_BUNDLE] = {"oms-bundle", "the mount would not begin",
+				"name the bundle that the model's author signed in oms=, and the "
+				"author's public key in oms-key="},
 	[FINDING_OLLAMA_MODELS] =
 		{"ollama-models", "Ollama reads another store, and would not see the sealed models",
 		 "set OLLAMA_MODELS by systemctl edit ollama, or remove what replaces "
