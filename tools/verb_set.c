@@ -293,7 +293,7 @@ static int report_change(struct settings *s, struct error *err)
 {
 	const struct set_store *store = &s->command.store;
 	const struct set_header *h = set_header(store->set);
-	char id[2 * SET_ID_SIZE + 1];
+	char id[2 * SET_ID_SIZE + 1], name[NAME_PRINTABLE_SIZE];
 
 	if (s->cli->json)
 		return output_json(json_pack("{s:o, s:I, s:I}", "set",
@@ -302,6 +302,10 @@ static int report_change(struct settings *s, struct error *err)
 					     (json_int_t)s->command.removed_count));
 	if (s->cli->quiet)
 		return 0;
+	for (size_t i = 0; s->command.added && i < s->command.added_count; i++) {
+		name_printable(s->command.added[i], name);
+		print_safely(stdout, "added    %s\n", name);
+	}
 	hex_encode(h->id, SET_ID_SIZE, id);
 	print_safely(stdout, "%s: version %" PRIu64 ", %" PRIu32 " member%s, id %s\n", store->label,
 		     h->version, h->member_count, h->member_count == 1 ? "" : "s", id);

@@ -16,13 +16,18 @@
 
 #define DEPTH_MAX 64
 
+#define NO_FILE (-EMEDIUMTYPE) /* a pipe, a socket, a device */
+
 int directory_error(const struct directory_source *d, const char *name, const char *verb, int code,
 		    struct error *err)
 {
-	error_set(err, code, "cannot %s %s%s%s: %s", verb, d->path, name[0] ? "/" : "", name,
-		  code == -ELOOP ? "it is a symbolic link, and links below the source are not "
-				   "followed"
-				 : strerror(-code));
+	const char *why = strerror(-code);
+
+	if (code == -ELOOP)
+		why = "it is a symbolic link, and links below the source are not followed";
+	if (code == NO_FILE)
+		why = "it is no regular file";
+	error_set(err, code, "cannot %s %s%s%s: %s", verb, d->path, name[0] ? "/" : "", name, why);
 	return code;
 }
 
@@ -127,7 +132,7 @@ static int open_object(const struct directory_source *d, const char *name, struc
 	if (S_ISDIR(st->st_mode))
 		return -EISDIR;
 	if (!S_ISREG(st->st_mode))
-		return -EINVAL;
+		return NO_FILE;
 	return steal_fd(&fd);
 }
 

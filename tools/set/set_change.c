@@ -14,6 +14,7 @@
 #include "tools/set/set_members.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 #include <time.h>
 
@@ -28,6 +29,9 @@ int set_command_open(struct set_command *c, struct cli *cli, struct error *err)
 
 void set_command_clear(struct set_command *c)
 {
+	for (size_t i = 0; c->added && i < c->added_count; i++)
+		free(c->added[i]);
+	free(steal_ptr(c->added));
 	set_store_clear(&c->store);
 	source_free(c->source);
 	c->source = NULL;
@@ -65,7 +69,7 @@ struct wanted {
 
 static void wanted_clear(struct wanted *w)
 {
-	for (size_t i = 0; i < w->count; i++)
+	for (size_t i = 0; w->paths && i < w->count; i++)
 		free(w->paths[i]);
 	free(w->paths);
 	free(w->members);
@@ -89,15 +93,27 @@ static int want(struct wanted *w, const char *path, size_t size)
 	return 0;
 }
 
-/* Whether the seal at its name already is the one that the set names. */
-static bool is_member(const struct set_store *s, const struct source_object *o)
+/*
+ * 1: the seal at its name is not the one that the set names. -EBADMSG: it is an older one, and
+ * nobody has named it: whoever can write here may have put it back, for the owner to sign it.
+ */
+static int is_news(const struct set_store *s, const struct source_object *o, struct error *err)
 {
 	_cleanup_free_ char *path = strndup(o->name, strlen(o->name) - strlen(SEAL_SUFFIX));
 	const struct set_member *m = path && s->set ? set_find(s->set, path) : NULL;
 	_cleanup_seal_ struct seal *seal = NULL;
 
-	return m && target_read_head(s->source, o, o->name, &seal, NULL) == 0 &&
-	       set_check_member(s->set, m, seal, NULL) == 0;
+	if (!m || target_read_head(s->source, o, o->name, &seal, NULL) < 0)
+		return 1;
+	if (set_check_member(s->set, m, seal, NULL) == 0)
+		return 0;
+	if (seal_core(seal)->sealed_at >= set_header(s->set)->created)
+		return 1;
+	error_hint(err, "remove it; to go back on purpose, name the model: set add … %s", path);
+	return error_set(err, -EBADMSG,
+			 "%s: it was sealed before version %" PRIu64
+			 " of the set was made, and is not the one that it names",
+			 o->name, set_header(s->set)->version);
 }
 
 static int find_wanted(struct set_command *c, struct wanted *w, struct error *err)
@@ -121,7 +137,9 @@ static int find_wanted(struct set_command *c, struct wanted *w, struct error *er
 	for (size_t i = 0; r == 0 && i < l.count; i++) {
 		const char *name = l.objects[i].name;
 
-		if (name_is_seal(name) && !is_member(&c->store, &l.objects[i]))
+		if (name_is_seal(name))
+			r = is_news(&c->store, &l.objects[i], err);
+		if (name_is_seal(name) && r == 1)
 			r = want(w, name, strlen(name) - strlen(SEAL_SUFFIX));
 		if (r == 0)
 			r = interrupt_check(err);
@@ -243,7 +261,11 @@ int set_command_add(struct set_command *c, struct error *err)
 	}
 	r = admit(c, &w, NULL, err);
 	c->added_count = w.count;
-	return r < 0 ? r : commit(c, &w, NULL, 0, err);
+	if (r == 0)
+		r = commit(c, &w, NULL, 0, err);
+	if (r == 0)
+		c->added = steal_ptr(w.paths);
+	return r;
 }
 
 /* The seal and payload of a member, while the set still names it. */

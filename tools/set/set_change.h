@@ -21,6 +21,7 @@ struct set_command {
 	struct source *source;
 	struct set_store store;
 	size_t added_count, removed_count;
+	char **added; /* paths, of set_command_add() */
 };
 
 /* The source, which must exist. */
