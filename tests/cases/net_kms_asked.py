@@ -204,7 +204,7 @@ class Asked(common.Case):
         lab = self.lab
         denied = [self.key(f"none{n}") for n in range(4)]
         folder = lab.path("keys", make=True)
-        for number in range(40):
+        for number in range(24):
             common.make_model(os.path.join(folder, f"m{number}.bin"), 1000, seed=number)
         lab.seal(folder, lab.s3_url("keys/"),
                  *(word for key in denied for word in ("--kms-key", key)))
@@ -217,8 +217,8 @@ class Asked(common.Case):
                 with self.assertRaises(PermissionError):
                     os.close(os.open(path, os.O_RDONLY))
             regained = int((time.monotonic() - began) / 5) + 1
-            self.assertEqual(len(paths), 40)
-            self.assertIn(len(self.decrypts()), range(40, 40 + 48 + regained + 1))
+            self.assertEqual(len(paths), 24)
+            self.assertIn(len(self.decrypts()), range(24, 24 + 48 + regained + 1))
 
 
 if __name__ == "__main__":
