@@ -260,7 +260,9 @@ def suite_cases_asan(result, log):
 # Readers of every kind, listings that change under them, and ends while they read.
 TSAN_CASES = (("storm.py",), ("failing.py", "Storm.test_directory", "Storm.test_s3", "Ends"),
               ("status.py", "Report", "S3"), ("reload.py", "Directory"),
-              ("set_reload.py",), ("ollama_store.py", "Reload"), ("mount_end.py", "Damaged", "Told"))
+              ("set_reload.py",), ("ollama_store.py", "Reload"), ("mount_end.py", "Damaged", "Told"),
+              ("resident.py", "Readers.test_all_the_time", "Readers.test_unmount_while_it_fills", "Damaged",
+               "Replaced"), ("resident_memory.py", "Budget"))
 
 
 def suite_cases_tsan(result, log):

@@ -111,7 +111,7 @@ static void let_readers_finish(struct daemon *d)
 /* Everything that may wait for a network ends soon. False: something does not. */
 static bool let_go(struct daemon *d)
 {
-	bool reloaded;
+	bool reloaded, filled = true;
 
 	atomic_store(&d->ops.leaving, true);
 	if (d->means.aws)
@@ -121,8 +121,10 @@ static bool let_go(struct daemon *d)
 	if (d->residents)
 		residents_stop(d->residents);
 	read_engine_stop(d->means.engine);
+	if (d->residents)
+		filled = residents_idle(d->residents, LINGER_MS);
 	late_stop(d->ops.late);
-	return reloaded;
+	return reloaded && filled;
 }
 
 static void serve(struct daemon *d)
@@ -171,8 +173,7 @@ int daemon_run(struct daemon *d, struct launch *launch, struct error *err)
 		return r;
 	idle = let_go(d);
 	if (!mount_stop(d->mount) || !idle || !catalog_idle(d->means.catalog, LINGER_MS) ||
-	    !read_engine_idle(d->means.engine, LINGER_MS) ||
-	    (d->residents && !residents_idle(d->residents, LINGER_MS))) {
+	    !read_engine_idle(d->means.engine, LINGER_MS)) {
 		if (r < 0)
 			log_error_object(LOG_ERR, err, r, NULL);
 		/* Readers hold files open, or a TPM or a network does not answer. Readers have had

@@ -41,7 +41,8 @@ int residents_new(const struct residents_options *options, struct residents **re
 void residents_allow(struct residents *s, const struct error *obstacle);
 /* Fills end soon; nothing is attached or detached any more. */
 void residents_stop(struct residents *s);
-/* False: after wait_ms a fill has not ended. */
+/* After residents_stop(). False: after wait_ms a fill has not ended. Else nothing begins any more.
+ */
 bool residents_idle(struct residents *s, unsigned wait_ms);
 /* After residents_stop(), and without models. */
 void residents_free(struct residents *s);

@@ -264,6 +264,11 @@ bool residents_idle(struct residents *s, unsigned wait_ms)
 			idle = idle && r->workers == 0 && !r->held;
 	} while (!idle && monotonic_cond_wait(&s->changed, &s->lock, deadline) == 0);
 	pthread_mutex_unlock(&s->lock);
+	/* It waits for nothing now. */
+	if (idle && s->managed) {
+		pthread_join(s->manager, NULL);
+		s->managed = false;
+	}
 	return idle;
 }
 
