@@ -185,6 +185,13 @@ class Owner(common.Case):
         self.set("add", "a")
         self.assertEqual(self.read()[1]["a"], b"old a")
 
+    def test_an_old_seal_before_the_owner_makes_another_set(self):
+        self.put_back("a.")
+        done = self.set("create", "--name", "w", "--replace", expect=NOT_AUTHENTIC)
+        self.assertIn("was sealed before version 2 of the set was made", done.err)
+        self.set("create", "--name", "w", "--replace", "a", "b")
+        self.assertEqual(self.read(), (1, {"a": b"old a", "b": b"b"}))
+
     def test_what_was_added_is_printed(self):
         """Somebody planted another model of the same owner."""
         self.seal(self.dest, c=b"c", planted=b"planted")

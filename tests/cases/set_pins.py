@@ -132,6 +132,14 @@ class Replaced(Base):
         done = self.set("create", "--name", "w", "--replace", "--set-id", self.new)
         self.assertIn("id " + self.list()["id"], done.out)
 
+    def test_what_was_put_back_is_not_replaced(self):
+        """The new set would be made of what somebody put there."""
+        self.put_back()
+        done = self.set("create", "--name", "w", "--replace", "--set-state", self.state, expect=NOT_AUTHENTIC)
+        self.assertIn("its owner replaced it by the set " + self.new, done.err)
+        os.unlink(os.path.join(self.dest, "sealed.set"))
+        self.set("create", "--name", "w", "--set-state", self.state)
+
     def test_a_stranger_cannot_have_a_set_marked_as_replaced(self):
         """By putting it where the owner makes another."""
         stranger, public = self.lab.owner_key("stranger")

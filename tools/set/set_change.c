@@ -116,7 +116,8 @@ static int is_news(const struct set_store *s, const struct source_object *o, str
 			 o->name, set_header(s->set)->version);
 }
 
-static int find_wanted(struct set_command *c, struct wanted *w, struct error *err)
+/* all: also those that are members as they are. */
+static int find_wanted(struct set_command *c, struct wanted *w, bool all, struct error *err)
 {
 	_cleanup_(source_listing_clear) struct source_listing l = {0};
 	int r = 0;
@@ -139,7 +140,7 @@ static int find_wanted(struct set_command *c, struct wanted *w, struct error *er
 
 		if (name_is_seal(name))
 			r = is_news(&c->store, &l.objects[i], err);
-		if (name_is_seal(name) && r == 1)
+		if (name_is_seal(name) && (r == 1 || (r == 0 && all)))
 			r = want(w, name, strlen(name) - strlen(SEAL_SUFFIX));
 		if (r == 0)
 			r = interrupt_check(err);
@@ -202,6 +203,27 @@ static int commit(struct set_command *c, struct wanted *w, const char *const *dr
 	return r < 0 ? r : set_members_finish(&c->store, err);
 }
 
+/* The set that is there, if it is the owner's: somebody else's says nothing. */
+static int leave_former(struct set_command *c, struct wanted *w, struct error *err)
+{
+	struct set_store *s = &c->store;
+	bool had = s->set != NULL;
+	int r = 0;
+
+	s->replaces = had && owner_keys_count(s->access.owners) > 0 &&
+		      set_check_owner(s->set, s->access.owners, NULL) == 0;
+	if (had)
+		memcpy(s->replaced, set_header(s->set)->id, SET_ID_SIZE);
+	if (s->replaces)
+		r = set_store_check_state(s, err);
+	else
+		set_free(steal_ptr(s->set));
+	if (r == 0)
+		r = find_wanted(c, w, true, err);
+	set_free(steal_ptr(s->set));
+	return r;
+}
+
 int set_command_create(struct set_command *c, struct error *err)
 {
 	_cleanup_(recipients_freep) struct recipients *recipients = NULL;
@@ -224,16 +246,11 @@ int set_command_create(struct set_command *c, struct error *err)
 		error_hint(err, "sealctl set add extends it; --replace makes a new one");
 		return -EEXIST;
 	}
-	/* Somebody else's set says nothing about the owner's. */
 	had = c->store.set != NULL;
-	c->store.replaces = had && set_check_owner(c->store.set, access.owners, NULL) == 0;
-	if (had)
-		memcpy(c->store.replaced, set_header(c->store.set)->id, SET_ID_SIZE);
-	set_free(steal_ptr(c->store.set));
 	c->store.access = access;
-	r = set_store_begin(&c->store, recipients, err);
+	r = leave_former(c, &w, err);
 	if (r == 0)
-		r = find_wanted(c, &w, err);
+		r = set_store_begin(&c->store, recipients, err);
 	if (r == 0 && w.count == 0)
 		r = error_set(err, -ENOENT, "there is no sealed model in %s", c->source_spec);
 	/* Members of the former set may have no other slot than its own. */
@@ -252,7 +269,7 @@ int set_command_add(struct set_command *c, struct error *err)
 	if (r == 0)
 		r = set_members_finish(&c->store, err);
 	if (r == 0)
-		r = find_wanted(c, &w, err);
+		r = find_wanted(c, &w, false, err);
 	if (r < 0)
 		return r;
 	if (w.count == 0 && !c->has_expires) {

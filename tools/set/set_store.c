@@ -98,7 +98,7 @@ static int parse(struct set_store *s, const uint8_t *bytes, size_t size, struct 
 }
 
 /* What nobody vouches for must not be recorded. */
-static int check_state(const struct set_store *s, struct error *err)
+int set_store_check_state(const struct set_store *s, struct error *err)
 {
 	struct set_seen seen;
 	int r;
@@ -142,7 +142,7 @@ static int load_once(struct set_store *s, struct error *err)
 	r = parse(s, bytes, size, err);
 	if (r < 0)
 		return r;
-	r = check_state(s, &failure);
+	r = set_store_check_state(s, &failure);
 	if (r == -EBADMSG && source_stat(s->source, SET_OBJECT_NAME, &o, NULL) == 0 &&
 	    strcmp(o.version, s->version) != 0)
 		return 1;

@@ -43,6 +43,8 @@ int set_store_load(struct set_store *s, struct source *source, const struct set_
 /* As set_store_load(), where there must be one: -ENOENT. */
 int set_store_need(struct set_store *s, struct source *source, const struct set_access *access,
 		   struct error *err);
+/* What was read against what was seen, as set_store_load() does it. */
+int set_store_check_state(const struct set_store *s, struct error *err);
 /* The keys of a set that does not exist yet. */
 int set_store_begin(struct set_store *s, const struct recipients *recipients, struct error *err);
 void set_store_clear(struct set_store *s);
