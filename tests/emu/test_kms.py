@@ -131,6 +131,51 @@ class KmsTest(unittest.TestCase):
         return self.emulator.log.entries()[-1]
 
 
+class TestRegions(KmsTest):
+    """Requests are for the region that they are signed for."""
+
+    def ask(self, region, operation, **members):
+        self.client.region = region
+        return self.client(operation, EncryptionContext=CONTEXT, **members)
+
+    def test_a_replica_opens_what_its_relative_wrapped(self):
+        self.start()
+        store = self.emulator.store
+        home = store.put(aliases=["alias/multi"], multi_region=True)
+        there = store.put(home.key_id, ["alias/multi"], region="eu-west-1")
+        single = store.put(aliases=["alias/single"], region="eu-west-1")
+        self.assertEqual(store.arn(there), store.arn(home).replace("us-east-1", "eu-west-1"))
+        with self.assertRaises(ValueError):
+            store.put(single.key_id, region="us-east-1")
+        for wraps, opens in ((home, there), (there, home)):
+            status, made = self.ask(wraps.region, "GenerateDataKey", KeyId="alias/multi",
+                                    KeySpec="AES_256")
+            self.assertEqual((status, made["KeyId"]), (200, store.arn(wraps)))
+            status, got = self.ask(opens.region, "Decrypt", CiphertextBlob=made["CiphertextBlob"],
+                                   KeyId=store.arn(opens))
+            self.assertEqual((status, got["Plaintext"]), (200, made["Plaintext"]))
+            self.assert_error(self.ask(opens.region, "Decrypt", KeyId=store.arn(wraps),
+                                       CiphertextBlob=made["CiphertextBlob"]), "NotFoundException")
+        blob = self.ask("eu-west-1", "GenerateDataKey", KeyId=store.arn(single),
+                        KeySpec="AES_256")[1]["CiphertextBlob"]
+        self.assert_error(self.ask("us-east-1", "Decrypt", CiphertextBlob=blob,
+                                   KeyId=store.arn(home)), "AccessDeniedException")
+
+    def test_a_policy_that_wants_an_alias(self):
+        self.start()
+        statement = {"Effect": "Allow", "Principal": "*", "Action": "kms:GenerateDataKey",
+                     "Resource": "*",
+                     "Condition": {"StringEquals": {"kms:RequestAlias": "alias/wanted"}}}
+        key = self.emulator.store.put(aliases=["alias/wanted", "alias/other"], policy={
+            "document": {"Version": "2012-10-17", "Statement": [statement]}})
+        arn = self.emulator.store.arn(key)
+        prefix = arn.partition("key/")[0]
+        for name, status in (("alias/wanted", 200), (prefix + "alias/wanted", 200), (arn, 400),
+                             ("alias/other", 400), (key.key_id, 400)):
+            answer = self.ask("us-east-1", "GenerateDataKey", KeyId=name, KeySpec="AES_256")
+            self.assertEqual(answer[0], status, (name, answer))
+
+
 class TestOperations(KmsTest):
     def test_both_ber_forms_open_with_openssl(self):
         self.start(ber="rotate")

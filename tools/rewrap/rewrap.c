@@ -126,6 +126,14 @@ static bool is_opened_by_set(const struct round *r, const struct seal *seal)
 	return false;
 }
 
+static bool has_set_slot(const struct seal *seal)
+{
+	for (unsigned i = 0; i < seal_slot_count(seal); i++)
+		if (slot_set_id(seal_slot(seal, i)))
+			return true;
+	return false;
+}
+
 /* A member that is named alone may be one that nothing but its set opens. */
 static void look_for_set(struct round *r)
 {
@@ -150,7 +158,7 @@ static int rewrap_seal(struct round *r, const struct source_object *o, const cha
 		e = seal_check_owner(seal, r->w->access.owners, err);
 	if (e < 0)
 		return e;
-	if (!r->whole)
+	if (!r->whole && has_set_slot(seal))
 		look_for_set(r);
 	by_set = is_opened_by_set(r, seal);
 	plan_slots(&r->w->wish, seal_head(seal), !(by_set && r->whole), p);
