@@ -33,7 +33,7 @@ JOBS = str(os.cpu_count() or 2)
 WAITERS = min(4 * int(JOBS), 16)  # of programs that wait much more than they compute
 
 
-def run(log, *argv, env=None, timeout=1200):
+def run(log, *argv, env=None, timeout=3600):
     """Runs a command with its output in the log (None: nowhere); returns (exit code, output)."""
     if log:
         log.write("$ %s\n" % " ".join(argv))
