@@ -440,6 +440,13 @@ def suite_arm64(result, log):
     one(result, run(log, "tests/arm64", os.path.join(BUILD, "arm64"), timeout=3600)[0], "arm64")
 
 
+def suite_kernel(result, log):
+    """/dev/nsm by CUSE and real vsocks, on Debian 13's kernel in an emulated machine. Only when asked for."""
+    code, out = run(log, "tests/kernel", os.path.join(BUILD, "kernel"), "enclave_device.py", timeout=4000)
+    ran = re.search(r"^Ran (\d+) tests? in ", out, re.M)
+    one(result, code != 0 or not ran or "skipped=" in out, "enclave_device")
+
+
 def suite_package(result, log):
     """The package: built twice, judged by lintian, used in minimal roots. Only when asked for."""
     for suite in ("bookworm", "trixie"):
@@ -454,7 +461,7 @@ BESIDE = ("build-asan", "build-tsan", "format", "cppcheck", "tidy", "shellcheck"
 AFTER = {"unit-asan": "build-asan", "cases-asan": "build-asan", "unit-tsan": "build-tsan",
          "cases-tsan": "build-tsan"}
 # Take long, and are run by name.
-LONG = ("fuzz", "builds", "thorough", "debian13", "arm64", "package")
+LONG = ("fuzz", "builds", "thorough", "debian13", "arm64", "kernel", "package")
 SUITES = [
     ("build", suite_build),
     ("unit", suite_unit),
@@ -479,6 +486,7 @@ SUITES = [
     ("thorough", suite_thorough),
     ("debian13", suite_debian13),
     ("arm64", suite_arm64),
+    ("kernel", suite_kernel),
     ("package", suite_package),
 ]
 

@@ -1,29 +1,38 @@
-"""The parent instance of an enclave, for cases: programs at Unix sockets that stand in for those at vsock ports. An
-address is all that differs between the two."""
+"""The parent instance of an enclave, for cases: programs at Unix sockets that stand in for those at vsock ports, or at
+vsock ports where the kernel has a loopback. An address is all that differs between the two."""
 
 import os
 import socket
 import threading
 
 
+LOOPBACK_CID = 1
+
+
 class Parent:
     """forward(): what AWS's vsock-proxy does. proxy(): an HTTP proxy that knows CONNECT. Both note what passed."""
 
-    def __init__(self, lab):
-        self.lab, self.number = lab, 0
+    def __init__(self, lab, vsock=False):
+        self.lab, self.number, self.vsock = lab, 0, vsock
         self.servers = {}  # "host:port" that a client may ask for: (host, port) where it is
         self.seen, self.first = [], []  # servers asked for; the first bytes of each connection to a server
         self.answer = None  # a proxy's refusal
         self.lock = threading.Lock()
 
     def _listen(self, serve):
-        self.number += 1
-        path = self.lab.path(f"parent-{self.number}.socket")
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(path)
+        if self.vsock:
+            listener = socket.socket(socket.AF_VSOCK)
+            listener.bind((socket.VMADDR_CID_ANY, socket.VMADDR_PORT_ANY))
+            place = f"vsock:{LOOPBACK_CID}:{listener.getsockname()[1]}"
+        else:
+            self.number += 1
+            path = self.lab.path(f"parent-{self.number}.socket")
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(path)
+            place = "unix:" + path
         listener.listen(64)
         threading.Thread(target=self._accept, args=(listener, serve), daemon=True).start()
-        return path
+        return place
 
     @staticmethod
     def _accept(listener, serve):
@@ -32,11 +41,11 @@ class Parent:
             threading.Thread(target=serve, args=(client,), daemon=True).start()
 
     def forward(self, name):
-        """The path of a socket that leads to this server."""
+        """The place of a socket that leads to this server, as net= has it."""
         return self._listen(lambda client: self._join(client, name))
 
     def proxy(self):
-        """The path of a socket with a proxy to all servers."""
+        """The place of a socket with a proxy to all servers."""
         return self._listen(self._serve_proxy)
 
     def _serve_proxy(self, client):
@@ -94,6 +103,16 @@ class Parent:
 def without_network(argv):
     """A command in a network namespace of its own, where not even the loopback device is up."""
     return ["unshare", "--net", "--", *argv]
+
+
+def has_vsock_loopback():
+    """The module vsock_loopback is loaded."""
+    try:
+        with socket.socket(socket.AF_VSOCK) as listener:
+            listener.bind((LOOPBACK_CID, socket.VMADDR_PORT_ANY))
+    except OSError:
+        return False
+    return True
 
 
 def can_unshare():

@@ -24,6 +24,8 @@ CREDENTIALS = "169.254.170.2:80"
 class Routed(EnclaveCase):
     """Servers with certificates for names that nobody can resolve."""
 
+    VSOCK = False
+
     @classmethod
     def setUpClass(cls):
         reason = can_unshare()
@@ -31,7 +33,7 @@ class Routed(EnclaveCase):
             raise unittest.SkipTest(reason)
         super().setUpClass()
         lab = cls.lab
-        cls.parent = Parent(lab)
+        cls.parent = Parent(lab, cls.VSOCK)
         bundle = lab.path("roots.pem")
         for name, program, options in ((S3, "s3.py", ("--root", lab.s3.root, "--bucket", common.BUCKET)),
                                        (KMS, "kms.py", ("--state", lab.path("kms"), "--root", cls.nsm.root, "--log",
@@ -70,7 +72,7 @@ class Routed(EnclaveCase):
 
     def both(self):
         """A forwarder for each server."""
-        return [f"net={name.split(':')[0]}@unix:{self.parent.forward(name)}" for name in (S3, KMS)]
+        return [f"net={name.split(':')[0]}@{self.parent.forward(name)}" for name in (S3, KMS)]
 
     def cat(self, *more, code=OK, words=(), env=None, child=(), model="prod/m.gguf"):
         done = subprocess.run(
@@ -100,7 +102,7 @@ class Ways(Routed):
         self.assert_tls()
 
     def test_proxy(self):
-        self.assertEqual(self.cat(f"net=unix:{self.parent.proxy()}"), self.want())
+        self.assertEqual(self.cat(f"net={self.parent.proxy()}"), self.want())
         self.assertEqual(set(self.parent.seen), {S3, KMS})
         self.assert_tls()
 
@@ -108,14 +110,14 @@ class Ways(Routed):
         other = Parent(self.lab)
         other.number = 100
         other.servers = dict(self.parent.servers)
-        self.cat(f"net=unix:{self.parent.proxy()}", f"net={S3}@unix:{other.forward(S3)}")
+        self.cat(f"net={self.parent.proxy()}", f"net={S3}@{other.forward(S3)}")
         self.assertEqual((set(self.parent.seen), set(other.seen)), ({KMS}, {S3}))
 
     def test_many_requests(self):
         """A large model: several connections, ranges side by side, bytes in order."""
         path = common.make_model(self.lab.path("plain", "large.gguf"), 40 * MIB + 17, 3)
         self.lab.seal(path, self.lab.s3_url("prod/"), "--kms-key", "alias/enclave", "--sign", self.private)
-        out = self.cat(f"net=unix:{self.parent.proxy()}", model="prod/large.gguf")
+        out = self.cat(f"net={self.parent.proxy()}", model="prod/large.gguf")
         self.assertEqual(out, common.read_bytes(path))
 
     def test_credentials_of_the_parent(self):
@@ -123,14 +125,14 @@ class Ways(Routed):
         env = self.environment(AWS_CONTAINER_CREDENTIALS_RELATIVE_URI="/" + self.container,
                                AWS_CONTAINER_AUTHORIZATION_TOKEN="let-me-in", AWS_SHARED_CREDENTIALS_FILE="/dev/null")
         self.lab.seal(self.plain, self.lab.s3_url("any/"), "--kms-key", "alias/any", "--sign", self.private)
-        self.assertEqual(self.cat(f"net=unix:{self.parent.proxy()}", env=env, model="any/m.gguf"), self.want())
+        self.assertEqual(self.cat(f"net={self.parent.proxy()}", env=env, model="any/m.gguf"), self.want())
         self.assertIn(CREDENTIALS, self.parent.seen)
 
     def test_mounted(self):
         """The daemon, confined, where there is FUSE; it has the network, and does not use it."""
         env = self.environment()
         extra = {name: env[name] for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_KMS", "AWS_CA_BUNDLE")}
-        options = self.options(f"net=unix:{self.parent.proxy()}").split(",")
+        options = self.options(f"net={self.parent.proxy()}").split(",")
         with self.lab.mount(self.lab.s3_url("prod"), *options, extra=extra) as mount:
             self.assertEqual(common.read_bytes(mount.join("m.gguf")), self.want())
         self.assertEqual(set(self.parent.seen), {S3, KMS})
@@ -145,7 +147,7 @@ class Refused(Routed):
     def test_the_parent_lies(self):
         """It leads to another server than was asked for: the certificate shows that."""
         self.parent.servers["elsewhere:443"] = self.parent.servers[KMS]
-        way = f"net=s3.enclave.example@unix:{self.parent.forward('elsewhere:443')}"
+        way = f"net=s3.enclave.example@{self.parent.forward('elsewhere:443')}"
         self.cat(way, self.both()[1], code=FAILURE, words=["does not match target host name"])
 
     def test_wrong_root(self):
@@ -167,12 +169,12 @@ class Refused(Routed):
                               (b"\0" * 100 + b"\r\n\r\n", "refuses")):
             with self.subTest(answer=answer[:20]):
                 self.parent.answer = answer
-                self.cat(f"net=unix:{proxy}", code=UNREACHABLE, words=[words])
+                self.cat(f"net={proxy}", code=UNREACHABLE, words=[words])
 
     def test_plain_http_to_a_service(self):
         """The parent would read it."""
         env = self.environment(AWS_ENDPOINT_URL_S3="http://s3.enclave.example")
-        self.cat(f"net=unix:{self.parent.proxy()}", code=USAGE, words=["plain http"], env=env)
+        self.cat(f"net={self.parent.proxy()}", code=USAGE, words=["plain http"], env=env)
         self.assertEqual(self.parent.seen, [])
 
     def test_options(self):
@@ -190,7 +192,7 @@ class Acceptance(Routed):
     def test_unlock_measure_lock_and_run(self):
         """The whole way of an enclave: key, measurement and lock by the module, bytes and KMS through the parent, the
         model in a program's memory."""
-        out = self.cat(f"net=unix:{self.parent.proxy()}", "lock-pcr", child=["--", "sha256sum", "{}"])
+        out = self.cat(f"net={self.parent.proxy()}", "lock-pcr", child=["--", "sha256sum", "{}"])
         self.assertEqual(out.split()[0].decode(), common.digest(self.plain))
         start = measured.start_text("verity", "nsm", [measured.signer_id(self.public)])
         value = common_measuring.predicted("verity", "sha384", self.plain, start=start)
@@ -214,7 +216,7 @@ class Acceptance(Routed):
         subprocess.run(["/usr/bin/python3", llama.GENERATOR, "--size", "50", "--seed", "1", "--out", path], check=True,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.lab.seal(path, self.lab.s3_url("prod/"), "--kms-key", "alias/enclave", "--sign", self.private)
-        options = self.options(f"net=unix:{self.parent.proxy()}", "lock-pcr", "pcr=20")
+        options = self.options(f"net={self.parent.proxy()}", "lock-pcr", "pcr=20")
         before = [common.SEALCTL, "cat", "-o", options, self.lab.s3_url("prod/tiny.gguf"), "--"]
         want = ask.ask(llama.LLAMA, path, "mmap", deadline_s=llama.LOAD_S)[0]
         got = ask.ask(llama.LLAMA, "{}", "mmap", self.lab.path("llama.log"), deadline_s=llama.LOAD_S, before=before,

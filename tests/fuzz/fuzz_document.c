@@ -93,6 +93,19 @@ static void try_response(const uint8_t *data, size_t size)
 		promise(v.data >= data && v.size <= size && v.data + v.size <= data + size);
 }
 
+static void try_answer(const uint8_t *data, size_t size, const char *name)
+{
+	struct nsm_answer a = {0};
+	struct error err = {0};
+	int e = nsm_decode_answer(data, size, name, &a, &err);
+
+	promise(e == 0 || err.code == e);
+	check_text(err.message);
+	if (e == 0 && a.data.data)
+		promise(a.data.data >= data && a.data.size <= size &&
+			a.data.data + a.data.size <= data + size);
+}
+
 static void try_cbor(const uint8_t *data, size_t size)
 {
 	struct item_reader r = item_reader_init(data, size);
@@ -112,6 +125,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	try_document(data, size);
 	try_response(data, size);
+	try_answer(data, size, "DescribePCR");
+	try_answer(data, size, "LockPCR");
 	try_cbor(data, size);
 	return 0;
 }
