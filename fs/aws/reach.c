@@ -11,15 +11,16 @@
 #include <string.h>
 #include <time.h>
 
-#define TIMEOUT_MS 10000
+#define TIMEOUT_MS 30000
+#define RETRY_WAIT_MS 100
 #define BODY_MAX ((size_t)1 << 20)
 
-static int ask(struct aws *a, const struct http_request *req, struct aws_reach *ret,
-	       int *ret_status, struct error *err)
+static int ask(struct aws *a, const struct http_request *req, unsigned attempts,
+	       struct aws_reach *ret, int *ret_status, struct error *err)
 {
 	_cleanup_http_response_ struct http_response resp = {0};
 	uint64_t began = monotonic_ms();
-	int r = http_perform(a->http, req, &resp, err);
+	int r = http_perform_repeatedly(a->http, req, attempts, RETRY_WAIT_MS, &resp, err);
 	const char *date;
 	int64_t then;
 
@@ -58,7 +59,7 @@ int aws_reach(struct aws *a, enum aws_service service, struct aws_reach *ret, st
 		return -ENOMEM;
 	}
 	req.url = url;
-	return ask(a, &req, ret, &status, err);
+	return ask(a, &req, 1, ret, &status, err);
 }
 
 int aws_reach_metadata(struct aws *a, struct aws_reach *ret, struct error *err)
@@ -82,7 +83,7 @@ int aws_reach_metadata(struct aws *a, struct aws_reach *ret, struct error *err)
 		return -ENOMEM;
 	}
 	req.url = url;
-	r = ask(a, &req, ret, &status, err);
+	r = ask(a, &req, a->config.imds_attempts, ret, &status, err);
 	if (r == 0 && status != 200)
 		return error_set(err, -EREMOTEIO, "%s: no token of IMDSv2 (%d)", url, status);
 	return r;
