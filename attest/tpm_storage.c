@@ -83,19 +83,23 @@ static bool is_named(const struct loaded_key *k, const uint8_t name[SHA256_SIZE]
 int tpm_storage_load(struct tpm *t, const uint8_t name[SHA256_SIZE], struct loaded_key *ret,
 		     struct error *err)
 {
-	char ours[2 * SHA256_SIZE + 1], theirs[2 * SHA256_SIZE + 1];
+	char ours[2 * SHA256_SIZE + 1] = "", theirs[2 * SHA256_SIZE + 1];
+	bool persistent;
 	int r;
 
 	*ret = (struct loaded_key){.handle = ESYS_TR_NONE};
 	r = load_persistent(t, ret, err);
 	if (r == 0 && is_named(ret, name))
 		return 0;
+	persistent = r == 0;
+	if (persistent)
+		hex_encode(ret->key.name, SHA256_SIZE, ours);
 	for (unsigned i = 0; i < 2 && (r == 0 || r == -ENOENT); i++) {
 		tpm_storage_release(t, ret);
 		r = load_primary(t, i == 0 ? t->zeros : !t->zeros, ret, err);
 		if (r == 0 && is_named(ret, name))
 			return 0;
-		if (i == 0)
+		if (r == 0 && i == 0 && !persistent)
 			hex_encode(ret->key.name, SHA256_SIZE, ours);
 	}
 	if (r < 0)

@@ -239,6 +239,8 @@ class PersistentKey(TpmCase):
         self.assertEqual(self.slot(folder)[1].parent.hex(), name[4:])
         self.assert_opens(folder)
         self.assert_opens(unprovisioned)
+        foreign = self.sealed("--tpm", "pcrs=7", tpm=self.other, name="foreign")
+        self.assert_refused(foreign, "this one has " + name[4:])
         self.assert_tpm_clean()
 
     def test_ecc(self):

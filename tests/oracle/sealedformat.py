@@ -347,10 +347,7 @@ class Seal:
         if kind == SLOT_KMS:
             parse_kms_body(body)
         if kind == SLOT_TPM2:
-            try:
-                tpmslot.parse(body)
-            except ValueError as problem:
-                raise Refused("malformed", "slot %d: %s" % (number, problem)) from None
+            parse_tpm_body(body)
         exact = {SLOT_KEYFILE: KEYFILE_BODY_BYTES, SLOT_SET: SET_BODY_BYTES}.get(kind, size)
         _need(size == exact, "slot %d: a body of %d bytes, not %d" % (number, size, exact))
         return Slot(kind, body)
@@ -371,6 +368,13 @@ def parse_kms_body(body):
     blob, at = counted(at, KMS_BLOB_MAX, "CiphertextBlob")
     _need(at == len(body), "the KMS body is too long")
     return arn.decode("ascii"), blob
+
+
+def parse_tpm_body(body):
+    try:
+        return tpmslot.parse(body)
+    except ValueError as problem:
+        raise Refused("malformed", "the slot for a TPM: %s" % problem) from None
 
 
 def check_path(seal, found):

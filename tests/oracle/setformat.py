@@ -144,6 +144,8 @@ class Set:
             _need(not any(rest), "slot's rest")
             if kind == 1:
                 sf.parse_kms_body(body)
+            if kind == sf.SLOT_TPM2:
+                sf.parse_tpm_body(body)
             _need(kind != 3 or size == 76, "key file slot")
             self.slots.append((kind, body))
         end = sf.SLOTS_AT + 1024 * self.slot_count

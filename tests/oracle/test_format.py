@@ -18,6 +18,7 @@ import sys
 import tempfile
 import unittest
 
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -26,6 +27,7 @@ sys.path.insert(0, HERE)
 
 import read_sealed  # noqa: E402
 import sealedformat as sf  # noqa: E402
+import tpmslot  # noqa: E402
 import verity  # noqa: E402
 
 LENGTHS = (0, 1, 4095, 4096, 4097, 524287, 524288, 524289, 3 * 524288 + 7)
@@ -103,6 +105,28 @@ class Vectors(unittest.TestCase):
                 self.assertEqual(refusal.errno, getattr(errno, expected["errno"]))
                 classes.add(refusal.word)
         self.assertEqual(classes, set(sf.CLASSES))
+
+
+class TpmSlots(unittest.TestCase):
+    """What a TPM does with a slot for it."""
+
+    def test_derivations(self):
+        made = _index()["derivations"]["tpm_slot"]
+        private = ec.derive_private_key(int(made["storage_private"], 16), tpmslot.P256)
+        public = tpmslot.storage_public(private.public_key())
+        self.assertEqual(public.hex(), made["storage_key"])
+        slot = tpmslot.parse(bytes.fromhex(made["body"]))
+        self.assertEqual(slot.parent, hashlib.sha256(public).digest())
+        self.assertEqual(tpmslot.policy(slot).hex(), made["policy"])
+        self.assertEqual(tpmslot.object_name(slot).hex(), made["object_name"])
+        data_key = sf.load_data_key(_path("keys/data-key.hex"))
+        self.assertEqual(tpmslot.open_slot(slot, private), data_key)
+        for changed in (slot._replace(values={**slot.values, 7: bytes(32)}),
+                        slot._replace(values={4: slot.values[4]}),
+                        slot._replace(unique=bytes(32)), slot._replace(integrity=bytes(32)),
+                        slot._replace(sensitive=bytes(74))):
+            with self.assertRaises(ValueError):
+                tpmslot.open_slot(changed, private)
 
 
 class Generator(unittest.TestCase):
