@@ -103,6 +103,27 @@ class Flips(SlotCase):
         count = UNSEAL_BYTES if code_of(command) == CC_UNSEAL else BYTES
         return sorted(chance.sample(range(len(response)), min(count, len(response))))
 
+    def flipped(self, answers, number, at, bit, *signatures):
+        """unseal() with one bit changed in the answer to what is the same command as answers[number]."""
+        code = code_of(answers[number][0])
+        left = [sum(1 for command, _ in answers[:number] if code_of(command) == code)]
+        changed = []
+
+        def flip(_index, asked, ask):
+            told = bytearray(ask(asked))
+            if code_of(asked) == code:
+                left[0] -= 1
+                if left[0] == -1:
+                    told[at] ^= bit
+                    changed.append(at)
+            return bytes(told)
+
+        self.bus.forget()
+        self.bus.answer = flip
+        answer = self.unseal(*signatures)
+        self.assertEqual(changed, [at], answer)
+        return answer
+
     def flip_all(self, *signatures):
         self.assert_opens(self.unseal(*signatures))
         self.bus.forget()
@@ -112,16 +133,7 @@ class Flips(SlotCase):
         for number, (command, response) in enumerate(answers):
             for at in self.sample(command, response, chance):
                 bit = 1 << chance.randrange(8)
-
-                def flip(index, asked, ask, number=number, at=at, bit=bit):
-                    told = bytearray(ask(asked))
-                    if index == number and at < len(told):
-                        told[at] ^= bit
-                    return bytes(told)
-
-                self.bus.forget()
-                self.bus.answer = flip
-                answer = self.unseal(*signatures)
+                answer = self.flipped(answers, number, at, bit, *signatures)
                 with self.subTest(command=hex(code_of(command)), number=number, at=at, bit=bit):
                     if self.unread(number, command, response, at) and answer.errno == 0:
                         self.assert_opens(answer)
