@@ -4,11 +4,13 @@
  */
 #include "tools/seal_unchanged.h"
 
+#include "crypto/base/encode.h"
 #include "crypto/base/log.h"
 #include "crypto/base/printable.h"
 #include "tools/inspect/hash_input.h"
 #include "tools/set/set_check.h"
 
+#include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -41,9 +43,18 @@ int seal_is_unchanged(const struct seal_settings *s, const struct cli *cli,
 	       memcmp(found.digests.verity, m->verity, sizeof(m->verity)) == 0;
 }
 
-void seal_print_unchanged(const struct seal_settings *s, const struct cli *cli)
+void seal_print_set(const struct seal_settings *s, const struct cli *cli)
 {
-	if (s->unchanged > 0 && !cli->quiet && !cli->json)
+	const struct set_store *store = &s->sealing.store;
+	char id[2 * SET_ID_SIZE + 1];
+
+	if (!s->set.name || cli->quiet || cli->json)
+		return;
+	if (s->unchanged > 0)
 		print_safely(stdout, "%zu member%s unchanged and not sealed again\n", s->unchanged,
 			     s->unchanged == 1 ? " is" : "s are");
+	hex_encode(set_header(store->set)->id, SET_ID_SIZE, id);
+	print_safely(stdout, "%s: %sversion %" PRIu64 ", id %s\n", store->label,
+		     set_header(store->set)->version == 1 && s->unchanged == 0 ? "a new set, " : "",
+		     set_header(store->set)->version, id);
 }

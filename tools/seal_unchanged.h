@@ -1,5 +1,6 @@
 /*
- * seal_unchanged.h: which files of `sealctl seal --set` need not be sealed again. Not thread-safe.
+ * seal_unchanged.h: which files of `sealctl seal --set` need not be sealed again, and the set. Not
+ * thread-safe.
  */
 #ifndef SEALEDFS_TOOLS_SEAL_UNCHANGED_H
 #define SEALEDFS_TOOLS_SEAL_UNCHANGED_H
@@ -12,7 +13,7 @@
  */
 int seal_is_unchanged(const struct seal_settings *s, const struct cli *cli,
 		      const struct plan_entry *entry, struct error *err);
-/* "3 members are unchanged" for people; JSON has the number. */
-void seal_print_unchanged(const struct seal_settings *s, const struct cli *cli);
+/* What became of the set, for people: unchanged members, version, id. JSON has the same. */
+void seal_print_set(const struct seal_settings *s, const struct cli *cli);
 
 #endif

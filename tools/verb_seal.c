@@ -288,7 +288,7 @@ static int seal_all(struct seal_settings *s, struct cli *cli, const struct seal_
 		r = set_sealing_commit(&s->sealing, err);
 	r = interrupt_translate(r, err);
 	if (r == 0)
-		seal_print_unchanged(s, cli);
+		seal_print_set(s, cli);
 	if (!cli->json) {
 		json_decref(results);
 		return r;

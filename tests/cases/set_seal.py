@@ -180,6 +180,8 @@ class Unchanged(Base):
     def test_nothing_changed(self):
         done = self.seal()
         self.assertIn("3 members are unchanged and not sealed again", done.out)
+        found = json.loads(self.lab.sealctl("set", "list", "--json", self.dest, expect=OK).out)
+        self.assertTrue(done.out.endswith(f"sealed.set: version 1, id {found['id']}\n"), done.out)
         self.assertEqual(self.objects(), self.before)
         self.assertEqual(self.sealed(unchanged=3), [])
         self.assertEqual(self.objects(), self.before)
@@ -194,6 +196,11 @@ class Unchanged(Base):
                          {n: self.before[n] for n in self.before if n[0] in "ae"})
         self.assertIn("4 members are unchanged", self.seal("--expires", "9d").out)
         self.assertEqual(self.read()[0], 3)
+
+    def test_a_set_that_is_gone(self):
+        """Somebody removed it: what is made then is another one, and it says so."""
+        os.unlink(os.path.join(self.dest, "sealed.set"))
+        self.assertIn("sealed.set: a new set, version 1, id ", self.seal().out)
 
     def test_all_when_told(self):
         self.assertEqual(self.sealed("--again", unchanged=0), sorted(self.PLAIN))
