@@ -187,7 +187,7 @@ SECONDS = os.path.join(BUILD, "seconds.json")
 def run_unittest(path, env, prefix=(), classes=()):
     """Runs one file; returns (exit code, output, seconds)."""
     started = time.monotonic()
-    limit_s = 7200 if "SEALEDFS_THOROUGH" in (env or {}) else 2700
+    limit_s = 7200 if "SEALEDFS_THOROUGH" in (env or {}) else 1860
     code, out = run(None, *prefix, PYTHON, path, "-v", *classes, timeout=limit_s, env={
         "SEALEDFS_BUILD": PLAIN, "PYTHONDONTWRITEBYTECODE": "1", **(env or {})})
     return code, out, time.monotonic() - started

@@ -6,10 +6,12 @@ and it is a fault to be mended like any other. What a sanitizer found is never f
 """
 
 import re
+import time
 
 SHOWN = 80  # lines of the output of what failed
-# So many files of one suite are not unsteady: something is broken, and nothing is run again.
-MANY = 10
+# So many files of one suite are not unsteady: something is broken, and nothing is run again. Nor is it
+# when this has taken so many seconds.
+MANY, AGAIN_S = 10, 1800
 
 # How a sanitizer ends a program (see ASAN_ENV and TSAN_ENV in run.py), and what it prints.
 ASAN_FOUND, TSAN_FOUND = 99, 66
@@ -56,8 +58,9 @@ class Result:
         later, self._later = self._later, []
         if 0 < len(later) <= MANY:
             alone()
+        end = time.monotonic() + AGAIN_S
         for first, count, name, out, again in later:
-            if len(later) > MANY:
+            if len(later) > MANY or time.monotonic() > end:
                 self.merge(first)
                 continue
             code, second_out = again()
