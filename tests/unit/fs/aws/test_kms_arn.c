@@ -36,6 +36,23 @@ static void test_keys_of_every_partition(void **state)
 	assert_string_equal(arn.account, "111122223333");
 }
 
+static void test_related_keys(void **state)
+{
+	static const char home[] = "arn:aws:kms:us-east-1:111122223333:key/" MRK;
+	static const char there[] = "arn:aws:kms:eu-west-1:111122223333:key/" MRK;
+	char out[sizeof(home)], small[sizeof(home) - 1];
+	struct kms_arn arn;
+
+	assert_int_equal(kms_arn_parse(ARN, &arn), 0);
+	assert_false(arn.multi_region);
+	assert_int_equal(kms_arn_parse(home, &arn), 0);
+	assert_true(arn.multi_region);
+	assert_int_equal(kms_arn_in_region(home, "eu-west-1", out, sizeof(out)), 0);
+	assert_string_equal(out, there);
+	assert_int_equal(kms_arn_in_region(home, "eu-west-1", small, sizeof(small)), -EINVAL);
+	assert_int_equal(kms_arn_in_region("alias/models", "eu-west-1", out, sizeof(out)), -EINVAL);
+}
+
 static void test_everything_else_is_refused(void **state)
 {
 	static const char *const bad[] = {
@@ -130,6 +147,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_keys_of_every_partition),
+		cmocka_unit_test(test_related_keys),
 		cmocka_unit_test(test_everything_else_is_refused),
 		cmocka_unit_test(test_pins),
 		cmocka_unit_test(test_an_alias_has_its_own_words),
