@@ -325,8 +325,9 @@ int policy_session_unseal(struct policy_session *s, TPM2_HANDLE object,
 	r = ask(s->t, &c, response, TPM2_ST_SESSIONS, &in, ret_rc, err);
 	if (r < 0 || *ret_rc != TSS2_RC_SUCCESS)
 		return r;
-	s->handle = 0; /* it ends with its success */
 	r = check_answer(s, &in, nonce, attributes, &parameters);
+	if (r == 0)
+		s->handle = 0; /* it ends with its success; without, it may still be there */
 	if (r == 0)
 		r = decrypt(s, nonce, parameters, ret);
 	return r == -EBADMSG ? unauthentic(err)

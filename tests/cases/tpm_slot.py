@@ -191,6 +191,15 @@ class Local(TpmCase):
             common.wait_for("the model", lambda: os.path.exists(mount.join("new.gguf")))
             self.assertEqual(common.digest(mount.join("new.gguf")), common.digest(new))
 
+    def test_cat(self):
+        folder = self.sealed("--tpm", "pcrs=7")
+        done = subprocess.run(
+            [common.SEALCTL, "cat", "-o", "attest=none,measure=none", os.path.join(folder, "m.gguf")],
+            env=self.lab.env(tpm=self.tpm), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, check=False, timeout=common.COMMAND_S)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stdout, common.read_bytes(self.model))
+
     def test_measuring(self):
         """The same connection rules as measuring; PCR 15 is not in the policy."""
         folder = self.sealed("--tpm", "pcrs=4,7")

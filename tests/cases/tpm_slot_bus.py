@@ -175,6 +175,7 @@ class Forged(SlotCase):
         answer = self.unseal()
         self.assertEqual(answer.errno, ca.EBADMSG, answer.text)
         self.assertIn("changes its answers", answer.text)
+        self.assertEqual(self.lab.tpm.run("tpm2_getcap", "handles-loaded-session").strip(), "")
 
     def test_plain_answer(self):
         """A key of somebody's choice, in the forms that have no check."""
