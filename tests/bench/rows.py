@@ -75,6 +75,19 @@ def measure_again(group, bench, subject, model):
                       out["cpu_seconds"])
 
 
+def measure_fill(group, bench, subject, model):
+    """A model that is in nobody's memory: into the mount's own, where it has one, and then the reader."""
+    subject.warm(model)
+    with subject.view(model) as view:
+        with metered(view) as meter:
+            fill_s = subject.fill(view.path) if isinstance(subject, Sealed) else 0.0
+            reader_s = 0.0
+            if group.arguments or not fill_s:
+                out = bench.reader(*(group.arguments or ("read",)), view.path)
+                reader_s = out["seconds"]
+        return sample(model.size / (fill_s + reader_s) / 1e9, meter, view, model.size)
+
+
 def measure_first(_group, bench, subject, model):
     """The first open of a model since boot: a TPM that nothing was measured into."""
     subject.warm(model)
@@ -181,7 +194,10 @@ def subjects_of(bench):
             *(Sealed(bench, mode) for mode in MODES),
             *(Sealed(bench, mode, more="OpenSSL", options=["crypto=openssl"])
               for mode in ("declared", "verity")),
-            Sealed(bench, "verity", more="warmed", warmed=True)]
+            Sealed(bench, "verity", more="warmed", warmed=True),
+            Sealed(bench, "declared", more="resident", options=["resident=auto"], warmed=True),
+            *(Sealed(bench, mode, more="fill", options=["resident=auto"])
+              for mode in ("declared", "verity"))]
     return {subject.name: subject for subject in made}
 
 
@@ -190,7 +206,8 @@ def build_reads(named):
     every = named("plain null gocryptfs rclone none declared declared-openssl verity verity-openssl "
                   "sha256 sha384")
     some = named("plain null gocryptfs none declared verity sha384")
-    again = named("plain null declared verity sha384")
+    again = named("plain null declared declared-resident verity sha384")
+    fill = named("null declared-fill verity-fill")
     flat_note = "sha256 and sha384: with the pass of the first open"
     return [
         Group("read", "read() 1 MiB, sequential", "GB/s", every, measure_reader,
@@ -205,6 +222,10 @@ def build_reads(named):
               ("random",)),
         Group("again-read", "second read() 1 MiB, warm", "GB/s", again, measure_again, ("read",)),
         Group("again-mmap", "second mmap MAP_POPULATE, warm", "GB/s", again, measure_again, ("mmap",)),
+        Group("fill", "resident: all of it into memory", "GB/s", fill, measure_fill,
+              note="the do-nothing server: read() of all of it"),
+        Group("fill-mmap", "resident: all of it into memory, and mmap MAP_POPULATE", "GB/s", fill,
+              measure_fill, ("mmap",)),
     ]
 
 
@@ -282,6 +303,9 @@ GOALS = [
     ("mmap MAP_POPULATE, verity", "mmap", "verity", ["gocryptfs"], ">=", 1.0),
     ("warm second read", "again-read", "verity", ["plain"], ">=", 0.95),
     ("warm second mmap", "again-mmap", "verity", ["plain"], ">=", 0.95),
+    ("resident: warm read", "again-read", "declared-resident", ["plain"], ">=", 1.1),
+    ("resident: warm mmap", "again-mmap", "declared-resident", ["plain"], ">=", 1.5),
+    ("resident: mmap of a cold model", "fill-mmap", "declared-fill", ["null"], ">=", 1.3),
     *(("llama-server to first token, " + mode, work, "verity", ["plain"], "<=", 1.25)
       for work, mode in LOAD_MODES.items()),
     *(("llama-server to first token, " + mode, work, "verity", ["sample"], "<=", 0.2)

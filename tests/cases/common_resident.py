@@ -1,5 +1,6 @@
 """Cases over models that a mount keeps in memory. For the case files beside it."""
 
+import functools
 import json
 import os
 import unittest
@@ -67,16 +68,17 @@ class ResidentCase(common_folder.FolderCase):
     def plain(self, name="m.gguf"):
         return self.lab.path("plain", name)
 
-    def setUp(self):
-        super().setUp()
-        if not hasattr(type(self), "bytes_of"):
-            type(self).bytes_of = {name: common.read_bytes(self.plain(name)) for name in self.SIZES}
+    @functools.cached_property
+    def good(self):
+        """All bytes of m.gguf."""
+        return common.read_bytes(self.plain())
 
     def same(self, mount, name="m.gguf"):
         self.assertEqual(common.digest(mount.join(name)), common.digest(self.plain(name)), name)
 
     def same_at(self, descriptor, at, size=MIB, name="m.gguf"):
-        self.assertEqual(os.pread(descriptor, size, at), self.bytes_of[name][at:at + size])
+        with common.opened(self.plain(name)) as plain:
+            self.assertEqual(os.pread(descriptor, size, at), os.pread(plain, size, at))
 
     def resident_mount(self, *more, resident="auto", source=None):
         return self.mount("resident=" + resident, *more, source=source)

@@ -63,12 +63,12 @@ class Transitions(common_resident.ResidentCase):
         with self.resident_mount() as mount:
             with common.opened(mount.join("m.gguf")) as descriptor:
                 mapping = mapped(descriptor)
-            self.assertEqual(mapping[:MIB], self.bytes_of["m.gguf"][:MIB])
+            self.assertEqual(mapping[:MIB], self.good[:MIB])
             make_resident(mount)
             self.same(mount)
             with common.opened(mount.join("m.gguf")):
                 self.assertEqual(attached(mount), 0)
-            self.assertEqual(mapping[:], self.bytes_of["m.gguf"])
+            self.assertEqual(mapping[:], self.good)
             mapping.close()
             self.assert_served_by_kernel(mount)
 
@@ -90,8 +90,8 @@ class Transitions(common_resident.ResidentCase):
                                     mmap.PROT_READ | mmap.PROT_WRITE)
             self.assertEqual(attached(mount), 1)
             private[0:4] = b"none"  # a copy of the reader's own
-            self.assertEqual(mapping[:], self.bytes_of["m.gguf"])
-            self.assertEqual(private[4:], self.bytes_of["m.gguf"][4:])
+            self.assertEqual(mapping[:], self.good)
+            self.assertEqual(private[4:], self.good[4:])
             mapping.close()
             private.close()
             common.wait_for("closed", lambda: attached(mount) == 0)
@@ -102,16 +102,16 @@ class Transitions(common_resident.ResidentCase):
             with mmap.mmap(-1, MIB) as page:
                 for at in range(0, common_resident.WANTED, MIB):
                     self.assertEqual(os.preadv(descriptor, [page], at), MIB)
-                    self.assertEqual(page[:], self.bytes_of["m.gguf"][at:at + MIB])
+                    self.assertEqual(page[:], self.good[at:at + MIB])
                 wait_resident(mount)
                 os.preadv(descriptor, [page], 50 * MIB)
-                self.assertEqual(page[:], self.bytes_of["m.gguf"][50 * MIB:51 * MIB])
+                self.assertEqual(page[:], self.good[50 * MIB:51 * MIB])
             os.close(descriptor)
             descriptor = os.open(mount.join("m.gguf"), os.O_RDONLY | os.O_DIRECT)
             self.assertEqual(attached(mount), 1)
             with mmap.mmap(-1, MIB) as page:
                 os.preadv(descriptor, [page], 50 * MIB)
-                self.assertEqual(page[:], self.bytes_of["m.gguf"][50 * MIB:51 * MIB])
+                self.assertEqual(page[:], self.good[50 * MIB:51 * MIB])
             os.close(descriptor)
 
     def test_end_of_file(self):
@@ -119,7 +119,7 @@ class Transitions(common_resident.ResidentCase):
             make_resident(mount)
             with common.opened(mount.join("m.gguf")) as descriptor:
                 self.assertEqual(os.pread(descriptor, PAGE, SIZE - 5),
-                                 self.bytes_of["m.gguf"][-5:])
+                                 self.good[-5:])
                 self.assertEqual(os.pread(descriptor, PAGE, SIZE), b"")
                 self.assertEqual(os.fstat(descriptor).st_size, SIZE)
                 with self.assertRaises(OSError):
@@ -155,7 +155,7 @@ class Readers(common_resident.ResidentCase):
 
     def reader(self, mount, kind, over, failures):
         rng = random.Random(kind)
-        good = self.bytes_of["m.gguf"]
+        good = self.good
         try:
             while not over.is_set():
                 with common.opened(mount.join("m.gguf")) as descriptor:
@@ -200,7 +200,7 @@ class Readers(common_resident.ResidentCase):
                 contextlib.closing(mapped(descriptor)) as mapping:
             self.assertEqual(attached(mount), 1)
             mount.kill()
-            self.assertEqual(mapping[:], self.bytes_of["m.gguf"])
+            self.assertEqual(mapping[:], self.good)
             self.same_at(descriptor, 30 * MIB)
 
     def test_unmount_under_reader(self):
