@@ -227,7 +227,8 @@ static int merge(const struct set_store *s, const struct set_change *c, struct s
 	for (size_t i = 0; i < old_count; i++) {
 		const struct set_member *m = set_member(s->set, i);
 
-		if (!bsearch(m, c->put, c->put_count, sizeof(*c->put), compare_members) &&
+		if (!(c->put_count > 0 &&
+		      bsearch(m, c->put, c->put_count, sizeof(*c->put), compare_members)) &&
 		    !is_listed(m->path, c->drop, c->drop_count))
 			all[count++] = *m;
 	}
