@@ -26,5 +26,7 @@ int config_parse_stage_size(struct config *c, const char *value, struct error *e
 int config_parse_resident(struct config *c, const char *value, struct error *err);
 /* It fits the other options. */
 int config_check_resident(const struct config *c, struct error *err);
+/* together.c: sets what follows from the options, and checks whether they fit together. -EINVAL. */
+int config_finish(struct config *c, struct error *err);
 
 #endif

@@ -264,3 +264,13 @@ enum keypolicy_truth condition_holds(const struct condition_operator *op, const 
 	}
 	return result;
 }
+
+bool condition_has_pattern(const json_t *values)
+{
+	const char *text;
+
+	for (size_t i = 0; (text = keypolicy_text(values, i)) != NULL; i++)
+		if (pattern_has_wildcard(text))
+			return true;
+	return false;
+}

@@ -38,5 +38,7 @@ bool condition_is_attestation(const char *key);
 /* "*" and "?" as in StringLike. */
 bool pattern_matches(const char *pattern, const char *text, bool nocase);
 bool pattern_has_wildcard(const char *pattern);
+/* Of one of the values of a condition. */
+bool condition_has_pattern(const json_t *values);
 
 #endif

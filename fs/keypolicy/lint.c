@@ -3,7 +3,7 @@
  * reason why it allows them. Trusts the evaluation of policy.h. Must never take a doubt for a No:
  * what cannot be judged in an Allow counts as allowed, and in a Deny as not denied.
  */
-#include "fs/keypolicy/lint.h"
+#include "fs/keypolicy/lint_internal.h"
 
 #include "crypto/base/json.h"
 #include "fs/keypolicy/attempts.h"
@@ -13,7 +13,6 @@
 #include <strings.h>
 
 #define DECRYPT "kms:Decrypt"
-#define PCR12 KEYPOLICY_ATTESTATION "NitroTPMPCR12"
 #define RUNTIME_MAX 64 /* principals that may use the key and are remembered */
 
 struct lint {
@@ -80,76 +79,6 @@ static void add_hole(struct lint *l, enum keypolicy_hole_kind kind,
 	}
 }
 
-static bool has_pattern(const json_t *values)
-{
-	const char *text;
-
-	for (size_t i = 0; (text = keypolicy_text(values, i)) != NULL; i++)
-		if (pattern_has_wildcard(text))
-			return true;
-	return false;
-}
-
-/* The weakness of the statement's conditions on documents, or kind when they have none. Where PCR
- * 12 is missed, only a condition on it counts. */
-static enum keypolicy_hole_kind weak_condition(const json_t *s, enum keypolicy_hole_kind kind)
-{
-	json_t *condition = json_object_get(s, "Condition"), *block, *wanted;
-	const char *name, *key;
-
-	json_object_foreach (condition, name, block) {
-		const struct condition_operator op = condition_operator_parse(name);
-
-		json_object_foreach (block, key, wanted) {
-			if (!condition_is_attestation(key) ||
-			    (kind == HOLE_PCR12_MISSING && strcasecmp(key, PCR12) != 0))
-				continue;
-			if (op.if_exists)
-				return HOLE_IF_EXISTS;
-			if (op.for_all)
-				return HOLE_FOR_ALL_VALUES;
-			if (op.compare == COMPARE_NULL)
-				return HOLE_NULL_CONDITION;
-			if (op.negated)
-				return HOLE_NEGATED_CONDITION;
-			if (op.compare == COMPARE_LIKE && has_pattern(wanted))
-				kind = HOLE_STRING_LIKE;
-		}
-	}
-	return kind;
-}
-
-static bool names_everybody(const json_t *s)
-{
-	const char *name;
-
-	for (size_t i = 0; (name = keypolicy_text(keypolicy_principals(s, "AWS"), i)); i++)
-		if (pattern_has_wildcard(name))
-			return true;
-	return false;
-}
-
-/* Why the statement lets this principal: the most particular reason, else kind. */
-static enum keypolicy_hole_kind reason(const json_t *s, const char *principal,
-				       enum keypolicy_match match, enum keypolicy_hole_kind kind)
-{
-	if (json_object_get(s, "NotAction"))
-		return HOLE_NOT_ACTION;
-	if (json_object_get(s, "NotPrincipal"))
-		return HOLE_NOT_PRINCIPAL;
-	if (json_object_get(s, "NotResource"))
-		return HOLE_NOT_RESOURCE;
-	if (attempt_pins_machine(s) || attempt_pins_enclave(s))
-		return weak_condition(s, kind);
-	if (names_everybody(s))
-		return HOLE_WILDCARD_PRINCIPAL;
-	if (attempt_is_service(principal))
-		return HOLE_SERVICE_PRINCIPAL;
-	if (match == KEYPOLICY_BY_ACCOUNT || strstr(principal, ":root"))
-		return HOLE_ACCOUNT_ROOT;
-	return kind;
-}
-
 struct asked {
 	const char *principal, *action;
 	enum attempt_document document;
@@ -190,7 +119,7 @@ static bool ask(struct lint *l, const json_t *s, const struct asked *a,
 		return false;
 	if (kind == HOLE_KINDS)
 		return true;
-	kind = reason(s, a->principal, match, kind);
+	kind = lint_reason(s, a->principal, match, kind);
 	if (is_settled(l, kind))
 		return true;
 	if (!context) {
@@ -264,8 +193,8 @@ static void ask_decrypt(struct lint *l, const char *principal)
 		ask_document(l, principal, ATTEMPT_DEBUG_ENCLAVE, HOLE_ZERO_ENCLAVE_PCR);
 	if (attempt_is_stranger(principal))
 		ask_document(l, principal, ATTEMPT_RIGHT,
-			     names_everybody(l->s) ? HOLE_WILDCARD_PRINCIPAL
-						   : HOLE_SERVICE_PRINCIPAL);
+			     lint_names_everybody(l->s) ? HOLE_WILDCARD_PRINCIPAL
+							: HOLE_SERVICE_PRINCIPAL);
 }
 
 /* Grants of what shows the data key, or wraps it for another key. */
@@ -333,7 +262,7 @@ static void lint_wording(struct lint *l)
 				add_hole(l, HOLE_IF_EXISTS, NULL);
 			if (op.for_all && !denies)
 				add_hole(l, HOLE_FOR_ALL_VALUES, NULL);
-			if (op.compare == COMPARE_LIKE && has_pattern(wanted))
+			if (op.compare == COMPARE_LIKE && condition_has_pattern(wanted))
 				add_hole(l, HOLE_STRING_LIKE, NULL);
 			for (size_t i = 0; cased && (text = keypolicy_text(wanted, i)); i++)
 				if (strpbrk(text, "ABCDEF"))
