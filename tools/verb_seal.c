@@ -130,6 +130,35 @@ static int take_ollama_option(struct seal_settings *s, struct cli *cli, int id, 
 	}
 }
 
+static int take_set_option(struct seal_settings *s, struct cli *cli, int id, struct error *err)
+{
+	switch (id) {
+	case OPTION_SET:
+		s->set.name = cli->value;
+		s->plan.checkout = true;
+		return 0;
+	case OPTION_ALONE:
+		s->set.alone = true;
+		return 0;
+	case OPTION_AGAIN:
+		s->again = true;
+		return 0;
+	case OPTION_EXPIRES:
+		s->set.has_expires = true;
+		return set_expiry_parse(cli->value, &s->set.expires, err);
+	case OPTION_MIN_VERSION:
+		return set_version_parse(cli->value, &s->set.pins.min_version, err);
+	case OPTION_SET_ID:
+		s->set.pins.id = s->set_id;
+		return set_id_parse(cli->value, s->set_id, err);
+	case OPTION_SET_STATE:
+		s->set.pins.state = cli->value;
+		return 0;
+	default:
+		return take_ollama_option(s, cli, id, err);
+	}
+}
+
 static int take_option(struct seal_settings *s, struct cli *cli, int id, struct error *err)
 {
 	switch (id) {
@@ -161,38 +190,17 @@ static int take_option(struct seal_settings *s, struct cli *cli, int id, struct 
 	case OPTION_NO_FACTS:
 		s->no_facts = true;
 		return 0;
-	case OPTION_SET:
-		s->set.name = cli->value;
-		s->plan.checkout = true;
-		return 0;
-	case OPTION_ALONE:
-		s->set.alone = true;
-		return 0;
-	case OPTION_AGAIN:
-		s->again = true;
-		return 0;
-	case OPTION_EXPIRES:
-		s->set.has_expires = true;
-		return set_expiry_parse(cli->value, &s->set.expires, err);
 	case OPTION_FROM_AWS_SAMPLE:
 		s->from_sample = cli->value;
 		return 0;
 	case OPTION_SAMPLE_KEY:
 		s->sample_key = cli->value;
 		return 0;
-	case OPTION_MIN_VERSION:
-		return set_version_parse(cli->value, &s->set.pins.min_version, err);
-	case OPTION_SET_ID:
-		s->set.pins.id = s->set_id;
-		return set_id_parse(cli->value, s->set_id, err);
-	case OPTION_SET_STATE:
-		s->set.pins.state = cli->value;
-		return 0;
 	case OPTION_FOLLOW:
 		s->plan.follow = true;
 		return 0;
 	default:
-		return take_ollama_option(s, cli, id, err);
+		return take_set_option(s, cli, id, err);
 	}
 }
 
