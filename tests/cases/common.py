@@ -65,7 +65,7 @@ Result = collections.namedtuple("Result", "code out err")
 
 model_bytes, make_model = common_files.model_bytes, common_files.make_model
 digest, opened, drop_cache = common_files.digest, common_files.opened, common_files.drop_cache
-read_bytes = common_files.read_bytes
+read_bytes, make_socket = common_files.read_bytes, common_files.make_socket
 copy_object, copy_tree = common_files.copy_object, common_files.copy_tree
 
 

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import socket
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
@@ -82,3 +83,9 @@ def copy_tree(source, target):
         for path in (folder, *(os.path.join(folder, name) for name in names)):
             os.chmod(path, os.stat(path).st_mode & ~0o022)
     return target
+
+
+def make_socket(path):
+    """A socket's name, which stays when its owner ends."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)

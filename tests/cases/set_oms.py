@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -153,6 +154,19 @@ class Ours(OmsCase):
             self.assert_result(done, USAGE, "give --oms and --oms-key")
         self.bundle = os.path.join(self.dir, "no", "folder")
         self.assertIn("cannot write", self.export(expect=FAILURE).err)
+
+    def test_what_no_bundle_replaces(self):
+        target = os.path.join(self.dir, "target")
+        write(target, b"text")
+        self.bundle = os.path.join(self.dir, "in-the-way")
+        for make in (lambda path: os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 3)), os.mkfifo,
+                     os.mkdir, common.make_socket, lambda path: os.symlink(target, path)):
+            make(self.bundle)
+            before = os.lstat(self.bundle)
+            self.assertIn("it is not a regular file", self.export(expect=USAGE).err)
+            self.assertEqual(os.lstat(self.bundle).st_ino, before.st_ino)
+            (os.rmdir if stat.S_ISDIR(before.st_mode) else os.unlink)(self.bundle)
+        self.assertEqual(common.read_bytes(target), b"text")
 
 
 class Others(OmsCase):

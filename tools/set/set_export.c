@@ -20,13 +20,28 @@ static int failed(const char *path, int code, struct error *err)
 	return error_set(err, code, "cannot write %s: %s", path, strerror(-code));
 }
 
+/* A bundle goes in the place of a file, never of a link or of a device such as /dev/null. */
+static int check_place(const char *path, struct error *err)
+{
+	struct stat st;
+
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT ? 0 : failed(path, -errno, err);
+	if (S_ISREG(st.st_mode))
+		return 0;
+	error_hint(err, "name a file that can be replaced");
+	return error_set(err, -EINVAL, "cannot write %s: it is not a regular file", path);
+}
+
 /* A reader finds the old bundle or the new one. */
 static int write_file(const char *path, const char *text, struct error *err)
 {
 	_cleanup_free_ char *temporary = NULL;
 	_cleanup_close_ int fd = -1;
-	int r;
+	int r = check_place(path, err);
 
+	if (r < 0)
+		return r;
 	if (asprintf(&temporary, "%s.XXXXXX", path) < 0)
 		return -ENOMEM;
 	fd = mkostemp(temporary, O_CLOEXEC);
