@@ -39,6 +39,12 @@ static int failed(const struct state *s, const char *what, int code, struct erro
 	return error_set(err, code, "set-state=%s: cannot %s: %s", s->path, what, strerror(-code));
 }
 
+static int not_a_file(const struct state *s, struct error *err)
+{
+	error_hint(err, "name a file, which is made if it is missing");
+	return error_set(err, -EINVAL, "set-state=%s: it is not a regular file", s->path);
+}
+
 /* *ret_fd is -1 if there is no file yet. Whoever could change it could hold the lock, too. */
 static int open_file(const struct state *s, int *ret_fd, struct error *err)
 {
@@ -46,6 +52,8 @@ static int open_file(const struct state *s, int *ret_fd, struct error *err)
 
 	if (r == 0 || r == -ENOENT)
 		return 0;
+	if (r == -ENXIO) /* a socket */
+		return not_a_file(s, err);
 	return r == -EINVAL ? r : failed(s, "open it", r, err);
 }
 
@@ -119,7 +127,7 @@ static int read_file(struct state *s, struct error *err)
 	if (r < 0 || fd < 0)
 		return r;
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return failed(s, "read it", -EINVAL, err);
+		return not_a_file(s, err);
 	n = file_read(fd, text, FILE_MAX_SIZE + 1);
 	if (n < 0)
 		return failed(s, "read it", (int)n, err);

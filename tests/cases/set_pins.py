@@ -222,6 +222,13 @@ class Older(Base):
         self.each_writer_refuses(NOT_AUTHENTIC, "sealed.set", "--set-state", self.state)
         self.assertEqual(common.read_text(self.state), before)
 
+    def test_what_is_no_file(self):
+        self.state = os.path.join(self.top, "no-file")
+        for make in (os.mkfifo, os.mkdir, common.make_socket):
+            make(self.state)
+            self.each_writer_refuses(USAGE, "it is not a regular file", "--set-state", self.state)
+            (os.rmdir if make is os.mkdir else os.unlink)(self.state)
+
     def test_a_state_file_that_cannot_be_used(self):
         os.chmod(self.state, 0o666)
         self.each_writer_refuses(USAGE, "can be changed by other users", "--set-state", self.state)
