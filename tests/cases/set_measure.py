@@ -271,7 +271,7 @@ class Bucket(SetMeasured):
     def put_with_kms(self, writer, **how):
         """The set's one recipient is a KMS key, whose policy wants this machine."""
         store = kms_store.KeyStore(self.lab.path("kms"))
-        key = store.find("alias/models")
+        key = store.find("alias/models", store.region)
         blob = store.wrap(key, writer.key, {"sealedfs:file-id": writer.id.hex()})
         body = common_sets.sealwriter.kms_body(store.arn(key).encode(), blob)
         writer.put(slots=common_sets.sealwriter.slot(sf.SLOT_KMS, body), **how)

@@ -118,7 +118,7 @@ class UnderKms(Store):
 
     def with_kms(self, version):
         store = kms_store.KeyStore(self.lab.path("kms"))
-        key = store.find("alias/models")
+        key = store.find("alias/models", store.region)
         blob = store.wrap(key, self.set.key, {"sealedfs:file-id": self.set.id.hex()})
         body = common_sets.sealwriter.kms_body(store.arn(key).encode(), blob)
         self.set.put(version, slots=common_sets.sealwriter.slot(sf.SLOT_KMS, body))

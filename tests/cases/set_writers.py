@@ -20,7 +20,8 @@ class Base(common.Case):
         super().setUpClass()
         cls.key = cls.lab.key_file()
         cls.private, cls.public = cls.lab.owner_key()
-        cls.keys = ("--key-file", cls.key, "--sign", cls.private, "-q")
+        # All of it each time: a set that has everything already is not written again.
+        cls.keys = ("--again", "--key-file", cls.key, "--sign", cls.private, "-q")
 
     def plain(self, name, **models):
         folder = self.lab.path(self.id().rsplit(".", 1)[1], name, make=True)
