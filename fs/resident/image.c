@@ -39,13 +39,16 @@ bool image_huge_pages(void)
 	       !strstr(line, "[deny]");
 }
 
-/* /proc/swaps has a line of titles, and one for each place. */
+/* /proc/swaps has a line of titles, and one for each place. In doubt there is one. */
 static bool has_swap(void)
 {
 	_cleanup_fclose_ FILE *f = fopen("/proc/swaps", "re");
+	unsigned lines = 0;
 	char line[512];
 
-	return f && fgets(line, sizeof(line), f) && fgets(line, sizeof(line), f);
+	while (f && fgets(line, sizeof(line), f))
+		lines++;
+	return !f || lines > 1;
 }
 
 /* Takes address space for one huge page more, and gives the rest back. NULL. */
