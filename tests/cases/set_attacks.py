@@ -49,6 +49,9 @@ class Objects(common_sets.SetCase):
                 out.truncate(1 << 40)
         self.put_in_its_place(make)
         self.refused(NOT_AUTHENTIC, OBJECT, "malformed", "1099511627776 bytes")
+        for verb in (("set", "list"), ("set", "check"), ("recipients",)):
+            done = self.lab.sealctl(*verb, self.sealed, expect=NOT_AUTHENTIC)
+            self.assertIn(f'{self.path}": malformed: it has 1099511627776 bytes', done.err)
 
     def test_the_set_of_the_folder_above(self):
         """Its members are not where that one is mounted."""

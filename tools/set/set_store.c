@@ -28,9 +28,14 @@ static int read_once(struct source *source, const char *name, size_t max, uint8_
 
 	if (r < 0)
 		return r;
-	if (o.size > max)
-		return error_set(err, -EFBIG, "%s has %" PRIu64 " bytes; at most %zu are read",
-				 name, o.size, max);
+	if (o.size > max) {
+		_cleanup_free_ char *label = source_describe(source, name);
+
+		return error_set(err, -EPROTO,
+				 "\"%s\": malformed: it has %" PRIu64
+				 " bytes; at most %zu are read",
+				 label ? label : name, o.size, max);
+	}
 	bytes = malloc((size_t)o.size + 1);
 	version = strdup(o.version);
 	if (!bytes || !version)
