@@ -132,6 +132,24 @@ class Seals(RewrapCase):
         self.assertIn("m.seal: FAILED", done.out)
         self.assertIn(f"key file {key_id(self.b)}: 1\n", done.out)
 
+    def test_what_cannot_be_read_is_not_done(self):
+        for name in "mno":
+            self.model(name)
+        self.seal()
+        aside = os.path.join(self.top, "aside")
+        os.rename(self.seal_of("n"), aside)
+        os.symlink(aside, self.seal_of("n"))
+        os.unlink(self.seal_of("o"))
+        os.mkfifo(self.seal_of("o"))
+        done = self.rewrap("--key-file", self.a, "--add-key-file", self.b, expect=FAILURE)
+        for what in (done, self.lab.sealctl("recipients", self.dest, expect=FAILURE)):
+            self.assertRegex(what.out, "n.seal: FAILED: .*it is a symbolic link")
+            self.assertRegex(what.out, "o.seal: FAILED: .*it is no regular file")
+        self.assertIn("1 rewrapped, 0 had these recipients already, 2 failed", done.out)
+        os.unlink(self.seal_of("m"))
+        self.assertIn("0 rewrapped, 0 had these recipients already, 2 failed", self.rewrap(
+            "--key-file", self.a, "--add-key-file", self.b, expect=FAILURE).out)
+
 
 class Sets(RewrapCase):
     def setUp(self):

@@ -123,6 +123,11 @@ static int add_seal(struct recipients_list *l, struct source *source, const stru
 	return r == 0 ? count(l, seal_head(seal), set) : 0;
 }
 
+static void add_skipped(void *arg, const char *label, const struct error *err)
+{
+	enter(arg, label, NULL, false, err->code, err);
+}
+
 static int add_place(struct recipients_list *l, struct source *source, struct error *err)
 {
 	_cleanup_(source_listing_clear) struct source_listing listing = {0};
@@ -135,7 +140,9 @@ static int add_place(struct recipients_list *l, struct source *source, struct er
 		r = add_set(l, source, false, &set);
 	for (size_t i = 0; i < listing.count; i++)
 		seals += rewrap_is_seal(listing.objects[i].name);
-	if (r == 0 && seals == 0 && !set) {
+	if (r == 0)
+		rewrap_each_skipped(source, &listing, add_skipped, l);
+	if (r == 0 && seals == 0 && listing.skipped_count == 0 && !set) {
 		_cleanup_free_ char *label = source_describe(source, "");
 
 		return error_set(err, -ENOENT, "there is no sealed object in %s",

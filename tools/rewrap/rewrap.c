@@ -200,6 +200,37 @@ bool rewrap_is_seal(const char *name)
 	return name_is_seal(name) || set_name_is_pending(name);
 }
 
+void rewrap_each_skipped(struct source *source, const struct source_listing *l,
+			 void (*fn)(void *arg, const char *label, const struct error *err),
+			 void *arg)
+{
+	size_t kept = source_listing_skipped_kept(l), more = l->skipped_count - kept;
+
+	for (size_t i = 0; i < kept; i++) {
+		_cleanup_free_ char *label = source_describe(source, l->skipped[i].name);
+		struct error failure = {0};
+
+		error_set(&failure, -EILSEQ, "%s: a mount does not show it: %s",
+			  label ? label : "?", l->skipped[i].why);
+		fn(arg, label ? label : "?", &failure);
+	}
+	if (more > 0) {
+		_cleanup_free_ char *label = source_describe(source, "");
+		struct error failure = {0};
+
+		error_set(&failure, -EILSEQ, "%zu more seals have names that a mount does not show",
+			  more);
+		fn(arg, label ? label : "?", &failure);
+	}
+}
+
+static void report_skipped(void *arg, const char *label, const struct error *err)
+{
+	struct round *r = arg;
+
+	report(r->w, label, NULL, err->code, err);
+}
+
 static int all_seals(struct round *r, const struct source_listing *l, struct error *err)
 {
 	_cleanup_(progress_freep) struct progress *progress = NULL;
@@ -208,7 +239,8 @@ static int all_seals(struct round *r, const struct source_listing *l, struct err
 
 	for (size_t i = 0; i < l->count; i++)
 		count += rewrap_is_seal(l->objects[i].name);
-	if (count == 0 && !r->set.set) {
+	rewrap_each_skipped(r->source, l, report_skipped, r);
+	if (count == 0 && l->skipped_count == 0 && !r->set.set) {
 		_cleanup_free_ char *label = source_describe(r->source, "");
 
 		return error_set(err, -ENOENT, "there is no sealed object in %s",

@@ -32,6 +32,11 @@ struct rewrap {
 int rewrap_open(struct cli *cli, const char *operand, struct target *ret, struct error *err);
 /* What counts as a seal in a place: also one that waits for its set. */
 bool rewrap_is_seal(const char *name);
+/* Calls fn for each seal that is listed but cannot be read, such as a link, with the reason. Who
+ * dropped a recipient must know that it was left out. */
+void rewrap_each_skipped(struct source *source, const struct source_listing *l,
+			 void (*fn)(void *arg, const char *label, const struct error *err),
+			 void *arg);
 
 /*
  * One seal, one set, or everything in a place: its set, and each seal with recipients of its own.
