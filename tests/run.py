@@ -178,9 +178,12 @@ def suite_unit_tsan(result, log):
 ALONE = ("end_to_end.py", "memory.py")
 # Take longest. These begin, so that the end of a suite waits for none of them; after the first run
 # SECONDS has what each file took.
-FIRST = ("unlock_many.py", "tpm_bus.py", "failing.py", "denials.py", "memory_secrets.py", "llama.py",
-         "measuring_start.py", "sealctl_s3.py", "stage.py", "net_kms_asked.py", "budget.py", "net.py",
-         "rgw.py", "set_writers.py", "net_profiles.py", "fill.py", "web_page.py", "storm.py")
+FIRST = ("unlock_many.py", "tpm_bus.py", "net_kms_asked.py", "sealctl_s3.py", "reload.py",
+         "set_measure.py", "denials.py", "llama.py", "memory_secrets.py", "failing.py", "stage.py",
+         "sealctl.py", "budget.py", "measuring_start.py", "refusals.py", "sealctl_check.py",
+         "set_ollama.py", "rewrap_kill.py", "web_page.py", "rgw.py", "set_writers.py",
+         "starting.py", "fill.py", "net.py", "net_profiles.py", "cases_start.py",
+         "cases_service.py")
 SECONDS = os.path.join(BUILD, "seconds.json")
 
 
