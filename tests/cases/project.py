@@ -157,7 +157,7 @@ class Check(unittest.TestCase):
                 for each in after or ():
                     common.wait_for(each, lambda each=each: each in ends)
                 self.assertEqual(os.getpriority(os.PRIO_PROCESS, 0),
-                                 min(usual + 7, 19) if name in run.BESIDE else usual)
+                                 min(usual + 4, 19) if name in run.BESIDE else usual)
                 ends.append(name)
                 result.take(run_results.count_cmocka, name, int(name == "cases"), "",
                             lambda: ends.append("again") or (0, ""))
