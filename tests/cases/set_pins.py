@@ -3,14 +3,17 @@
 refuse an older set, one that was replaced, another one and none, before anything is written; a mount
 that shares the file, or pins the id, does, too."""
 
+import fcntl
 import json
 import os
+import re
 import shutil
+import signal
 
 import common
 import common_set_reader as reader
 from common import FAILURE, NOT_AUTHENTIC, OK, USAGE
-from common_sealctl import files, finish, start
+from common_sealctl import ended_by, files, finish, start
 
 
 class Base(common.Case):
@@ -244,6 +247,21 @@ class Older(Base):
 
 
 class Together(Base):
+    def test_who_waits_for_the_file_can_be_stopped(self):
+        """One signal suffices: nothing is going on that must be undone."""
+        self.seal("-q", "--set-state", self.state, a=b"a")
+        folder, name = os.path.split(self.state)
+        with open(os.path.join(folder, f".{name}.lock"), "wb") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                child = start(self.lab, "set", "list", self.dest, "--owner-key", self.public,
+                              "--set-state", self.state)
+                common.wait_for("waiting for the lock", lambda pid=child.pid: re.search(
+                    rf"-> FLOCK .* {pid} ", common.read_text("/proc/locks")), child)
+                child.send_signal(number)
+                child.communicate(timeout=120)
+                self.assertEqual(child.returncode, ended_by(number))
+
     def test_writers_share_a_file(self):
         """None takes the other's newer version for an attack."""
         children = []

@@ -14,8 +14,10 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
+#include <time.h>
 
 #define HOOKS_MAX 4
+#define GRACE_S 10
 
 static struct {
 	sigset_t signals;
@@ -44,6 +46,32 @@ static void call_hooks(void)
 	}
 }
 
+/* Nothing would be cancelled, and no step is going on that must be completed. */
+static bool is_idle(void)
+{
+	bool idle;
+
+	pthread_mutex_lock(&state.lock);
+	idle = state.held == 0;
+	for (int i = 0; i < HOOKS_MAX; i++)
+		idle = idle && !state.hooks[i].fn;
+	pthread_mutex_unlock(&state.lock);
+	return idle;
+}
+
+/* A pipe that nobody writes, or a lock that another process holds, may keep the program from
+ * looking at the flag. Returns the second signal, or the first where that is so. */
+static int wait_for_second(int first)
+{
+	const struct timespec grace = {.tv_sec = GRACE_S};
+	int number;
+
+	do
+		number = sigtimedwait(&state.signals, NULL, &grace);
+	while (number < 0 && (errno == EINTR || !is_idle()));
+	return number < 0 ? first : number;
+}
+
 static void *wait_for_signals(void *arg)
 {
 	int number;
@@ -56,12 +84,9 @@ static void *wait_for_signals(void *arg)
 	call_hooks();
 	pthread_mutex_unlock(&state.lock);
 
-	if (sigwait(&state.signals, &number) == 0) {
-		if (number == SIGINT)
-			signals_die(number);
-		_exit(EXIT_CODE_FAILURE);
-	}
-	return NULL;
+	if (wait_for_second(number) == SIGINT)
+		signals_die(SIGINT);
+	_exit(EXIT_CODE_FAILURE);
 }
 
 void interrupt_die(void)

@@ -2,8 +2,9 @@
  * interrupt.h: Ctrl-C and similar signals: work in progress is undone before the process ends.
  *
  * SIGINT, SIGTERM and SIGHUP are taken by a thread of their own. The first one raises a flag and
- * calls the hook; a second one ends the process at once. A signal that was ignored when the program
- * started (nohup) stays ignored.
+ * calls the hook; a second one ends the process at once, and so do ten seconds in which the program
+ * has no hook and did not end: it waits for something that no flag reaches. A signal that was
+ * ignored when the program started (nohup) stays ignored.
  */
 #ifndef SEALEDFS_TOOLS_INTERRUPT_H
 #define SEALEDFS_TOOLS_INTERRUPT_H
