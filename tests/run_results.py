@@ -128,7 +128,7 @@ def show_end(name, lines):
     print("".join("    | %s\n" % line for line in lines), flush=True)
 
 
-def last_line(total):
-    """What tools/check ends with; suite_debian13 reads it."""
-    return "%d passed, %d failed, %d skipped" % (total.passed, total.failed, total.skipped) + (
-        ", %d unsteady" % len(total.unsteady) if total.unsteady else "")
+def last_lines(total):
+    """What tools/check ends with; the very last line always has this form."""
+    unsteady = "%d unsteady: see above\n" % len(total.unsteady) if total.unsteady else ""
+    return unsteady + "%d passed, %d failed, %d skipped" % (total.passed, total.failed, total.skipped)

@@ -80,7 +80,7 @@ class Check(unittest.TestCase):
         run.run_suite(suite, result, log)
         with contextlib.redirect_stdout(printed):
             run.show(result, result.details)
-            print(run.last_line(result))
+            print(run.last_lines(result))
         return result, log.getvalue(), printed.getvalue()
 
     def test_fails_the_first_time_only(self):
@@ -88,7 +88,8 @@ class Check(unittest.TestCase):
         self.assertEqual((result.passed, result.failed, result.skipped), (2, 0, 0))
         self.assertRegex(printed, r"(?m)^    unsteady: \S+file.py: failed beside others, passed alone$")
         self.assertIn("    | AssertionError: False is not true : a word of the first time", printed)
-        self.assertEqual(printed.splitlines()[-1], "2 passed, 0 failed, 0 skipped, 1 unsteady")
+        self.assertEqual(printed.splitlines()[-2:],
+                         ["1 unsteady: see above", "2 passed, 0 failed, 0 skipped"])
         self.assertIn("$ again, alone: ", log)
 
     def test_fails_twice(self):
@@ -171,7 +172,8 @@ class Check(unittest.TestCase):
             chosen.run_all()
         self.assertEqual(ends, ["build", "cases", "build-asan", "tidy", "hygiene", "again",
                                 "unit-asan"])
-        self.assertEqual(run.last_line(chosen.total), "6 passed, 0 failed, 0 skipped, 1 unsteady")
+        self.assertEqual(run.last_lines(chosen.total),
+                         "1 unsteady: see above\n6 passed, 0 failed, 0 skipped")
         self.assertEqual(len(printed.getvalue().splitlines()), 6 + 3)
 
     def test_only_what_would_run_beside(self):
