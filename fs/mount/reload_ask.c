@@ -93,6 +93,10 @@ static _Noreturn void run_child(const char *at, int fd)
 {
 	struct message m = {.over = true};
 
+	/* Whoever reads the output of the program must not wait for this process, too. */
+	for (int standard = STDIN_FILENO; standard <= STDERR_FILENO; standard++)
+		if (standard != fd)
+			(void)close(standard);
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	m.code = ask(at, fd, &m.err);
 	_exit(tell(fd, &m) ? EXIT_CODE_OK : EXIT_CODE_FAILURE);

@@ -246,7 +246,7 @@ class Background(Local):
             self.assertEqual(
                 sorted(os.readlink(f"/proc/{keeper}/fd/{fd}").split(":")[0]
                        for fd in os.listdir(f"/proc/{keeper}/fd")),
-                ["/dev/null"] * 3 + ["socket"])
+                ["/dev/null"] * 3 + ["socket"] * 2)  # for unmounting, and for passthrough
 
     def test_help_and_version(self):
         for argv, word in ((("--help",), "owner-key=FILE"), (("-h",), "measure=MODE"),

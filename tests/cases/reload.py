@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import glob
 import hashlib
 import mmap
 import os
@@ -301,12 +302,19 @@ class Asking(Reloading):
                 self.assertEqual([process.wait(60) for process in asking], [OK] * 8)
                 self.assertIn(f"{turn}.bin", os.listdir(mount.path))
 
+    @staticmethod
+    def states(pid):
+        """Of all threads of a process."""
+        return {common.read_text(path).rsplit(")", 1)[1].split()[0]
+                for path in glob.glob(f"/proc/{pid}/task/*/stat")}
+
     @unittest.skipIf(common.QUICK, "takes half a minute")
     def test_daemon_that_does_not_answer(self):
         self.seal("a.bin", 10)
         with self.lab.mount(self.sealed, *self.options()) as mount:
             mount.process.send_signal(signal.SIGSTOP)
             try:
+                common.wait_for("all threads to stop", lambda: self.states(mount.pid) == {"T"})
                 done = self.lab.run(common.SEALEDFS, "--reload", mount.path)
             finally:
                 mount.process.send_signal(signal.SIGCONT)
