@@ -77,6 +77,21 @@ class S3(Together, Base):
             self.assertEqual(reader.read(self.lab.s3.file("lost"), self.key, self.public),
                              (n + 1, {"m": plain}))
 
+    def test_the_first_to_seal_is_the_last_to_write_the_set(self):
+        """A seal that the set does not name yet is not written over by who wins."""
+        dest, folder = self.lab.s3_url("first/"), self.lab.s3.file("first")
+        for version in (1, 3):  # a new set, and one that is there
+            with self.lab.s3.fault(kind="hold", times=1, match="PUT .*sealed[.]set"):
+                late = self.seal(self.plain("late", m=b"late %d" % version), dest)
+                common.wait_for("a held request", lambda: any(
+                    e["n"] is None and e["method"] == "PUT" for e in self.lab.s3.log()), late)
+                self.assertEqual(finish(self.seal(self.plain("early", m=b"early %d" % version),
+                                                  dest)).code, OK)
+            done = finish(late)
+            self.assertEqual(done.code, OK, done.err)
+            self.assertIn("another writer changed the set", done.err)
+            self.assertEqual(reader.read(folder, self.key, self.public),
+                             (version + 1, {"m": b"late %d" % version}))
 
     def test_a_server_without_if_match(self):
         dest, folder = self.lab.s3_url("plain/"), self.lab.s3.file("plain")

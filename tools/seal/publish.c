@@ -56,19 +56,13 @@ static int is_ours(const struct seal_request *req, const struct seal_result *res
 	return r == -ENOENT || r == -ENODATA ? 0 : r;
 }
 
-/* Under its own name if nothing is there, else as a pending seal (crypto/FORMAT.md section 11.5).
- */
+/* As a pending seal (crypto/FORMAT.md section 11.5). Under the member's own name, another writer
+ * whose set names that member would write over it. */
 static int put_for_set(const struct seal_request *req, const uint8_t *seal, size_t seal_size,
 		       struct seal_result *res, struct error *err)
 {
 	size_t stem = strlen(res->payload_name) - strlen(SEAL_PAYLOAD_SUFFIX);
-	struct error failure = {0};
-	int r = res->replaced
-			? -EEXIST
-			: source_put_if(req->dest, res->seal_name, "", seal, seal_size, &failure);
 
-	if (r != -EEXIST && r != -ESTALE)
-		return r < 0 ? error_set(err, r, "%s", error_text(&failure, r)) : 0;
 	if (asprintf(&res->pending, "%.*s" SET_PENDING_SUFFIX, (int)stem, res->payload_name) < 0) {
 		res->pending = NULL;
 		return -ENOMEM;
